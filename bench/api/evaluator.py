@@ -1,0 +1,145 @@
+"""The evaluator contract: a model back-end that writes raw predictions, and pure rules over them.
+
+    image set --Backend.predict--> Predictions (stored) --Evaluator.score--> records
+    records --Evaluator.aggregate--> {metric: Estimate}
+
+Scoring and aggregation never need a model: rules can be re-run from stored predictions.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from bench.api.estimate import Estimate
+from bench.api.generation import ImageSet
+from bench.api.prompts import Prompt, PromptSuite
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Record = dict[str, Any]
+"""One JSON-able row: `prompt_id`, `ordinal`, `tag`, and values."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricSpec:
+    """What a metric means.
+
+    Attributes:
+        name: unique in its evaluator, e.g. `"overall"`.
+        unit: `"fraction"`, `"distance"`, ...
+        higher_is_better: direction.
+        range: smallest and largest possible value; None where unbounded.
+    """
+
+    name: str
+    higher_is_better: bool
+    unit: str = "fraction"
+    range: tuple[float | None, float | None] = (None, None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """Raw model output for one image set, before any scoring rule.
+
+    Attributes:
+        records: one JSON-able mapping per image with at least `prompt_id` and `ordinal`.
+        arrays: named float arrays whose first axis runs over the records (features, logits).
+    """
+
+    records: Sequence[Record]
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+class Backend(ABC):
+    """A model that looks at images and writes raw predictions.
+
+    Attributes:
+        name: unique, e.g. `"tiny-detector"`.
+        version: bumped whenever its predictions may change.
+        verified: `"rules"`, `"random-weights"` or `"real-weights"`: how far its output was
+            checked against the original implementation's.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    verified: ClassVar[str] = "rules"
+
+    def identity(self) -> dict[str, Any]:
+        """Return what can change the predictions; override to add weights hashes."""
+        return {"backend": self.name, "version": self.version}
+
+    @abstractmethod
+    def predict(
+        self, images: ImageSet, queries: Mapping[str, Sequence[str]], *, batch_size: int = 64
+    ) -> Iterator[tuple[Record, Mapping[str, np.ndarray]]]:
+        """Yield, in record order of `images`, a JSON record and the image's arrays (no batch axis).
+
+        Args:
+            images: a complete image set.
+            queries: per prompt id, the texts to ask of its images (questions, captions);
+                empty for back-ends that ask nothing.
+            batch_size: images per forward; never changes the predictions beyond rounding.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatorSpec:
+    """The evaluator's card.
+
+    Attributes:
+        name: registry name.
+        version: integer, bumped when its numbers may change.
+        metrics: the metrics `aggregate` returns; the first is the headline.
+        backends: roles this evaluator needs (`"detector"`, `"vqa"`, `"clip"`, `"features"`).
+        needs_reference: whether `aggregate` compares with a reference image set (FID).
+        upstream: repository@commit of the protocol it follows.
+        clustered: whether records of one prompt are correlated (bootstrap by prompt).
+    """
+
+    name: str
+    version: int
+    metrics: tuple[MetricSpec, ...]
+    backends: tuple[str, ...]
+    upstream: str
+    needs_reference: bool = False
+    clustered: bool = True
+
+
+class Evaluator(ABC):
+    """A metric: which prompts, what to ask the back-ends, and pure scoring rules."""
+
+    spec: ClassVar[EvaluatorSpec]
+
+    def queries(self, role: str, prompt: Prompt) -> Sequence[str]:
+        """Return the texts back-end `role` is asked about images of `prompt` (default: none)."""
+        return ()
+
+    def wants(self, role: str, prompt: Prompt) -> bool:
+        """Whether back-end `role` must look at images of `prompt` (default: yes)."""
+        return True
+
+    @abstractmethod
+    def score(
+        self, suite: PromptSuite, predictions: Mapping[str, Predictions]
+    ) -> Iterable[Record]:
+        """Turn predictions by role into one record per image. Pure."""
+
+    @abstractmethod
+    def aggregate(
+        self,
+        records: Sequence[Record],
+        predictions: Mapping[str, Predictions],
+        reference: Mapping[str, Predictions] | None = None,
+    ) -> dict[str, Estimate]:
+        """Turn records (and, for distribution metrics, features) into estimates. Pure.
+
+        Raises:
+            ValueError: a value is NaN or infinite, naming the record.
+        """
+
+
+BackendFactory = Callable[[], Backend]

@@ -1,0 +1,92 @@
+"""Prompts and prompt suites: data objects with a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prompt:
+    """One prompt of a suite.
+
+    Attributes:
+        id: unique in the suite; also the key of every image generated from it.
+        text: what the text encoder sees.
+        tag: the stratum (GenEval task, CompBench category, ...).
+        meta: what the scoring rules need (GenEval's include/exclude, phrases, the tiny scene).
+    """
+
+    id: str
+    text: str
+    tag: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able mapping."""
+        return {"id": self.id, "text": self.text, "tag": self.tag, "meta": dict(self.meta)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptSuite:
+    """An ordered set of prompts with a name, a version and a content hash."""
+
+    name: str
+    version: str
+    prompts: tuple[Prompt, ...]
+    licence: str = ""
+
+    def __post_init__(self) -> None:
+        ids = [p.id for p in self.prompts]
+        if len(set(ids)) != len(ids):
+            twice = sorted({i for i in ids if ids.count(i) > 1})[:3]
+            raise ValueError(f"suite {self.name}: prompt ids are not unique, e.g. {twice}")
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+    def __iter__(self) -> Iterator[Prompt]:
+        return iter(self.prompts)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The distinct tags, in order of first appearance."""
+        return tuple(dict.fromkeys(p.tag for p in self.prompts))
+
+    @property
+    def sha256(self) -> str:
+        """Hash over ids, texts, tags and meta: the suite's identity."""
+        digest = hashlib.sha256()
+        for prompt in self.prompts:
+            line = json.dumps(prompt.to_json(), sort_keys=True, ensure_ascii=False)
+            digest.update(line.encode() + b"\n")
+        return digest.hexdigest()
+
+    def limited(self, n: int | None, seed: int = 0) -> PromptSuite:
+        """Return a stratified subset of about `n` prompts, at least one for each tag.
+
+        The subset is seeded and monotone: that of `n` is contained in that of `n + k`. Prompts
+        of each tag are ranked by a hash; the subset takes turns over the tags in proportion to
+        their sizes. `None`, or an `n` not below the size, returns the suite itself.
+        """
+        if n is None or n >= len(self.prompts):
+            return self
+        by_tag: dict[str, list[Prompt]] = {}
+        for prompt in self.prompts:
+            by_tag.setdefault(prompt.tag, []).append(prompt)
+        priority: list[tuple[float, int, str]] = []
+        for order, (_tag, members) in enumerate(by_tag.items()):
+            ranked = sorted(members, key=lambda p: _rank(seed, p.id))
+            # first of each tag first; then the k-th of m members comes at fraction k/m
+            priority += [(k / len(ranked), order, p.id) for k, p in enumerate(ranked)]
+        priority.sort()
+        keep = {pid for _, _, pid in priority[: max(n, len(by_tag))]}
+        kept = tuple(p for p in self.prompts if p.id in keep)
+        return PromptSuite(name=self.name, version=self.version, prompts=kept, licence=self.licence)
+
+
+def _rank(seed: int, prompt_id: str) -> str:
+    return hashlib.sha256(f"{seed}:{prompt_id}".encode()).hexdigest()
