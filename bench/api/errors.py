@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 
 class BenchError(Exception):
-    """A failure the user can act on; the command line prints the message and exits with `exit_code`."""
+    """A failure the user can act on: printed without a traceback, exit code `exit_code`."""
 
     exit_code = 1
 

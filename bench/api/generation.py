@@ -91,7 +91,7 @@ class ImageSet:
     identity: str = ""
 
     def require_complete(self) -> None:
-        """Raise IncompleteError naming the missing images, if any is missing on disk or in the list."""
+        """Raise IncompleteError naming the images that are missing on disk or in the list."""
         wanted = [f"{p.id}/{k}" for p in self.suite for k in range(self.images_per_prompt)]
         have = {r.key: r for r in self.records}
         missing = [k for k in wanted if k not in have or not (self.root / have[k].path).is_file()]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Condition = Mapping[str, "Tensor"]
-"""What a backbone is conditioned on; each tensor's first axis runs over the batch. Opaque to methods."""
+"""What a backbone is conditioned on, opaque to methods; first axes run over the batch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +96,8 @@ class DataNeeds:
 
 class Method(ABC):
     """A preference-alignment objective. Subclasses are frozen keyword-only dataclasses whose
-    fields are the method's own hyperparameters."""
+    fields are the method's own hyperparameters.
+    """
 
     name: ClassVar[str]
     version: ClassVar[int]
@@ -105,7 +106,8 @@ class Method(ABC):
 
     def halves(self, batch: Batch, step: StepContext) -> tuple[Half, ...]:
         """Return (a, b). Default: winner and loser noised with the same noise at the same t,
-        both conditioned on the prompt c."""
+        both conditioned on the prompt c.
+        """
         return tuple(
             Half(
                 x_t=step.add_noise(clean, step.noise, step.t),
