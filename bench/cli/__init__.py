@@ -1,0 +1,84 @@
+"""The command line: `python -m bench VERB`, also installed as `bench`.
+
+Data goes to stdout, logs go to stderr. Exit codes: 0 done; 1 a cell failed or a check regressed;
+2 usage; 3 a prerequisite is missing; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import __version__
+from bench.api.errors import BenchError, unknown
+from bench.cli._output import set_up_logging
+from bench.cli._parser import Parser, kebab, refuse_unknown
+from bench.cli._verbs import VERBS
+
+INTERRUPTED = 130
+
+_EXIT_CODES = """\
+exit codes: 0 done; 1 a cell failed or a check regressed; 2 usage; 3 a prerequisite is missing
+(the message has the command that mends it); 130 interrupted
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code.
+
+    Args:
+        argv: the arguments after the program's name; those of this process by default.
+    """
+    _look_for_plugins_here()
+    try:
+        return _run(kebab(sys.argv[1:] if argv is None else argv))
+    except SystemExit as stop:  # --help and --version
+        return stop.code if isinstance(stop.code, int) else 0
+    except BenchError as error:
+        print(f"bench: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away, as in `bench list ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(argv: list[str]) -> int:
+    verb = next((word for word in argv if not word.startswith("-")), None)
+    if verb is not None and verb not in VERBS:
+        raise unknown("verb", verb, VERBS)
+    parser = Parser(
+        prog="bench",
+        description="Preference alignment of text-to-image diffusion models: benchmark and "
+        "reproduction.",
+        epilog=_EXIT_CODES,
+    )
+    parser.add_argument("--version", action="version", version=f"bench {__version__}")
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    if verb is None:
+        for name, summary in VERBS.items():
+            subparsers.add_parser(name, help=summary)
+        parser.parse_args(argv)  # ends here: help, version or an error
+        raise AssertionError("argparse accepted a command line without a verb")
+    module = importlib.import_module(f"bench.cli.{verb}")
+    verb_parser = module.register(subparsers)
+    args, left_over = parser.parse_known_args(argv)
+    refuse_unknown(left_over, verb_parser)
+    set_up_logging(verbose=args.verbose, quiet=args.quiet)
+    return int(module.run(args))
+
+
+def _look_for_plugins_here() -> None:
+    """Let `pkg.mod:Class` name a file of the current folder, whichever way the program started.
+
+    `python -m bench` has that folder on the search path, the installed `bench` has not. It comes
+    last, so that nothing there hides an installed module.
+    """
+    here = str(Path.cwd())
+    if "" not in sys.path and here not in sys.path:
+        sys.path.append(here)

@@ -1,0 +1,50 @@
+# Everything a fresh checkout needs is python 3.11 (or newer), git and make.
+#
+#   make demo       set up, then train, generate and measure a small Table 1a
+#   make test       set up, then run the quick tests
+#   make test-all   the quick and the slow tests
+#   make lint type  style and types
+#   make venv       set up only
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKERS ?= 2
+LIMIT ?= 60
+
+# One thread in each process, and threads that sleep while they wait: see bench/environment.py.
+export OMP_NUM_THREADS ?= 1
+export OMP_WAIT_POLICY ?= PASSIVE
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint type venv
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+venv: $(READY)
+
+# The stamp is written last: an installation that was cut short is taken up again.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "found $$($(PYTHON) --version); Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11" >&2; exit 3; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[metrics,dev]"
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python -m bench run --table 1a --limit $(LIMIT)
+
+test: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
+
+test-all: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(READY)
+	$(BIN)/mypy

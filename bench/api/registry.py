@@ -1,0 +1,258 @@
+"""Finding plug-ins by name, without importing them before they are used.
+
+A plug-in is found in one of three ways:
+
+- built in: a placeholder `"module:attribute"` in the tables below;
+- an entry point of an installed package, in the group `bench.methods`, `bench.evaluators` or
+  `bench.backends`; the name of the entry point is the name of the plug-in;
+- a dotted path `pkg.mod:Class` given in place of a name.
+
+A name has one owner: two plug-ins of one name are refused, whichever came first.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from bench.api.errors import (
+    ContractError,
+    PrerequisiteError,
+    UsageError,
+    did_you_mean,
+    unknown,
+)
+from bench.api.evaluator import Backend, Evaluator
+from bench.api.method import Method
+
+T = TypeVar("T")
+
+_DOTTED_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """A plug-in that is known by name and has not been imported.
+
+    Attributes:
+        name: the name it is asked for by.
+        target: `"module:attribute"`.
+        origin: `"built-in"`, `"<distribution> <version>"`, or `"path"`.
+    """
+
+    name: str
+    target: str
+    origin: str
+
+    @property
+    def module(self) -> str:
+        """The module's dotted name."""
+        return self.target.partition(":")[0]
+
+    @property
+    def attribute(self) -> str:
+        """The attribute in the module, e.g. a class name."""
+        return self.target.partition(":")[2]
+
+
+class Registry(Generic[T]):
+    """The plug-ins of one kind.
+
+    Args:
+        kind: what one is called in messages, e.g. `"method"`.
+        base: the class every plug-in of this kind derives from.
+        built_in: placeholders by name.
+        group: the entry-point group.
+    """
+
+    def __init__(
+        self, *, kind: str, base: type[T], built_in: Mapping[str, str], group: str
+    ) -> None:
+        self.kind = kind
+        self.base = base
+        self.group = group
+        self._built_in = dict(built_in)
+
+    def entries(self) -> dict[str, Entry]:
+        """Return what is known by name, built-in ones first. Nothing is imported.
+
+        Raises:
+            UsageError: two plug-ins have one name.
+        """
+        found = {
+            name: Entry(name=name, target=target, origin="built-in")
+            for name, target in self._built_in.items()
+        }
+        for point in sorted(entry_points(group=self.group), key=lambda p: (p.name, p.value)):
+            origin = f"{point.dist.name} {point.dist.version}" if point.dist else "entry point"
+            target = point.value.partition("[")[0].replace(" ", "")
+            entry = Entry(name=point.name, target=target, origin=origin)
+            other = found.setdefault(entry.name, entry)
+            if other.target != entry.target:
+                raise UsageError(
+                    f"two {self.kind}s are named {entry.name!r}: {other.target} ({other.origin}) "
+                    f"and {entry.target} ({entry.origin}). A name has one owner: rename the entry "
+                    f"point in group {self.group!r}, or uninstall its package."
+                )
+        return found
+
+    def names(self) -> list[str]:
+        """Return all known names, built-in ones first."""
+        return list(self.entries())
+
+    def entry(self, name: str) -> Entry:
+        """Return the entry of a name or of a dotted path `pkg.mod:Class`.
+
+        Raises:
+            UsageError: the name is unknown; the nearest known ones are named.
+        """
+        if ":" in name:
+            if not _DOTTED_PATH.fullmatch(name):
+                raise UsageError(f"{name!r} is not a dotted path; expected pkg.mod:Class.")
+            return Entry(name=name, target=name, origin="path")
+        known = self.entries()
+        if name in known:
+            return known[name]
+        module, _, attribute = name.rpartition(".")
+        if module:
+            raise UsageError(
+                f"unknown {self.kind} {name!r}. A dotted path has a colon before the class: "
+                f"{module}:{attribute}"
+            )
+        raise unknown(self.kind, name, known)
+
+    def load(self, name: str) -> type[T]:
+        """Import and return the class behind a name or a dotted path `pkg.mod:Class`.
+
+        Raises:
+            UsageError: the name, the module or the attribute does not exist.
+            PrerequisiteError: the module imports a package that is not installed.
+            ContractError: importing the module fails, or what is found there is not a class of
+                this kind.
+        """
+        entry = self.entry(name)
+        found = import_target(entry.target, kind=self.kind)
+        if not (isinstance(found, type) and issubclass(found, self.base)):
+            what = f"the class {found.__qualname__}" if isinstance(found, type) else repr(found)
+            raise ContractError(
+                f"{self.kind} {name!r}: {entry.target} is {what}; expected a subclass of "
+                f"{self.base.__module__}.{self.base.__qualname__}. Derive the class from it, or "
+                "name another attribute."
+            )
+        return found
+
+
+def import_target(target: str, *, kind: str = "plug-in") -> object:
+    """Import `"module:attribute"` and return the attribute.
+
+    Args:
+        target: what to import.
+        kind: what it is called in messages.
+
+    Raises:
+        UsageError: the module or the attribute does not exist.
+        PrerequisiteError: the module imports a package that is not installed.
+        ContractError: the module raises while it is imported.
+    """
+    module_name, _, attribute = target.partition(":")
+    try:
+        found: object = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if module_name == missing or module_name.startswith(missing + "."):
+            raise UsageError(
+                f"{kind} {target!r}: there is no module {missing!r}. Run the command in the "
+                "folder that holds it, or add that folder to PYTHONPATH."
+            ) from error
+        raise PrerequisiteError(
+            f"{kind} {target!r} imports {missing!r}, which is not installed",
+            fix=f"pip install {missing.partition('.')[0]}",
+        ) from error
+    except Exception as error:
+        raise ContractError(
+            f"{kind} {target!r}: importing {module_name} raised {type(error).__name__}: {error}"
+        ) from error
+    for part in attribute.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError as error:
+            members = getattr(found, "__dict__", {})
+            candidates = [name for name, value in members.items() if inspect.isclass(value)]
+            raise UsageError(
+                f"{kind} {target!r}: {module_name} has no attribute {attribute!r}."
+                f"{did_you_mean(part, candidates)}"
+            ) from error
+    return found
+
+
+METHODS = Registry(
+    kind="method",
+    base=Method,  # type: ignore[type-abstract]
+    group="bench.methods",
+    built_in={
+        "sft": "methods.sft:SFT",
+        "diffusion-dpo": "methods.diffusion_dpo:DiffusionDPO",
+        "ddspo": "methods.ddspo:DDSPO",
+    },
+)
+
+EVALUATORS = Registry(
+    kind="evaluator",
+    base=Evaluator,  # type: ignore[type-abstract]
+    group="bench.evaluators",
+    built_in={
+        "geneval": "evaluators.geneval:GenEval",
+        "t2i-compbench": "evaluators.compbench:CompBench",
+        "fid": "evaluators.fid:FID",
+        "inception-score": "evaluators.inception_score:InceptionScore",
+    },
+)
+
+BACKENDS = Registry(
+    kind="back-end",
+    base=Backend,  # type: ignore[type-abstract]
+    group="bench.backends",
+    built_in={
+        "tiny-detector": "evaluators.models.tiny_detector:TinyDetector",
+        "tiny-vqa": "evaluators.models.tiny_vqa:TinyVQA",
+        "tiny-clip": "evaluators.models.tiny_clip:TinyCLIP",
+        "tiny-features": "evaluators.models.tiny_features:TinyFeatures",
+    },
+)
+
+BACKEND_OF_ROLE: Mapping[tuple[str, str], str] = {
+    ("detector", "tiny"): "tiny-detector",
+    ("vqa", "tiny"): "tiny-vqa",
+    ("clip", "tiny"): "tiny-clip",
+    ("features", "tiny"): "tiny-features",
+}
+"""The back-end that plays a role in a profile: (role, profile) -> name."""
+
+
+def backend_name(role: str, profile: str) -> str:
+    """Return the name of the back-end that plays `role` in `profile`.
+
+    An entry point of group `bench.backends` named `<profile>-<role>` plays that role where the
+    harness has none of its own.
+
+    Raises:
+        UsageError: there is none; the roles and profiles there are, are named.
+    """
+    if (role, profile) in BACKEND_OF_ROLE:
+        return BACKEND_OF_ROLE[role, profile]
+    conventional = f"{profile}-{role}"
+    if conventional in BACKENDS.entries():
+        return conventional
+    profiles = sorted(p for r, p in BACKEND_OF_ROLE if r == role)
+    if profiles:
+        raise UsageError(
+            f"no {role} back-end for profile {profile!r}; there is one for: {', '.join(profiles)}. "
+            f"Name one by dotted path, or install a package with the entry point {conventional!r} "
+            "in group 'bench.backends'."
+        )
+    raise unknown("back-end role", role, {r for r, _ in BACKEND_OF_ROLE})

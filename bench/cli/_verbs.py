@@ -1,0 +1,19 @@
+"""The verbs of the command line: the one list of them.
+
+To add a verb, write `bench/cli/<verb>.py` with
+
+    def register(subparsers: Subparsers) -> argparse.ArgumentParser: ...
+    def run(args: argparse.Namespace) -> int: ...
+
+and put its line here (a test compares this list with the files). The module is imported only when
+its verb is used, and must not import torch at its top: `bench <verb> --help` stays quick.
+"""
+
+from __future__ import annotations
+
+from bench.cli._parser import Subparsers as Subparsers
+
+VERBS: dict[str, str] = {
+    "list": "list the methods, evaluators, tables or back-ends",
+    "show": "show one method or evaluator in full",
+}

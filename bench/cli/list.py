@@ -1,0 +1,64 @@
+"""`bench list methods|evaluators|tables|backends`: what is known by name. Imports no plug-in."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import bench.tables
+from bench.api.registry import BACKEND_OF_ROLE, BACKENDS, EVALUATORS, METHODS, Registry
+from bench.cli._output import print_json, print_rows
+from bench.cli._parser import Subparsers, add_common
+from bench.cli._source import summary_of
+from bench.cli._verbs import VERBS
+
+_REGISTRIES: dict[str, Registry[Any]] = {
+    "methods": METHODS,
+    "evaluators": EVALUATORS,
+    "backends": BACKENDS,
+}
+
+
+def register(subparsers: Subparsers) -> argparse.ArgumentParser:
+    """Add the verb's arguments."""
+    parser = subparsers.add_parser("list", help=VERBS["list"], description=__doc__)
+    parser.add_argument("what", choices=[*_REGISTRIES, "tables"], metavar="WHAT", help=_WHAT)
+    add_common(parser, json=True)
+    return parser
+
+
+_WHAT = "methods, evaluators, backends or tables"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the list."""
+    rows = _tables() if args.what == "tables" else _plugins(args.what)
+    if args.json:
+        print_json(rows)
+    else:
+        print_rows(rows, list(rows[0]) if rows else ["name"])
+    return 0
+
+
+def _plugins(what: str) -> list[dict[str, Any]]:
+    rows = []
+    for entry in _REGISTRIES[what].entries().values():
+        row: dict[str, Any] = {"name": entry.name}
+        if what == "backends":
+            roles = [f"{r} ({p})" for (r, p), name in BACKEND_OF_ROLE.items() if name == entry.name]
+            row["role"] = ", ".join(roles) or None
+        row |= {"origin": entry.origin, "target": entry.target, "summary": summary_of(entry)}
+        rows.append(row)
+    return rows
+
+
+def _tables() -> list[dict[str, Any]]:
+    import yaml
+
+    rows = []
+    for folder in bench.tables.__path__:
+        for file in sorted(Path(folder).glob("*.yaml")):
+            spec = yaml.safe_load(file.read_text(encoding="utf-8"))
+            rows.append({"name": file.stem, "title": spec.get("title"), "file": str(file)})
+    return rows

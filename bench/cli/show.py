@@ -1,0 +1,98 @@
+"""`bench show method|evaluator NAME`: one plug-in in full; NAME may be a path `pkg.mod:Class`."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, asdict, fields, is_dataclass
+from typing import Any
+
+from bench.api.registry import EVALUATORS, METHODS, Registry
+from bench.cli._output import print_json, print_rows
+from bench.cli._parser import Subparsers, add_common
+from bench.cli._verbs import VERBS
+
+
+def register(subparsers: Subparsers) -> argparse.ArgumentParser:
+    """Add the verb's arguments."""
+    parser = subparsers.add_parser("show", help=VERBS["show"], description=__doc__)
+    parser.add_argument("what", choices=list(_CARDS), metavar="WHAT", help=" or ".join(_CARDS))
+    parser.add_argument("name", metavar="NAME", help="a name that `bench list` shows, or a path")
+    add_common(parser, json=True)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the card."""
+    card = _CARDS[args.what](args.name)
+    if args.json:
+        print_json(card)
+    else:
+        _print_card(card)
+    return 0
+
+
+def _method(name: str) -> dict[str, Any]:
+    card, method = _common(METHODS, name)
+    card["needs"] = asdict(method.needs)
+    card["uses_reference"] = method.uses_reference
+    card["fields"] = _fields(method)
+    return card
+
+
+def _evaluator(name: str) -> dict[str, Any]:
+    card, evaluator = _common(EVALUATORS, name)
+    spec = asdict(evaluator.spec)
+    card["version"] = spec.pop("version")
+    del spec["name"]
+    card["metrics"] = list(spec.pop("metrics"))
+    card |= spec
+    card["fields"] = _fields(evaluator)
+    return card
+
+
+_CARDS: dict[str, Callable[[str], dict[str, Any]]] = {"method": _method, "evaluator": _evaluator}
+
+
+def _common(registry: Registry[Any], name: str) -> tuple[dict[str, Any], Any]:
+    entry = registry.entry(name)
+    cls = registry.load(name)
+    return {
+        "name": entry.name,
+        "version": getattr(cls, "version", None),
+        "origin": entry.origin,
+        "target": entry.target,
+        "source": inspect.getsourcefile(cls),
+        "description": inspect.getdoc(cls) or "",
+    }, cls
+
+
+def _fields(cls: type) -> list[dict[str, Any]]:
+    if not is_dataclass(cls):
+        return []
+    rows: list[dict[str, Any]] = []
+    for field in fields(cls):
+        default: Any = field.default
+        if default is MISSING and field.default_factory is not MISSING:
+            default = field.default_factory()
+        kind = field.type if isinstance(field.type, str) else inspect.formatannotation(field.type)
+        text = "required" if default is MISSING else repr(default)
+        rows.append({"field": field.name, "type": kind, "default": text})
+    return rows
+
+
+def _print_card(card: dict[str, Any]) -> None:
+    tables = {key: card[key] for key in ("metrics", "fields") if card.get(key)}
+    facts = [
+        {"": key, " ": ", ".join(map(str, value)) if isinstance(value, tuple) else value}
+        for key, value in card.items()
+        if key not in ("metrics", "fields", "description")
+    ]
+    width = max(len(row[""]) for row in facts)
+    for row in facts:
+        print(f"{row['']:<{width}}  {row[' ']}")
+    print(f"\n{card['description']}")
+    for title, rows in tables.items():
+        print(f"\n{title}")
+        print_rows(rows, list(rows[0]))
