@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class BenchError(Exception):
@@ -46,7 +47,16 @@ class IncompleteError(BenchError):
 
 
 class CorruptArtifactError(BenchError):
-    """Bytes on disk disagree with the manifest that describes them (exit 1)."""
+    """Bytes on disk disagree with the manifest that describes them (exit 1).
+
+    Args:
+        message: what was found and expected.
+        artifact_path: the folder of the artifact, for whoever removes it and makes it anew.
+    """
+
+    def __init__(self, message: str, *, artifact_path: Path | None = None) -> None:
+        super().__init__(message)
+        self.artifact_path = artifact_path
 
 
 class StoreError(BenchError):

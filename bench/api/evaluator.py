@@ -123,9 +123,7 @@ class Evaluator(ABC):
         return True
 
     @abstractmethod
-    def score(
-        self, suite: PromptSuite, predictions: Mapping[str, Predictions]
-    ) -> Iterable[Record]:
+    def score(self, suite: PromptSuite, predictions: Mapping[str, Predictions]) -> Iterable[Record]:
         """Turn predictions by role into one record per image. Pure."""
 
     @abstractmethod

@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
@@ -157,7 +158,8 @@ def import_target(target: str, *, kind: str = "plug-in") -> object:
     Raises:
         UsageError: the module or the attribute does not exist.
         PrerequisiteError: the module imports a package that is not installed.
-        ContractError: the module raises while it is imported.
+        ContractError: the module raises while it is imported, or imports a module that an
+            installed package does not have.
     """
     module_name, _, attribute = target.partition(":")
     try:
@@ -169,9 +171,14 @@ def import_target(target: str, *, kind: str = "plug-in") -> object:
                 f"{kind} {target!r}: there is no module {missing!r}. Run the command in the "
                 "folder that holds it, or add that folder to PYTHONPATH."
             ) from error
+        package = missing.partition(".")[0]
+        if package in sys.modules:
+            raise ContractError(
+                f"{kind} {target!r} imports {missing!r}: {package} has no such module."
+            ) from error
         raise PrerequisiteError(
             f"{kind} {target!r} imports {missing!r}, which is not installed",
-            fix=f"pip install {missing.partition('.')[0]}",
+            fix=f"pip install {package}",
         ) from error
     except Exception as error:
         raise ContractError(

@@ -74,8 +74,9 @@ def _fields(cls: type) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for field in fields(cls):
         default: Any = field.default
-        if default is MISSING and field.default_factory is not MISSING:
-            default = field.default_factory()
+        factory: Any = field.default_factory
+        if factory is not MISSING:
+            default = factory()
         kind = field.type if isinstance(field.type, str) else inspect.formatannotation(field.type)
         text = "required" if default is MISSING else repr(default)
         rows.append({"field": field.name, "type": kind, "default": text})
