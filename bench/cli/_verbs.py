@@ -16,6 +16,7 @@ from bench.cli._parser import Subparsers as Subparsers
 VERBS: dict[str, str] = {
     "list": "list the methods, evaluators, tables or back-ends",
     "show": "show one method or evaluator in full",
+    "assets": "build, verify or fetch the weights a profile needs",
     "validate": "check a plug-in against its contract and say what to mend",
     "doctor": "say what this machine and this installation have, lack and set",
 }

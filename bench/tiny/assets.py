@@ -1,0 +1,75 @@
+"""Where the tiny world's shipped weights lie, and what they hash to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from bench.api.errors import CorruptArtifactError, PrerequisiteError, unknown
+
+NAMES = ("tiny-sd", "tiny-clip", "tiny-vqa", "tiny-features", "tiny-detector")
+FIX = "python -m bench assets build"
+
+
+def weights_folder() -> Path:
+    """Return the folder that holds one folder per shipped asset."""
+    return Path(__file__).parent / "weights"
+
+
+def path_of(name: str) -> Path:
+    """Return the folder of a shipped asset.
+
+    Raises:
+        UsageError: no asset has this name.
+        PrerequisiteError: the asset is not there.
+    """
+    if name not in NAMES:
+        raise unknown("asset", name, NAMES)
+    folder = weights_folder() / name
+    if not folder.is_dir():
+        raise PrerequisiteError(f"the asset {name!r} is not at {folder}", fix=f"{FIX} {name}")
+    return folder
+
+
+def file_hashes(folder: Path) -> dict[str, str]:
+    """Return the sha256 of every file below a folder except its card, by relative path."""
+    return {
+        str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest()
+        for f in sorted(folder.rglob("*"))
+        if f.is_file() and f.name != "README.md"
+    }
+
+
+@lru_cache
+def weights_sha256(name: str) -> str:
+    """Return one hash over all files of an asset, read once per process."""
+    listed = json.dumps(file_hashes(path_of(name)), sort_keys=True)
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def expected_hashes() -> dict[str, str]:
+    """Return the hash of each asset as it was shipped (`weights/SHA256.json`)."""
+    file = weights_folder() / "SHA256.json"
+    if not file.is_file():
+        raise PrerequisiteError(f"no list of hashes at {file}", fix=FIX)
+    shipped: dict[str, str] = json.loads(file.read_text())
+    return shipped
+
+
+def verify() -> dict[str, str]:
+    """Return the hash of each shipped asset after comparing it with the list.
+
+    Raises:
+        CorruptArtifactError: an asset's bytes are not those that were shipped; it is named.
+    """
+    seen = {}
+    for name, shipped in expected_hashes().items():
+        seen[name] = weights_sha256(name)
+        if seen[name] != shipped:
+            raise CorruptArtifactError(
+                f"the weights of {name} hash to {seen[name][:12]}, shipped were {shipped[:12]}; "
+                f"get them back with `git checkout -- {path_of(name)}` or `{FIX} {name}`"
+            )
+    return seen

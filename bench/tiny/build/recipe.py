@@ -1,0 +1,192 @@
+"""The order in which the world's assets are made, each resumable and published by one rename."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL
+from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
+
+from bench.api.errors import unknown
+from bench.tiny.assets import NAMES, file_hashes, weights_sha256
+from bench.tiny.build.calibrate import calibrate
+from bench.tiny.build.cards import write_card
+from bench.tiny.build.clip import MEAN, STD, train_clip
+from bench.tiny.build.heads import (
+    ROUND_TRIPS,
+    Truths,
+    load_truths,
+    round_trip,
+    train_features,
+    train_phrases,
+)
+from bench.tiny.build.scenes_cache import SceneSet, load_scenes
+from bench.tiny.build.sd import encode_scenes, train_sd
+from bench.tiny.build.tokenizer import build_tokenizer
+from bench.tiny.build.vae import train_vae
+from bench.tiny.networks import save_network
+
+log = logging.getLogger("bench.assets")
+SCENES = 40000
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is made once and used by several assets; everything lies below `work`."""
+
+    work: Path
+
+    @cached_property
+    def scenes(self) -> SceneSet:
+        """The rendered training scenes."""
+        return load_scenes(self.work, SCENES, SEED)
+
+    @cached_property
+    def tokenizer(self) -> CLIPTokenizer:
+        """The world's tokenizer."""
+        return build_tokenizer()
+
+    @cached_property
+    def vae(self) -> AutoencoderKL:
+        """The trained VAE."""
+        folder = self._once("vae", lambda: train_vae(self.scenes, self.work / "vae"))
+        return AutoencoderKL.from_pretrained(folder)
+
+    @cached_property
+    def latents(self) -> np.ndarray:
+        """Scaled latents of the training scenes."""
+        return encode_scenes(self.vae, self.scenes, self.work / "latents-0.npy")
+
+    @cached_property
+    def text_start(self) -> CLIPModel:
+        """A short contrastive run: where the base model's text encoder starts."""
+        folder = self._once(
+            "clip", lambda: train_clip(self.scenes, self.tokenizer, self.work / "clip")
+        )
+        return CLIPModel.from_pretrained(folder)
+
+    @cached_property
+    def truths(self) -> Truths:
+        """Exact scenes with pictures and VAE round trips."""
+        again = round_trip(self.vae, self.latents[:ROUND_TRIPS], self.work / "round-trips.npy")
+        return load_truths(self.scenes, SEED, again)
+
+    def _once(self, name: str, train: Callable[[], tuple[Any, dict[str, Any]]]) -> Path:
+        folder = self.work / name / "out"
+        if not (folder / "facts.json").is_file():
+            model, facts = train()
+            model.save_pretrained(folder)
+            (folder / "facts.json").write_text(json.dumps(facts))
+        return folder
+
+    def facts(self, name: str) -> dict[str, Any]:
+        """Return what was recorded when an intermediate network was trained."""
+        data: dict[str, Any] = json.loads((self.work / name / "out" / "facts.json").read_text())
+        return data
+
+
+def _build_sd(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    pipeline, facts = train_sd(
+        recipe.scenes, recipe.latents, recipe.vae, recipe.text_start, recipe.tokenizer,
+        recipe.work / "sd",
+    )  # fmt: skip
+    pipeline.to(torch.float16).save_pretrained(folder)
+    pipeline.to(torch.float32)
+    return {**facts, "vae": recipe.facts("vae"), "text_start": recipe.facts("clip")}
+
+
+def _build_clip(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    model, facts = train_clip(
+        recipe.scenes, recipe.tokenizer, recipe.work / "clip-scorer",
+        steps=1600, lr=7e-4, start=recipe.text_start, stream=12,
+    )  # fmt: skip
+    model.to(torch.float16).save_pretrained(folder)
+    recipe.tokenizer.save_pretrained(folder)
+    CLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32},
+        image_mean=list(MEAN), image_std=list(STD),
+    ).save_pretrained(folder)  # fmt: skip
+    return facts
+
+
+def _build_features(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    net, facts = train_features(recipe.truths, recipe.work / "features")
+    save_network(net, folder, {"class": "bench.tiny.networks.FeatureNet"})
+    return facts
+
+
+def _build_vqa(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    net, facts = train_phrases(recipe.truths, recipe.work / "vqa")
+    save_network(net, folder, {"class": "bench.tiny.networks.PhraseNet"})
+    return facts
+
+
+def _build_detector(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    return calibrate(recipe.truths, folder)
+
+
+_BUILDERS: dict[str, Callable[[Recipe, Path], dict[str, Any]]] = {
+    "tiny-sd": _build_sd,
+    "tiny-features": _build_features,
+    "tiny-vqa": _build_vqa,
+    "tiny-detector": _build_detector,
+    "tiny-clip": _build_clip,
+}
+
+
+def build(names: Sequence[str], work: Path, out: Path, *, again: bool = False) -> dict[str, str]:
+    """Make the named assets (all when empty) and return their hashes.
+
+    Args:
+        names: assets to make.
+        work: folder for scenes, states and everything resumable.
+        out: where the finished folders go.
+        again: make assets that are already in `out`, too.
+
+    Raises:
+        UsageError: no asset has a given name.
+    """
+    for name in names:
+        if name not in NAMES:
+            raise unknown("asset", name, NAMES)
+    torch.set_num_threads(1)
+    recipe = Recipe(work)
+    for name in [n for n in _BUILDERS if n in (names or NAMES)]:
+        folder = out / name
+        if folder.is_dir() and not again:
+            log.info("%s: already at %s", name, folder)
+            continue
+        partial = out / f".{name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        facts = _BUILDERS[name](recipe, partial)
+        write_card(name, partial, facts)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.replace(folder)
+        log.info("%s: written to %s", name, folder)
+    return write_hashes(out)
+
+
+def write_hashes(out: Path) -> dict[str, str]:
+    """Write and return `SHA256.json`, one hash per asset folder in `out`."""
+    import hashlib
+
+    hashes = {}
+    for folder in sorted(p for p in out.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        listed = json.dumps(file_hashes(folder), sort_keys=True)
+        hashes[folder.name] = hashlib.sha256(listed.encode()).hexdigest()
+    temporary = out / "SHA256.json.tmp"
+    temporary.write_text(json.dumps(hashes, indent=1, sort_keys=True) + "\n")
+    temporary.replace(out / "SHA256.json")
+    weights_sha256.cache_clear()
+    return hashes
