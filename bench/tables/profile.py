@@ -1,0 +1,269 @@
+"""A profile: which checkpoint, back-ends, sizes and hyperparameters a table is made with.
+
+The shipped ones lie in `profiles/`; `--profile` also takes the path of a file of the user's own.
+The code is the same for all: a profile only holds data.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.api.errors import UsageError, did_you_mean, unknown
+from bench.api.generation import GenerationSpec
+from bench.tables.protocol import (
+    ColumnProtocol,
+    SuiteSpec,
+    read_generation,
+    read_protocol,
+    read_suite,
+)
+from bench.tables.reading import construct, load_yaml, mapping, override, sequence
+from bench.tables.spec import ColumnSpec, TableSpec
+
+FOLDER = Path(__file__).parent / "profiles"
+CHECKPOINT_KINDS = ("shipped", "path", "hub")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointSpec:
+    """The base checkpoint: `kind` is one of `CHECKPOINT_KINDS`.
+
+    Attributes:
+        location: name of a shipped asset, folder, or hub id `owner/name`.
+        revision: hub revision; None takes the one the cache's default branch names.
+    """
+
+    kind: str
+    location: str
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in CHECKPOINT_KINDS:
+            hint = did_you_mean(str(self.kind), CHECKPOINT_KINDS)
+            raise UsageError(f"unknown kind of checkpoint {self.kind!r}.{hint}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairSettings:
+    """How preference pairs are made; see `bench.data.pairs`.
+
+    Attributes:
+        suite: prompts.
+        generation: how winners and losers are sampled.
+        min_words: shorter prompts are left out.
+        perturbation: the rule that degrades a prompt.
+        seed: of perturbation and images.
+    """
+
+    suite: SuiteSpec
+    generation: GenerationSpec
+    min_words: int = 6
+    perturbation: str = "rand-removal"
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodSettings:
+    """Settings of one method: its own fields, and changes to the common training settings."""
+
+    method: Mapping[str, Any] = field(default_factory=dict)
+    train: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """Training settings.
+
+    Attributes:
+        common: fields of `TrainConfig` all methods share.
+        methods: by method name.
+    """
+
+    common: Mapping[str, Any] = field(default_factory=dict)
+    methods: Mapping[str, MethodSettings] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Rough speed of one worker, for the estimates of `plan` only.
+
+    Attributes:
+        image_step_seconds: one forward of the network for one image.
+        pair_seconds: one pair in one optimiser step.
+        predict_seconds: by role, one image; `default` for the others.
+        image_bytes, pair_bytes, checkpoint_bytes: on disk.
+    """
+
+    image_step_seconds: float = 0.005
+    pair_seconds: float = 0.04
+    predict_seconds: Mapping[str, float] = field(default_factory=dict)
+    image_bytes: int = 4000
+    pair_bytes: int = 4000
+    checkpoint_bytes: int = 20_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """See the module's docstring.
+
+    Attributes:
+        name: file name without ending.
+        title: one line.
+        checkpoint: what is aligned.
+        protocol: name of the protocol used unless `--protocol` says otherwise.
+        backends: by evaluator role, registry name or path of the model that plays it; a role
+            without one gives cells that are `n/a`.
+        pairs, training: how the methods are trained.
+        sampling_seed: of all images of the table.
+        orientation: the published numbers are of another world and stand for orientation only.
+        protocols: by protocol name, then evaluator name.
+        generation: changes to the sampling settings of all columns.
+        device: `"auto"`, `"cpu"`, `"cuda"`.
+        batch_sizes: `generation` and `prediction`: no number depends on them beyond rounding.
+        bootstrap_replicates: of the intervals given these checkpoints.
+        settings_sha256: set by the reader: hash of the whole file with its overrides.
+    """
+
+    name: str
+    title: str
+    checkpoint: CheckpointSpec
+    protocol: str
+    pairs: PairSettings
+    training: Training
+    backends: Mapping[str, str] = field(default_factory=dict)
+    sampling_seed: int = 0
+    orientation: bool = False
+    protocols: Mapping[str, Mapping[str, ColumnProtocol]] = field(default_factory=dict)
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    batch_sizes: Mapping[str, int] = field(default_factory=dict)
+    speed: Speed = field(default_factory=Speed)
+    overrides: tuple[str, ...] = ()
+
+    @cached_property
+    def stem(self) -> str:
+        """The name in the names of artifacts."""
+        return "".join(c if c.isalnum() or c in "._-" else "-" for c in self.name)
+
+    def protocol_of(self, table: TableSpec, column: ColumnSpec) -> ColumnProtocol | None:
+        """Return how `column`'s images are made in this profile; None where it does not say.
+
+        The table's own entry comes first, then the profile's for the column's evaluator.
+
+        Raises:
+            UsageError: neither knows the protocol.
+        """
+        known = {*table.protocols, *self.protocols}
+        if self.protocol not in known:
+            raise unknown("protocol", self.protocol, known)
+        found = table.protocols.get(self.protocol, {}).get(column.key)
+        if found is None:
+            found = self.protocols.get(self.protocol, {}).get(column.evaluator)
+        if found is None or not self.generation:
+            return found
+        changed = {**asdict(found.generation), **self.generation}
+        where = f"profile {self.name}: generation"
+        return replace(found, generation=read_generation(changed, where))
+
+    def batch_size(self, what: str) -> int:
+        """Return images per forward in `"generation"` or `"prediction"`."""
+        return int(self.batch_sizes.get(what, 32))
+
+
+def profile_names() -> list[str]:
+    """Return the names of the shipped profiles."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_profile(
+    name: str, *, overrides: Sequence[str] = (), protocol: str | None = None
+) -> Profile:
+    """Read a profile.
+
+    Args:
+        name: a shipped profile, or the path of a YAML file.
+        overrides: `"key.key=value"`, applied before the file is checked.
+        protocol: in place of the profile's own.
+
+    Raises:
+        UsageError: it is unknown, or the file or an override is wrong (the key is named).
+    """
+    if name in profile_names():
+        path = FOLDER / f"{name}.yaml"
+    elif name.endswith((".yaml", ".yml")):
+        path = Path(name)
+    else:
+        raise unknown("profile", name, [*profile_names(), "PATH.yaml"])
+    data = copy.deepcopy(load_yaml(path))
+    for assignment in overrides:
+        override(data, assignment)
+    if protocol is not None:
+        data["protocol"] = protocol
+    return read_profile(path.stem, data, overrides=tuple(overrides), folder=path.parent)
+
+
+def read_profile(
+    name: str, data: Mapping[str, Any], *, overrides: tuple[str, ...] = (), folder: Path
+) -> Profile:
+    """Make a Profile of what a YAML file holds (UsageError naming the key otherwise)."""
+    where = f"profile {name}"
+    found = dict(data)
+    checkpoint = construct(CheckpointSpec, found.pop("checkpoint", None), f"{where}: checkpoint")
+    if checkpoint.kind == "path" and not Path(checkpoint.location).expanduser().is_absolute():
+        checkpoint = replace(checkpoint, location=str(folder / checkpoint.location))
+    pairs = mapping(found.pop("pairs", None), f"{where}: pairs")
+    training = mapping(found.pop("training", {}), f"{where}: training")
+    methods = mapping(training.pop("methods", {}), f"{where}: training.methods")
+    protocols = mapping(found.pop("protocols", {}), f"{where}: protocols")
+    given: dict[str, Any] = {
+        "name": name,
+        "overrides": overrides,
+        "checkpoint": checkpoint,
+        "pairs": construct(
+            PairSettings,
+            {k: v for k, v in pairs.items() if k not in ("suite", "generation")},
+            f"{where}: pairs",
+            suite=read_suite(pairs.get("suite"), f"{where}: pairs.suite"),
+            generation=read_generation(pairs.get("generation"), f"{where}: pairs.generation"),
+        ),
+        "training": construct(
+            Training,
+            training,
+            f"{where}: training",
+            methods={
+                method: construct(MethodSettings, entry, f"{where}: training.methods.{method}")
+                for method, entry in methods.items()
+            },
+        ),
+        "protocols": {
+            protocol: {
+                evaluator: read_protocol(entry, f"{where}: protocols.{protocol}.{evaluator}")
+                for evaluator, entry in mapping(e, f"{where}: protocols.{protocol}").items()
+            }
+            for protocol, e in protocols.items()
+        },
+        "speed": construct(Speed, found.pop("speed", {}), f"{where}: speed"),
+    }
+    if "overrides" in found:
+        raise UsageError(f"{where}: unknown key 'overrides'.")
+    profile = construct(Profile, found, where, **given)
+    _check(profile, where)
+    return profile
+
+
+def _check(profile: Profile, where: str) -> None:
+    for key in profile.batch_sizes:
+        if key not in ("generation", "prediction"):
+            hint = did_you_mean(key, ("generation", "prediction"))
+            raise UsageError(f"{where}: unknown key 'batch_sizes.{key}'.{hint}")
+    read_generation({"steps": 1, "cfg_scale": 1, "height": 8, "width": 8, **profile.generation},
+                    f"{where}: generation")
+    sequence(list(profile.overrides), where)
+    if profile.device not in ("auto", "cpu", "cuda"):
+        hint = did_you_mean(str(profile.device), ("auto", "cpu", "cuda"))
+        raise UsageError(f"{where}: unknown device {profile.device!r}.{hint}")

@@ -1,0 +1,234 @@
+"""A table of a paper as data: rows, columns, published values, claims, footnotes, protocols.
+
+One YAML file per table lies beside this module. Nothing in it is measured here: numbers under
+`published` keep their source and are never shown as ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.api.errors import UsageError, did_you_mean, unknown
+from bench.tables.protocol import ColumnProtocol, read_protocol
+from bench.tables.reading import construct, load_yaml, mapping, sequence
+
+FOLDER = Path(__file__).parent
+RENDERS = ("exact", "through-vae")
+PAIRINGS = ("standard", "identity-degraded", "shuffled")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowSpec:
+    """One row. Exactly one of `checkpoint`, `method` and `render` says where its images are from.
+
+    Attributes:
+        key: unique, what `--rows` takes.
+        label: what the table shows.
+        checkpoint: `"base"`: the profile's checkpoint, nothing trained.
+        method: registry name or path of the method that trains the base.
+        render: `"exact"` or `"through-vae"`: true scenes of the prompts, no model.
+        pairs: which pairs the method sees: `"standard"`, or a control in `PAIRINGS`.
+        sampling_seed: of the images; None takes the profile's.
+        control: a control row: left out unless asked for.
+        note: what the row is for, shown below the table.
+    """
+
+    key: str
+    label: str
+    checkpoint: str | None = None
+    method: str | None = None
+    render: str | None = None
+    pairs: str = "standard"
+    sampling_seed: int | None = None
+    control: bool = False
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        where = f"row {self.key!r}"
+        origins = [o for o in (self.checkpoint, self.method, self.render) if o is not None]
+        if len(origins) != 1:
+            raise UsageError(f"{where} needs exactly one of checkpoint, method and render.")
+        for name, value, known in (
+            ("checkpoint", self.checkpoint, ("base",)),
+            ("render", self.render, RENDERS),
+            ("pairs", self.pairs, PAIRINGS),
+        ):
+            if value is not None and value not in known:
+                raise UsageError(f"{where}: unknown {name} {value!r}.{did_you_mean(value, known)}")
+
+    @property
+    def trained(self) -> bool:
+        """Whether the row has training seeds."""
+        return self.method is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnSpec:
+    """One column.
+
+    Attributes:
+        key: unique, what `--cols` takes and the table's head shows.
+        label: the metric in words.
+        evaluator: registry name or path.
+        metric: one of the evaluator's metrics.
+        higher_is_better: direction; must agree with the evaluator's.
+        decimals: digits after the point.
+        per_image: the field of the evaluator's records whose mean over tasks of the mean over
+            images is the metric; None for metrics of a whole set (FID, IS).
+    """
+
+    key: str
+    label: str
+    evaluator: str
+    metric: str
+    higher_is_better: bool
+    decimals: int
+    per_image: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedValue:
+    """A number somebody published.
+
+    Attributes:
+        value: as printed.
+        source: where.
+        quoted: the paper quotes it from elsewhere and did not measure it.
+        footnote: key of a footnote.
+    """
+
+    value: float
+    source: str
+    quoted: bool = False
+    footnote: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimSpec:
+    """Row `better` beats row `worse` in `column`; `circular` as in `bench.stats.claims`."""
+
+    better: str
+    worse: str
+    column: str
+    circular: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSpec:
+    """A whole table; see the classes above.
+
+    Attributes:
+        name: file name without ending.
+        published: by row, then column.
+        protocols: by protocol name, then column.
+    """
+
+    name: str
+    title: str
+    source: str
+    rows: tuple[RowSpec, ...]
+    columns: tuple[ColumnSpec, ...]
+    published: Mapping[str, Mapping[str, PublishedValue]] = field(default_factory=dict)
+    footnotes: Mapping[str, str] = field(default_factory=dict)
+    claims: tuple[ClaimSpec, ...] = ()
+    protocols: Mapping[str, Mapping[str, ColumnProtocol]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for what, keys in (("row", [r.key for r in self.rows]), ("column", self._columns)):
+            twice = sorted({key for key in keys if keys.count(key) > 1})
+            if twice:
+                raise UsageError(f"table {self.name}: two {what}s are named {twice[0]!r}.")
+            if not keys:
+                raise UsageError(f"table {self.name} has no {what}.")
+        for row, cells in self.published.items():
+            self.row(row)
+            for column, value in cells.items():
+                self.column(column)
+                if value.footnote is not None and value.footnote not in self.footnotes:
+                    raise unknown("footnote", value.footnote, self.footnotes)
+        for claim in self.claims:
+            self.row(claim.better), self.row(claim.worse), self.column(claim.column)
+        for columns in self.protocols.values():
+            for column in columns:
+                self.column(column)
+
+    @cached_property
+    def _columns(self) -> list[str]:
+        return [c.key for c in self.columns]
+
+    def row(self, key: str) -> RowSpec:
+        """Return a row (UsageError naming the nearest when it is unknown)."""
+        found = {row.key: row for row in self.rows}
+        if key not in found:
+            raise unknown(f"row of table {self.name}", key, found)
+        return found[key]
+
+    def column(self, key: str) -> ColumnSpec:
+        """Return a column (UsageError naming the nearest when it is unknown)."""
+        found = {column.key: column for column in self.columns}
+        if key not in found:
+            raise unknown(f"column of table {self.name}", key, found)
+        return found[key]
+
+
+def table_names() -> list[str]:
+    """Return the names of the tables there are."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_table(name: str) -> TableSpec:
+    """Read a table.
+
+    Raises:
+        UsageError: it is unknown, or its file is wrong (the key is named).
+    """
+    if name not in table_names():
+        raise unknown("table", name, table_names())
+    return read_table(name, load_yaml(FOLDER / f"{name}.yaml"))
+
+
+def read_table(name: str, data: Mapping[str, Any]) -> TableSpec:
+    """Make a TableSpec of what a YAML file holds (UsageError naming the key otherwise)."""
+    where = f"table {name}"
+    rows = [
+        construct(RowSpec, row, f"{where}, row {i + 1}")
+        for i, row in enumerate(sequence(data.get("rows"), f"{where}: rows"))
+    ]
+    columns = [
+        construct(ColumnSpec, column, f"{where}, column {i + 1}")
+        for i, column in enumerate(sequence(data.get("columns"), f"{where}: columns"))
+    ]
+    published = {
+        row: {
+            column: construct(PublishedValue, value, f"{where}: published.{row}.{column}")
+            for column, value in mapping(cells, f"{where}: published.{row}").items()
+        }
+        for row, cells in mapping(data.get("published", {}), f"{where}: published").items()
+    }
+    claims = [
+        construct(ClaimSpec, claim, f"{where}, claim {i + 1}")
+        for i, claim in enumerate(sequence(data.get("claims", []), f"{where}: claims"))
+    ]
+    protocols = {
+        protocol: {
+            column: read_protocol(entry, f"{where}: protocols.{protocol}.{column}")
+            for column, entry in mapping(entries, f"{where}: protocols.{protocol}").items()
+        }
+        for protocol, entries in mapping(data.get("protocols", {}), f"{where}: protocols").items()
+    }
+    made = ("rows", "columns", "published", "claims", "protocols")
+    return construct(
+        TableSpec,
+        {key: value for key, value in data.items() if key not in made},
+        where,
+        name=name,
+        rows=tuple(rows),
+        columns=tuple(columns),
+        published=published,
+        claims=tuple(claims),
+        protocols=protocols,
+    )
