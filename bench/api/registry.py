@@ -227,7 +227,7 @@ BACKENDS = Registry(
     built_in={
         "tiny-detector": "evaluators.models.tiny_detector:TinyDetector",
         "tiny-vqa": "evaluators.models.tiny_vqa:TinyVQA",
-        "tiny-clip": "evaluators.models.tiny_clip:TinyCLIP",
+        "tiny-clip": "evaluators.models.clip:TinyClip",
         "tiny-features": "evaluators.models.tiny_features:TinyFeatures",
     },
 )

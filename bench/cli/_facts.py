@@ -7,12 +7,15 @@ import platform
 import re
 import shutil
 import sys
+from collections import Counter
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from bench import __version__, torchvision_guard
+from bench.api.errors import CorruptArtifactError
+from bench.store.identity import HASH_LENGTH
 
 REQUIRED = (
     "torch",
@@ -41,6 +44,7 @@ VARIABLES = (
     "OMP_WAIT_POLICY",
     "TRANSFORMERS_OFFLINE",
 )
+_PUBLISHED = re.compile(rf".+-[0-9a-f]{{{HASH_LENGTH}}}")
 _SECRET = ("TOKEN", "KEY", "SECRET", "PASSWORD")
 
 
@@ -159,4 +163,53 @@ def _shown(name: str) -> str | None:
 
 
 def store(folder: Path, *, verify: bool, problems: list[Problem]) -> dict[str, Any]:
-    return {}
+    """Return what the store holds, and note artifacts that are damaged.
+
+    Args:
+        folder: the store; it need not exist yet.
+        verify: hash every file; otherwise manifests, sizes and times are looked at.
+        problems: where damage is noted.
+    """
+    from bench.store import Artifact
+
+    facts: dict[str, Any] = {"folder": str(folder), "exists": folder.is_dir()}
+    if not folder.is_dir():
+        return facts
+    if not os.access(folder, os.W_OK):
+        found = f"the store {folder} cannot be written"
+        problems.append(
+            Problem(
+                found=found, mend="make it writable, or choose another with --store", exit_code=1
+            )
+        )
+    kinds: Counter[str] = Counter()
+    size = 0
+    for path in sorted(folder.glob("[!.]*/*")):
+        if not (_PUBLISHED.fullmatch(path.name) and path.is_dir()):
+            continue
+        try:
+            artifact = Artifact(path)
+            if verify:
+                artifact.verify()
+            fault = artifact.fault()
+        except CorruptArtifactError as error:
+            fault = str(error).partition("\n")[0]
+        if fault:
+            problems.append(
+                Problem(
+                    found=f"{path.relative_to(folder)}: {fault}",
+                    mend="run the command that made it again; it is made anew",
+                    exit_code=CorruptArtifactError.exit_code,
+                )
+            )
+            continue
+        kinds[artifact.kind] += 1
+        size += sum(entry["size"] for entry in artifact.manifest["files"].values())
+    facts |= {
+        "artifacts": dict(sorted(kinds.items())),
+        "size GB": round(size / 1e9, 3),
+        "interrupted": len(list(folder.glob("[!.]*/*.partial"))),
+        "put aside as corrupt": len(list(folder.glob(".quarantine/*/*"))),
+        "every byte hashed": verify,
+    }
+    return facts

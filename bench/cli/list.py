@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-import bench.tables
 from bench.api.registry import BACKEND_OF_ROLE, BACKENDS, EVALUATORS, METHODS, Registry
 from bench.cli._output import print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
@@ -54,11 +52,15 @@ def _plugins(what: str) -> list[dict[str, Any]]:
 
 
 def _tables() -> list[dict[str, Any]]:
-    import yaml
+    from bench.tables.spec import load_table, table_names
 
-    rows = []
-    for folder in bench.tables.__path__:
-        for file in sorted(Path(folder).glob("*.yaml")):
-            spec = yaml.safe_load(file.read_text(encoding="utf-8"))
-            rows.append({"name": file.stem, "title": spec.get("title"), "file": str(file)})
-    return rows
+    tables = [load_table(name) for name in table_names()]
+    return [
+        {
+            "name": table.name,
+            "title": table.title,
+            "rows": ", ".join(row.key for row in table.rows if not row.control),
+            "columns": ", ".join(column.key for column in table.columns),
+        }
+        for table in tables
+    ]
