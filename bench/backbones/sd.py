@@ -1,0 +1,208 @@
+"""Stable Diffusion 1.x: UNet with epsilon prediction, one CLIP text encoder, AutoencoderKL.
+
+A checkpoint is a folder written by `StableDiffusionPipeline.save_pretrained` or a hub id such as
+`CompVis/stable-diffusion-v1-4`. Both are read by the same calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from bench.api.errors import CorruptArtifactError, UsageError
+from bench.api.method import Condition
+from bench.backbones.base import place, resolve_dtype
+from bench.backbones.hub import Source
+
+PIPELINE_CLASS = "StableDiffusionPipeline"
+LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+
+
+class StableDiffusionBackbone:
+    """A loaded SD-1.x checkpoint; see `Backbone` for the attributes.
+
+    Args:
+        checkpoint: folder or hub id, kept for messages and provenance.
+        revision: hub revision asked for.
+        tokenizer, text_encoder, vae, unet, scheduler: the pipeline's parts. The scheduler is the
+            checkpoint's own, used for sampling; training uses its noise schedule.
+
+    Raises:
+        UsageError: the checkpoint does not predict the noise.
+    """
+
+    family = "sd"
+    lora_targets = LORA_TARGETS
+
+    def __init__(
+        self,
+        *,
+        checkpoint: str,
+        revision: str | None,
+        tokenizer: Any,
+        text_encoder: Any,
+        vae: Any,
+        unet: nn.Module,
+        scheduler: Any,
+    ) -> None:
+        prediction = scheduler.config.get("prediction_type", "epsilon")
+        if prediction != "epsilon":
+            raise UsageError(
+                f"{checkpoint} predicts {prediction!r}; this adapter is for checkpoints that "
+                "predict the noise ('epsilon'). Choose an SD-1.x checkpoint."
+            )
+        self.checkpoint = checkpoint
+        self.revision = revision
+        self.tokenizer = tokenizer
+        self.text_encoder = text_encoder.requires_grad_(False).eval()
+        self.vae = vae.requires_grad_(False).eval()
+        self.unet: nn.Module = unet.requires_grad_(False).eval()
+        self.scheduler = scheduler
+        self.training_scheduler = DDPMScheduler.from_config(scheduler.config)
+        self.scaling_factor = float(vae.config.scaling_factor)
+        self.num_train_timesteps = int(self.training_scheduler.config.num_train_timesteps)
+        self.device = next(unet.parameters()).device
+
+    @torch.no_grad()
+    def encode_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
+        """Encode B texts: `encoder_hidden_states` (B, L, D), padded and cut to the model's L."""
+        tokens = self.tokenizer(
+            list(prompts),
+            padding="max_length",
+            max_length=self.tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        )
+        masked = getattr(self.text_encoder.config, "use_attention_mask", False)
+        mask = tokens.attention_mask.to(self.device) if masked else None
+        hidden = self.text_encoder(tokens.input_ids.to(self.device), attention_mask=mask)[0]
+        return {"encoder_hidden_states": hidden}
+
+    def add_noise(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """Return sqrt(a_t) clean + sqrt(1 - a_t) noise, (B, C, H, W), at timesteps t (B,)."""
+        noised: Tensor = self.training_scheduler.add_noise(clean, noise, t)
+        return noised
+
+    def true_target(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """Return the noise."""
+        return noise
+
+    def timesteps(self, uniform: Tensor) -> Tensor:
+        """Return floor(T u), uniform over 0 .. T-1."""
+        last = self.num_train_timesteps - 1
+        return (uniform * self.num_train_timesteps).long().clamp_(max=last)
+
+    def predict(self, unet: nn.Module, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        """Return the predicted noise (B, C, H, W) under the condition, without guidance."""
+        prediction: Tensor = unet(
+            x_t, t, encoder_hidden_states=condition["encoder_hidden_states"], return_dict=False
+        )[0]
+        return prediction
+
+    @torch.no_grad()
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Return the posterior mean, scaled: (B, 3, H, W) in [0, 1] -> (B, C, h, w)."""
+        pixels = (images.to(self.device, self.vae.dtype) * 2.0) - 1.0
+        latents: Tensor = self.vae.encode(pixels).latent_dist.mean * self.scaling_factor
+        return latents
+
+    @torch.no_grad()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Return images in [0, 1]: scaled latents (B, C, h, w) -> (B, 3, H, W)."""
+        unscaled = latents.to(self.device, self.vae.dtype) / self.scaling_factor
+        pixels: Tensor = self.vae.decode(unscaled, return_dict=False)[0]
+        return (pixels / 2.0 + 0.5).clamp(0.0, 1.0)
+
+    def latent_shape(self, height: int, width: int) -> tuple[int, int, int]:
+        """Return (C, h, w).
+
+        Raises:
+            UsageError: the VAE's factor does not divide the size.
+        """
+        factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
+        if height % factor or width % factor:
+            raise UsageError(
+                f"images of {height}x{width} pixels do not fit {self.checkpoint}; height and "
+                f"width must be multiples of {factor}."
+            )
+        return int(self.vae.config.latent_channels), height // factor, width // factor
+
+    def pipeline(self, unet: nn.Module | None = None) -> StableDiffusionPipeline:
+        """Return a pipeline over the same parts, safety checker off, no progress bar.
+
+        Args:
+            unet: network to sample from; None samples from the base.
+        """
+        pipeline = StableDiffusionPipeline(
+            vae=self.vae,
+            text_encoder=self.text_encoder,
+            tokenizer=self.tokenizer,
+            unet=self.unet if unet is None else unet,
+            # a sampler is stateful: each pipeline gets its own
+            scheduler=type(self.scheduler).from_config(self.scheduler.config),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+
+def load_backbone(
+    checkpoint: str | Path,
+    *,
+    revision: str | None = None,
+    dtype: str | torch.dtype = "float32",
+    device: str | torch.device = "cpu",
+    local_files_only: bool = False,
+) -> StableDiffusionBackbone:
+    """Load an SD-1.x checkpoint from a folder, the hub's cache, or the hub.
+
+    Args:
+        checkpoint: folder with `model_index.json`, or hub id.
+        revision: branch, tag or commit of the hub repository.
+        dtype: precision of all parts.
+        device: where the parts go.
+        local_files_only: never ask the network (HF_HUB_OFFLINE=1 has the same effect).
+
+    Raises:
+        PrerequisiteError: files are missing; the message has the command that gets them.
+        UsageError: the checkpoint is of another family, or does not predict the noise.
+        CorruptArtifactError: weights do not fill the network.
+    """
+    source = Source(
+        checkpoint=str(checkpoint), revision=revision, local_files_only=local_files_only
+    )
+    found = source.pipeline_class()
+    if found != PIPELINE_CLASS:
+        raise UsageError(
+            f"{source.checkpoint} holds a {found}; expected a {PIPELINE_CLASS} (SD-1.x)."
+        )
+    scheduler_class = getattr(diffusers, source.scheduler_class())
+    parts = {
+        "tokenizer": source.load(CLIPTokenizer, "tokenizer"),
+        "text_encoder": source.load_weights(CLIPTextModel, "text_encoder"),
+        "vae": source.load_weights(AutoencoderKL, "vae"),
+        "unet": source.load_weights(UNet2DConditionModel, "unet"),
+        "scheduler": source.load(scheduler_class, "scheduler"),
+    }
+    _require_text_width(source.checkpoint, parts["text_encoder"], parts["unet"])
+    for name in ("text_encoder", "vae", "unet"):
+        place(parts[name], device, resolve_dtype(dtype))
+    return StableDiffusionBackbone(checkpoint=source.checkpoint, revision=revision, **parts)
+
+
+def _require_text_width(checkpoint: str, text_encoder: Any, unet: Any) -> None:
+    found, expected = text_encoder.config.hidden_size, unet.config.cross_attention_dim
+    if found != expected:
+        raise CorruptArtifactError(
+            f"{checkpoint}: the text encoder gives vectors of width {found}, the UNet expects "
+            f"{expected}; the folder mixes two checkpoints. Fetch it again."
+        )

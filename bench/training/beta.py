@@ -1,0 +1,71 @@
+"""The conventions in which papers and programs state the strength of a preference loss.
+
+One number is used inside: kappa, the coefficient of the difference of *mean* squares in
+`-logsigmoid(-kappa * delta)`. With D = C*H*W latent elements:
+
+| name            | loss                                      | used by                      |
+|-----------------|-------------------------------------------|------------------------------|
+| kappa           | -logsigmoid(-kappa * mean difference)     | this project                 |
+| beta_half_mean  | -logsigmoid(-beta/2 * mean difference)    | DiffusionDPO, DDSPO programs |
+| beta_sum        | -logsigmoid(-beta * sum difference)       | the papers' equations        |
+| beta_hf         | -logsigmoid(-beta * mean difference)      | diffusers' research script   |
+
+"beta 5000" of DiffusionDPO is thus "beta 2500" of diffusers, and the same beta_half_mean is a
+different beta_sum for each latent size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+LATENT_ELEMENTS: Mapping[str, int] = {
+    "SD-1.x at 512": 4 * 64 * 64,
+    "SDXL at 1024": 4 * 128 * 128,
+    "SANA at 1024": 32 * 32 * 32,
+    "SD3 at 1024": 16 * 128 * 128,
+}
+"""D = C*H*W of the published backbones."""
+
+
+def kappa_from_beta_half_mean(beta_half_mean: float) -> float:
+    """Return kappa = beta_half_mean / 2."""
+    return beta_half_mean / 2.0
+
+
+def beta_half_mean_from_kappa(kappa: float) -> float:
+    """Return beta_half_mean = 2 kappa."""
+    return 2.0 * kappa
+
+
+def kappa_from_beta_sum(beta_sum: float, latent_elements: int) -> float:
+    """Return kappa = beta_sum * D."""
+    return beta_sum * latent_elements
+
+
+def beta_sum_from_kappa(kappa: float, latent_elements: int) -> float:
+    """Return beta_sum = kappa / D, which is beta_half_mean / (2 D)."""
+    return kappa / latent_elements
+
+
+def kappa_from_beta_hf(beta_hf: float) -> float:
+    """Return kappa = beta_hf."""
+    return beta_hf
+
+
+def beta_hf_from_kappa(kappa: float) -> float:
+    """Return beta_hf = kappa."""
+    return kappa
+
+
+def beta_table(kappa: float, latent_elements: Mapping[str, int] = LATENT_ELEMENTS) -> str:
+    """Return kappa in every convention as a markdown table, one row per latent size."""
+    lines = [
+        "| latents | D | kappa | beta_half_mean | beta_hf | beta_sum |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name, elements in latent_elements.items():
+        lines.append(
+            f"| {name} | {elements} | {kappa:g} | {beta_half_mean_from_kappa(kappa):g} | "
+            f"{beta_hf_from_kappa(kappa):g} | {beta_sum_from_kappa(kappa, elements):.4g} |"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,145 @@
+"""Trained networks in the formats users load: a diffusers UNet folder or a LoRA folder."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline
+from diffusers.utils import convert_state_dict_to_diffusers
+from peft.utils import get_peft_model_state_dict
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from bench.api.errors import PrerequisiteError, UsageError
+from bench.backbones.base import Backbone, place
+from bench.backbones.hub import Source
+from bench.training.atomic import atomic_folder
+
+UNET_FILE = "diffusion_pytorch_model.safetensors"
+LORA_FILE = "pytorch_lora_weights.safetensors"
+POLICY = "policy"
+"""Name of the adapter that is trained."""
+
+
+def folder_kind(folder: Path) -> str:
+    """Return `"lora"`, `"unet"` or `"pipeline"`: what a folder of weights holds.
+
+    Raises:
+        PrerequisiteError: none of them.
+    """
+    for name, kind in (
+        (LORA_FILE, "lora"),
+        ("model_index.json", "pipeline"),
+        ("config.json", "unet"),
+    ):
+        if (folder / name).is_file():
+            return kind
+    raise PrerequisiteError(
+        f"{folder} holds no trained network (no {LORA_FILE}, model_index.json or config.json)",
+        fix="train it first, or name the folder of an export (exports/step-...)",
+    )
+
+
+def export_unet(unet: nn.Module, folder: Path, weights: Mapping[str, Tensor] | None = None) -> Path:
+    """Write a full network as a folder that `from_pretrained` loads.
+
+    Args:
+        unet: a diffusers model without any adapter attached.
+        folder: to be created or replaced, atomically.
+        weights: written in place of the parameters they name (a moving average).
+
+    Raises:
+        UsageError: an adapter is attached: its keys would make the loader fill the attention
+            layers at random.
+        StoreError: it cannot be written.
+    """
+    state = {**unet.state_dict(), **(weights or {})}
+    wrapped = [key for key in state if ".base_layer." in key or ".lora_" in key]
+    if wrapped:
+        raise UsageError(
+            f"the network has an adapter attached ({wrapped[0]}); export the adapter, or fuse "
+            "and unload it first."
+        )
+    with atomic_folder(folder) as temporary:
+        unet.save_config(temporary)  # type: ignore[operator]
+        packed = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+        save_file(packed, temporary / UNET_FILE, metadata={"format": "pt"})
+    return folder
+
+
+def export_lora(unet: nn.Module, folder: Path, weights: Mapping[str, Tensor] | None = None) -> Path:
+    """Write the policy's adapter as a folder that `pipe.load_lora_weights` loads.
+
+    Args:
+        unet: a diffusers model with the adapter `"policy"`.
+        folder: to be created or replaced, atomically.
+        weights: written in place of the parameters they name (a moving average).
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    full = {**unet.state_dict(), **(weights or {})}
+    adapter = get_peft_model_state_dict(unet, state_dict=full, adapter_name=POLICY)
+    layers = convert_state_dict_to_diffusers(adapter)
+    with atomic_folder(folder) as temporary:
+        StableDiffusionPipeline.save_lora_weights(
+            temporary,
+            unet_lora_layers={k: v.detach().cpu().contiguous() for k, v in layers.items()},
+            # without the metadata a reader takes alpha for the rank
+            unet_lora_adapter_metadata=_plain(unet.peft_config[POLICY].to_dict()),  # type: ignore[index,union-attr]
+            weight_name=LORA_FILE,
+        )
+    return folder
+
+
+def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an adapter's configuration with sets as sorted lists, so that bytes repeat."""
+    return {k: sorted(v) if isinstance(v, set | frozenset) else v for k, v in config.items()}
+
+
+def load_lora(unet: nn.Module, folder: Path, adapter: str) -> nn.Module:
+    """Attach the adapter in `folder` under the name `adapter` and return the network."""
+    unet.load_lora_adapter(  # type: ignore[operator]
+        str(folder),
+        prefix="unet",
+        weight_name=LORA_FILE,
+        adapter_name=adapter,
+        use_safetensors=True,
+        local_files_only=True,
+    )
+    return unet
+
+
+def load_export(
+    backbone: Backbone,
+    folder: Path,
+    *,
+    adapter: str = POLICY,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+) -> nn.Module:
+    """Return the network of an export, ready for `backbone.pipeline(unet)`.
+
+    Args:
+        backbone: the checkpoint the training started from; it is left as it is.
+        folder: a UNet, pipeline or LoRA folder. A LoRA stays attached, active, as `adapter`.
+        adapter: name for a LoRA.
+        dtype, device: of the network returned; those of the backbone where None.
+
+    Raises:
+        PrerequisiteError: the folder holds no network.
+        CorruptArtifactError: the weights do not fill the network.
+    """
+    base = backbone.unet
+    kind = folder_kind(folder)
+    if kind == "lora":
+        network = load_lora(copy.deepcopy(base), folder, adapter)
+    else:
+        source = Source(checkpoint=str(folder), revision=None, local_files_only=True)
+        network = source.load_weights(type(base), "unet" if kind == "pipeline" else None)
+    wanted = next(base.parameters()).dtype if dtype is None else dtype
+    return place(network, device or backbone.device, wanted).eval()

@@ -1,0 +1,243 @@
+"""The training loop: a method, a backbone and pairs in, an exported network out.
+
+It knows nothing of the store, of tables or of where the pairs come from. Run the same call
+again to resume: the result is the same to the bit as without the interruption.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from bench.api.errors import BenchError, UsageError
+from bench.api.method import Condition, Method, StepContext
+from bench.backbones.base import Backbone
+from bench.training import checks
+from bench.training.config import TrainConfig
+from bench.training.diagnostics import Meter, peak_memory_mb
+from bench.training.objective import Evaluation, evaluate_halves
+from bench.training.randomness import CounterStream, DataOrder, Sample
+from bench.training.session import Session, open_session
+from bench.training.source import PairSource
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[int, int, Mapping[str, float]], None]
+"""(steps done, steps in all, latest line of metrics)."""
+
+
+class Tracker(Protocol):
+    """Where metrics may also go; a `wandb` or `trackio` run fits."""
+
+    def log(self, data: dict[str, Any], *, step: int) -> Any:
+        """Take in one line of metrics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainResult:
+    """What a run left.
+
+    Attributes:
+        export: folder of the last exported network (the moving average where one is kept).
+        exports: the same for each saved step.
+        metrics: JSONL file, one line per `log_every` steps.
+        steps: optimiser steps done.
+        seconds: time spent in them, over all resumed runs.
+        peak_memory_mb: highest memory use of this process, MiB.
+    """
+
+    export: Path
+    exports: Mapping[int, Path]
+    metrics: Path
+    steps: int
+    seconds: float
+    peak_memory_mb: float
+
+
+def train(
+    method: Method,
+    backbone: Backbone,
+    source: PairSource,
+    config: TrainConfig,
+    *,
+    work_dir: Path,
+    start_from: Path | None = None,
+    progress: Progress | None = None,
+    tracker: Tracker | None = None,
+    resume: bool = True,
+) -> TrainResult:
+    """Train a policy and export it at every saved step.
+
+    Args:
+        method: the objective.
+        backbone: the base checkpoint; left as it is. Training runs on its device.
+        source: the pairs.
+        config: all settings.
+        work_dir: where checkpoints/, exports/, metrics.jsonl and run.json go.
+        start_from: export the policy starts from, or None for the base.
+        progress: called after each line of metrics, on the main process.
+        tracker: gets each line of metrics, on the main process.
+        resume: continue from the newest whole checkpoint in `work_dir`; False removes what is
+            there and starts anew.
+
+    Raises:
+        UsageError: settings, pairs and checkpoint do not fit together.
+        DivergedError: a NaN or an infinity; the last good checkpoint stays.
+        PrerequisiteError: weights are missing, or the device's memory does not suffice.
+        StoreError: `work_dir` cannot be written.
+    """
+    if len(source) == 0:
+        raise UsageError("the pair set is empty; expected at least one pair.")
+    with open_session(
+        method, backbone, source, config, work_dir=work_dir, start_from=start_from, resume=resume
+    ) as session:
+        loop = _Loop(method, backbone, source, session)
+        if session.step < config.steps:
+            loop.run(progress, tracker)
+        exports = session.exports()
+        return TrainResult(
+            export=exports[config.steps],
+            exports=exports,
+            metrics=session.metrics_path,
+            steps=session.step,
+            seconds=session.seconds,
+            peak_memory_mb=peak_memory_mb(session.accelerator.device),
+        )
+
+
+class _Loop:
+    """The optimiser steps of one session."""
+
+    def __init__(
+        self, method: Method, backbone: Backbone, source: PairSource, session: Session
+    ) -> None:
+        self.method = method
+        self.backbone = backbone
+        self.source = source
+        self.session = session
+        self.config = session.config
+        self.accelerator = session.accelerator
+        self.order = DataOrder(self.config.seed, len(source), self.config.batch)
+
+    def run(self, progress: Progress | None, tracker: Tracker | None) -> None:
+        """Take the steps that are left."""
+        session, config = self.session, self.config
+        meter = Meter(
+            max_grad_norm=config.max_grad_norm, check_gradients=config.precision != "fp16"
+        )
+        started = time.perf_counter()
+        already = session.seconds
+        while session.step < config.steps:
+            norm = self._step(session.step, meter)
+            session.step += 1
+            meter.end_step(norm)
+            saves = config.saves_at(session.step)
+            # a window never crosses a checkpoint, so a resumed run writes the same lines
+            if saves or session.step % config.log_every == 0:
+                row = {
+                    "step": session.step,
+                    "lr": config.lr_at(session.step - 1),
+                    **meter.read(self.accelerator, step=session.step),
+                }
+                session.seconds = already + time.perf_counter() - started
+                self._report(row, progress, tracker)
+            if saves:
+                session.save()
+                meter.restart_clock()
+
+    def _report(
+        self, row: dict[str, float], progress: Progress | None, tracker: Tracker | None
+    ) -> None:
+        metrics = self.session.metrics
+        if metrics is None:  # not the main process
+            return
+        metrics.append(row)
+        if tracker is not None:
+            tracker.log(dict(row), step=int(row["step"]))
+        if progress is not None:
+            progress(self.session.step, self.config.steps, row)
+
+    def _step(self, step: int, meter: Meter) -> Tensor:
+        """Take one optimiser step and return the gradient's norm before clipping."""
+        session, accelerator = self.session, self.accelerator
+        for group in session.optimiser.param_groups:
+            group["lr"] = self.config.lr_at(step)
+        micro_batches = self._micro_batches(step)
+        for number, samples in enumerate(micro_batches):
+            last = number == len(micro_batches) - 1
+            # gradients are exchanged between processes once, with the last micro-batch
+            with nullcontext() if last else accelerator.no_sync(session.policy):
+                try:
+                    evaluation = self._evaluate(step, samples, first=step == 0 and number == 0)
+                    # the processes' gradients are averaged; the mean is over the global batch
+                    share = accelerator.num_processes / self.config.batch
+                    accelerator.backward(evaluation.losses.sum() * share)
+                except torch.OutOfMemoryError as error:
+                    raise self._out_of_memory() from error
+            meter.add(evaluation, self.method, self.config.mode)
+        limit = self.config.max_grad_norm
+        norm: Tensor = accelerator.clip_grad_norm_(
+            list(session.trainable.values()), math.inf if limit is None else limit
+        )
+        session.optimiser.step()
+        session.optimiser.zero_grad(set_to_none=True)
+        if session.ema is not None:
+            session.ema.update()
+        return norm
+
+    def _micro_batches(self, step: int) -> list[Sequence[Sample]]:
+        """Return this process's share of the step's batch, cut into micro-batches."""
+        samples = self.order.samples(step)
+        rank, ranks = self.accelerator.process_index, self.accelerator.num_processes
+        share = samples[rank * len(samples) // ranks : (rank + 1) * len(samples) // ranks]
+        size = self.config.micro_batch
+        return [share[i : i + size] for i in range(0, len(share), size)]
+
+    def _evaluate(self, step: int, samples: Sequence[Sample], *, first: bool) -> Evaluation:
+        device, seed = self.accelerator.device, self.config.seed
+        batch = self.source.batch([sample.index for sample in samples], device)
+        if first:
+            checks.require_fields(self.method, batch)
+            halves = ("winner", "loser") if self.method.needs.loser else ("winner",)
+            checks.require_latent_scale(batch, self.backbone, halves)
+        shape = batch.winner.shape[1:]
+        noise = CounterStream(seed, "noise", step).normal(samples, shape)
+        uniform = CounterStream(seed, "t", step).uniform(samples)
+        context = StepContext(
+            t=self.backbone.timesteps(uniform).to(device),
+            noise=noise.to(device),
+            add_noise=self.backbone.add_noise,
+            true_target=self.backbone.true_target,
+        )
+        reference = self.session.reference
+        evaluation = evaluate_halves(
+            self.method,
+            batch,
+            context,
+            policy=self._policy,
+            reference=None if reference is None else reference.predict,
+        )
+        if first and reference is not None and reference.starts_equal:
+            checks.require_start_at_reference(self.method, evaluation, self.config.precision)
+        return evaluation
+
+    def _policy(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
+        policy: nn.Module = self.session.policy
+        return self.backbone.predict(policy, x_t, t, condition)
+
+    def _out_of_memory(self) -> BenchError:
+        config = self.config
+        return UsageError(
+            f"the device's memory does not suffice for micro_batch {config.micro_batch} in mode "
+            f"{config.mode!r}. Lower micro_batch (the result stays the same), set "
+            "gradient_checkpointing, use precision 'bf16', or mode 'lora'."
+        )

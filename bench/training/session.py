@@ -1,0 +1,279 @@
+"""The state of a run: networks, optimiser, files; opened fresh or from a checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import nn
+
+from bench.api.errors import StoreError, UsageError
+from bench.api.method import Method
+from bench.backbones.base import Backbone
+from bench.training import checkpoint as ckpt
+from bench.training.atomic import JsonLines, write_json
+from bench.training.config import TrainConfig
+from bench.training.ema import MovingAverage
+from bench.training.export import export_lora, export_unet
+from bench.training.networks import Reference, build_policy, build_reference, resolve_reference
+from bench.training.source import PairSource
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True, eq=False)
+class Session:
+    """One run's state.
+
+    Attributes:
+        config: the settings.
+        identity: what can change the result; a checkpoint of another identity is refused.
+        work_dir: folder of the run.
+        accelerator: device, precision and processes.
+        policy: the network to call, wrapped for several processes where there are any.
+        unet: the same network unwrapped.
+        trainable: its trained parameters by name.
+        optimiser: over them.
+        reference: the frozen reference, or None.
+        ema: the moving average, or None.
+        metrics: the open metrics file, or None on other than the main process.
+        step: optimiser steps done.
+        seconds: time spent in them.
+    """
+
+    config: TrainConfig
+    identity: Mapping[str, Any]
+    work_dir: Path
+    accelerator: Any
+    policy: nn.Module
+    unet: nn.Module
+    trainable: Mapping[str, nn.Parameter]
+    optimiser: Any
+    reference: Reference | None
+    ema: MovingAverage | None
+    metrics: JsonLines | None
+    step: int = 0
+    seconds: float = 0.0
+
+    @property
+    def metrics_path(self) -> Path:
+        """The JSONL file."""
+        return self.work_dir / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.work_dir / "checkpoints"
+
+    def export_path(self, step: int, *, ema: bool) -> Path:
+        """Folder of the network exported after `step` steps."""
+        return self.work_dir / "exports" / f"step-{step:08d}{'-ema' if ema else ''}"
+
+    def exports(self) -> dict[int, Path]:
+        """Return the exports by step, up to this one; the moving average's where one is kept."""
+        paths = {
+            step: self.export_path(step, ema=self.ema is not None)
+            for step in range(1, self.step + 1)
+            if self.config.saves_at(step)
+        }
+        return {step: path for step, path in paths.items() if path.is_dir()}
+
+    def save(self) -> None:
+        """Export the network, then write the checkpoint: a checkpoint implies its export."""
+        if self.accelerator.is_main_process:
+            self._export()
+            self._checkpoint()
+        self.accelerator.wait_for_everyone()
+
+    def _export(self) -> None:
+        write = export_lora if self.config.mode == "lora" else export_unet
+        write(self.unet, self.export_path(self.step, ema=False))
+        if self.ema is not None:
+            write(self.unet, self.export_path(self.step, ema=True), self.ema.shadow)
+
+    def _checkpoint(self) -> None:
+        tensors, rest = ckpt.pack_optimiser(self.optimiser, list(self.trainable))
+        groups = {"trainable": dict(self.trainable), "optimiser": tensors}
+        if self.ema is not None:
+            groups["ema"] = dict(self.ema.shadow)
+        scaler = self.accelerator.scaler
+        state = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "identity": self.identity,
+            "optimiser": rest,
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
+        ckpt.save_checkpoint(
+            self.checkpoints, groups=groups, state=state, keep=self.config.keep_checkpoints
+        )
+
+    def restore(self, saved: ckpt.Checkpoint) -> None:
+        """Put back a checkpoint's state; exports that got lost are written again."""
+        ckpt.require_same_identity(saved.state["identity"], self.identity)
+        weights = saved.tensors("trainable")
+        with torch.no_grad():
+            for name, parameter in self.trainable.items():
+                parameter.copy_(weights[name])
+        ckpt.unpack_optimiser(
+            self.optimiser,
+            list(self.trainable),
+            saved.tensors("optimiser"),
+            saved.state["optimiser"],
+        )
+        if self.ema is not None:
+            self.ema.load(saved.tensors("ema"))
+        if self.accelerator.scaler is not None and saved.state["scaler"] is not None:
+            self.accelerator.scaler.load_state_dict(saved.state["scaler"])
+        self.step, self.seconds = saved.step, float(saved.state["seconds"])
+        log.info("resuming after step %d from %s", self.step, saved.folder)
+        lost = not self.export_path(self.step, ema=self.ema is not None).is_dir()
+        if lost and self.accelerator.is_main_process:
+            self._export()
+        self.accelerator.wait_for_everyone()
+
+
+@contextmanager
+def open_session(
+    method: Method,
+    backbone: Backbone,
+    source: PairSource,
+    config: TrainConfig,
+    *,
+    work_dir: Path,
+    start_from: Path | None,
+    resume: bool,
+) -> Iterator[Session]:
+    """Build the networks, load the newest whole checkpoint if there is one, and clean up after.
+
+    Raises:
+        UsageError: the settings do not fit together or the checkpoint is another run's.
+    """
+    accelerator = _accelerator(config, backbone.device)
+    if config.batch < accelerator.num_processes:
+        raise UsageError(
+            f"batch is {config.batch} pairs for {accelerator.num_processes} processes; expected "
+            "at least one pair for each."
+        )
+    kind = resolve_reference(method, config, start_from)
+    unet = build_policy(backbone, config, start_from)
+    reference = (
+        None if kind is None else build_reference(kind, backbone, config, unet, start_from)
+    )
+    identity = _identity(method, source, config, kind, unet, reference)
+    if reference is not None and reference.module is not unet:
+        accelerator.prepare_model(reference.module, evaluation_mode=True)
+    unet.to(accelerator.device)
+    trainable = {name: p for name, p in unet.named_parameters() if p.requires_grad}
+    optimiser = torch.optim.AdamW(
+        list(trainable.values()),
+        lr=config.lr,
+        betas=config.adam_betas,
+        eps=config.adam_epsilon,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+    policy, optimiser = accelerator.prepare(unet, optimiser)
+    ema = None if config.ema_decay is None else MovingAverage(trainable, config.ema_decay)
+
+    checkpoints = work_dir / "checkpoints"
+    if accelerator.is_main_process:
+        if not resume:
+            for name in ("checkpoints", "exports"):
+                shutil.rmtree(work_dir / name, ignore_errors=True)
+        for name in ("checkpoints", "exports"):
+            ckpt.clear(work_dir / name)
+    accelerator.wait_for_everyone()
+    saved = ckpt.latest_checkpoint(checkpoints)
+    if saved is not None:
+        ckpt.require_same_identity(saved.state["identity"], identity)
+    metrics = None
+    if accelerator.is_main_process:
+        done = 0 if saved is None else saved.step
+        metrics = _open_metrics(work_dir, identity, config, accelerator, trainable, done)
+    session = Session(
+        config=config,
+        identity=identity,
+        work_dir=work_dir,
+        accelerator=accelerator,
+        policy=policy,
+        unet=unet,
+        trainable=trainable,
+        optimiser=optimiser,
+        reference=reference,
+        ema=ema,
+        metrics=metrics,
+    )
+    try:
+        if saved is not None:
+            session.restore(saved)
+        yield session
+    finally:
+        if metrics is not None:
+            metrics.close()
+        accelerator.free_memory()
+
+
+def _accelerator(config: TrainConfig, device: torch.device) -> Any:
+    cpu = device.type == "cpu"
+    if cpu and config.precision == "fp16":
+        raise UsageError("precision 'fp16' needs a GPU; use 'no' or 'bf16' on a CPU.")
+    state = AcceleratorState._shared_state
+    if state and state.get("_mixed_precision") != config.precision:
+        # accelerate keeps one precision per process; an earlier run of this process set another
+        AcceleratorState._reset_state()
+    return Accelerator(mixed_precision=config.precision, cpu=cpu)
+
+
+def _open_metrics(
+    work_dir: Path,
+    identity: Mapping[str, Any],
+    config: TrainConfig,
+    accelerator: Any,
+    trainable: Mapping[str, nn.Parameter],
+    keep_until: int,
+) -> JsonLines:
+    try:
+        work_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot create {work_dir}: {error.strerror or error}. Choose another folder."
+        ) from error
+    run = {
+        "identity": identity,
+        "config": config.to_json(),
+        "trained_parameters": sum(p.numel() for p in trainable.values()),
+        "device": str(accelerator.device),
+        "processes": accelerator.num_processes,
+        "torch": torch.__version__,
+    }
+    write_json(work_dir / "run.json", run)
+    return JsonLines(work_dir / "metrics.jsonl", keep_until=keep_until)
+
+
+def _identity(
+    method: Method,
+    source: PairSource,
+    config: TrainConfig,
+    kind: str | None,
+    unet: nn.Module,
+    reference: Reference | None,
+) -> dict[str, Any]:
+    """Return what can change the result, JSON-able; weights enter by their hash."""
+    separate = reference is not None and reference.module is not unet
+    return {
+        "method": {"name": method.name, "version": method.version, **method.config()},
+        "training": config.identity(),
+        "reference": kind,
+        "pairs": {"count": len(source), "identity": getattr(source, "identity", None)},
+        "policy_sha256": ckpt.module_sha256(unet),
+        "reference_sha256": ckpt.module_sha256(reference.module) if reference and separate else None,
+    }

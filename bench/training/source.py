@@ -1,0 +1,143 @@
+"""Where the training loop gets its pairs from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from bench.api.errors import UsageError
+from bench.api.method import Batch, Condition
+from bench.backbones.condition import condition_to, select_condition
+from bench.training.randomness import coin
+
+
+class PairSource(Protocol):
+    """Random access to preference pairs.
+
+    A source may also have an `identity` attribute, a JSON-able mapping of what can change its
+    content (a hash of the pairs, say); a run resumes only on a source with an equal one.
+    """
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+
+    def batch(self, indices: Sequence[int], device: torch.device) -> Batch:
+        """Return the pairs at `indices` on `device`, in that order; an index may occur twice.
+
+        Latents are float32 and already multiplied by the VAE's scaling factor.
+        """
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TensorPairs:
+    """N pairs in memory.
+
+    Attributes:
+        winner, loser: (N, C, H, W) scaled latents.
+        condition: of the prompts c; each tensor's first axis has length N.
+        degraded: of the degraded prompts c⁻, or None.
+        identity_degraded: control row: c⁻ is c, so DDSPO has nothing to learn.
+        shuffle_seed: control row: winner and loser change places in a random half of the pairs.
+    """
+
+    winner: Tensor
+    loser: Tensor
+    condition: Condition
+    degraded: Condition | None = None
+    identity_degraded: bool = False
+    shuffle_seed: int | None = None
+
+    def __post_init__(self) -> None:
+        sizes = {"winner": len(self.winner), "loser": len(self.loser)}
+        sizes |= {f"condition.{k}": len(v) for k, v in self.condition.items()}
+        sizes |= {f"degraded.{k}": len(v) for k, v in (self.degraded or {}).items()}
+        if len(set(sizes.values())) != 1:
+            raise UsageError(f"the tensors of a pair set have unlike lengths: {sizes}.")
+
+    def __len__(self) -> int:
+        return len(self.winner)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The options; the tensors themselves are not hashed."""
+        return {
+            "pairs": len(self),
+            "identity_degraded": self.identity_degraded,
+            "shuffle_seed": self.shuffle_seed,
+        }
+
+    def batch(self, indices: Sequence[int], device: torch.device) -> Batch:
+        """Return the pairs at `indices` on `device`."""
+        rows = torch.as_tensor(list(indices), dtype=torch.long)
+        pairs = Batch(
+            winner=self.winner.index_select(0, rows).to(device),
+            loser=self.loser.index_select(0, rows).to(device),
+            condition=condition_to(select_condition(self.condition, rows), device),
+            degraded=None
+            if self.degraded is None
+            else condition_to(select_condition(self.degraded, rows), device),
+            index=rows.to(device),
+        )
+        return controlled(
+            pairs, identity_degraded=self.identity_degraded, shuffle_seed=self.shuffle_seed
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ControlledPairs:
+    """Another source with a control applied to each batch; options as in `TensorPairs`."""
+
+    pairs: PairSource
+    identity_degraded: bool = False
+    shuffle_seed: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The inner source's identity and the options."""
+        return {
+            "pairs": getattr(self.pairs, "identity", None),
+            "identity_degraded": self.identity_degraded,
+            "shuffle_seed": self.shuffle_seed,
+        }
+
+    def batch(self, indices: Sequence[int], device: torch.device) -> Batch:
+        """Return the inner source's pairs with the control applied."""
+        return controlled(
+            self.pairs.batch(indices, device),
+            identity_degraded=self.identity_degraded,
+            shuffle_seed=self.shuffle_seed,
+        )
+
+
+def controlled(
+    batch: Batch, *, identity_degraded: bool = False, shuffle_seed: int | None = None
+) -> Batch:
+    """Return the batch as a control row of a table needs it.
+
+    Args:
+        batch: B pairs.
+        identity_degraded: put c in the place of c⁻: the very same tensors, so that the
+            reference's two predictions are one and the gradient at the start is exactly zero.
+        shuffle_seed: exchange the images of winner and loser in each pair with probability
+            one half, keyed by (seed, pair index). c and c⁻ stay with their slots.
+    """
+    if identity_degraded:
+        batch = replace(batch, degraded=batch.condition)
+    if shuffle_seed is not None:
+        swap = torch.tensor(
+            [coin(shuffle_seed, "shuffle", int(i)) for i in batch.index.tolist()],
+            device=batch.winner.device,
+        ).view(-1, *[1] * (batch.winner.ndim - 1))
+        batch = replace(
+            batch,
+            winner=torch.where(swap, batch.loser, batch.winner),
+            loser=torch.where(swap, batch.winner, batch.loser),
+        )
+    return batch

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import pytest
+
+from bench.training import beta
+
+SD = beta.LATENT_ELEMENTS["SD-1.x at 512"]
+
+
+def test_published_values_in_each_convention() -> None:
+    kappa = beta.kappa_from_beta_half_mean(16000)
+    assert kappa == 8000
+    assert beta.beta_sum_from_kappa(kappa, SD) == pytest.approx(16000 / (2 * 16384))
+    assert beta.beta_sum_from_kappa(kappa, SD) == pytest.approx(0.48828125)
+    sdxl = beta.LATENT_ELEMENTS["SDXL at 1024"]
+    assert beta.beta_sum_from_kappa(kappa, sdxl) == pytest.approx(0.1220703125)
+    # diffusers' default 2500 is DiffusionDPO's 5000
+    assert beta.kappa_from_beta_hf(2500) == beta.kappa_from_beta_half_mean(5000)
+
+
+@pytest.mark.parametrize("kappa", [1.0, 8000.0])
+def test_converters_are_inverse(kappa: float) -> None:
+    assert beta.kappa_from_beta_half_mean(beta.beta_half_mean_from_kappa(kappa)) == kappa
+    assert beta.kappa_from_beta_hf(beta.beta_hf_from_kappa(kappa)) == kappa
+    assert beta.kappa_from_beta_sum(beta.beta_sum_from_kappa(kappa, SD), SD) == kappa
+
+
+def test_table_has_a_row_for_each_latent_size() -> None:
+    lines = beta.beta_table(8000).splitlines()
+    assert len(lines) == 2 + len(beta.LATENT_ELEMENTS)
+    assert "| SD-1.x at 512 | 16384 | 8000 | 16000 | 8000 | 0.4883 |" in lines
