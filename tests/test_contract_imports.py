@@ -1,0 +1,210 @@
+"""The house's arrows: who may import whom, who imports no torch, who prints, who unpickles.
+
+`ALLOWED` is the rule; docs/architecture.md explains it. A new arrow is a decision: add it here
+with the change that needs it.
+"""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from bench.api.registry import EVALUATORS, METHODS
+
+ROOT = Path(__file__).parents[1]
+INTERNAL = ("bench", "methods", "evaluators")
+
+# part -> the parts it may import, beside itself. The longest matching part rules.
+ALLOWED: dict[str, set[str]] = {
+    "bench": {"bench.cli"},  # __main__ starts the command line
+    "bench.api": set(),
+    "bench.stats": {"bench.api"},
+    "bench.store": {"bench.api"},
+    "bench.backbones": {"bench.api", "bench.store"},
+    "bench.training": {"bench.api", "bench.store", "bench.backbones"},
+    # generation loads what training exports, and finds the shipped checkpoints
+    "bench.generation": {
+        "bench.api",
+        "bench.store",
+        "bench.backbones",
+        "bench.training",
+        "bench.tiny",
+    },
+    "bench.data": {"bench.api", "bench.store", "bench.backbones", "bench.generation"},
+    "bench.tiny": {"bench.api"},
+    "bench.tables": {
+        "bench.api",
+        "bench.stats",
+        "bench.store",
+        "bench.backbones",
+        "bench.training",
+        "bench.generation",
+        "bench.data",
+        "bench.tiny",
+    },
+    "bench.report": {"bench.api", "bench.stats", "bench.store", "bench.tables"},
+    "bench.cli": {"bench", "methods", "evaluators"},
+    "methods": {
+        "bench.api",
+        "bench.training.objective",
+        "bench.training.links",
+        "bench.training.beta",
+    },
+    "evaluators": {"bench.api", "bench.stats"},
+    "evaluators.models": {"bench.api", "evaluators", "bench.tiny"},
+}
+# the package itself: it sets up the process and has the version
+EVERYBODY = {"bench", "bench.environment", "bench.torchvision_guard"}
+
+TORCH_FREE = ("bench.api", "bench.stats", "bench.store", "bench.report", "bench.cli")
+LONGEST = 400
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Return the parsed modules of the project by dotted name."""
+    found = {}
+    for top in INTERNAL:
+        for file in sorted((ROOT / top).rglob("*.py")):
+            parts = file.relative_to(ROOT).with_suffix("").parts
+            name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+            found[name] = ast.parse(file.read_text(encoding="utf-8"), filename=str(file))
+    return found
+
+
+def imports(name: str) -> Iterator[tuple[str, int]]:
+    """Yield the internal modules that module `name` imports anywhere, with the line."""
+    for node in ast.walk(modules()[name]):
+        if isinstance(node, ast.Import):
+            targets = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}:{node.lineno}: write imports in full"
+            base = node.module or ""
+            full = [f"{base}.{alias.name}" for alias in node.names]
+            targets = [f if f in modules() else base for f in full]
+        else:
+            continue
+        yield from ((t, node.lineno) for t in targets if t.partition(".")[0] in INTERNAL)
+
+
+def within(module: str, part: str) -> bool:
+    return module == part or module.startswith(part + ".")
+
+
+def part_of(module: str) -> str:
+    """Return the longest key of ALLOWED that holds `module`."""
+    return max((part for part in ALLOWED if within(module, part)), key=len)
+
+
+@pytest.mark.parametrize("part", ALLOWED)
+def test_imports_follow_the_arrows(part: str) -> None:
+    wrong = []
+    for name in modules():
+        if part_of(name) != part:
+            continue
+        own = () if part == "bench" else (part,)
+        for target, line in imports(name):
+            allowed = target in EVERYBODY or any(within(target, p) for p in (*own, *ALLOWED[part]))
+            if not allowed:
+                wrong.append(f"{name}:{line} imports {target}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_a_plug_in_imports_no_other_plug_in() -> None:
+    plug_ins = {e.module for r in (METHODS, EVALUATORS) for e in r.entries().values()}
+    wrong = [
+        f"{name}:{line} imports {target}"
+        for name in modules()
+        if part_of(name) in ("methods", "evaluators", "evaluators.models")
+        for target, line in imports(name)
+        if target in plug_ins
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("part", TORCH_FREE)
+def test_importing_it_imports_no_torch(part: str) -> None:
+    names = [name for name in modules() if within(name, part)]
+    code = (
+        "import importlib, sys\n"
+        f"for name in {names!r}:\n"
+        "    importlib.import_module(name)\n"
+        "    assert 'torch' not in sys.modules, name\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def below_the_command_line() -> list[str]:
+    return [name for name in modules() if not within(name, "bench.cli")]
+
+
+def test_nothing_below_the_command_line_prints() -> None:
+    wrong = []
+    for name in below_the_command_line():
+        for node in ast.walk(modules()[name]):
+            printing = (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in ("print", "pprint")
+            )
+            stream = (
+                isinstance(node, ast.Attribute)
+                and node.attr in ("stdout", "stderr")
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "sys"
+            )
+            if printing or stream:
+                wrong.append(f"{name}:{node.lineno}")
+    assert not wrong, "use logging: " + ", ".join(wrong)
+
+
+def test_nothing_unpickles() -> None:
+    wrong = []
+    for name, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                names = {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                names = {node.module}
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                safe = any(
+                    k.arg == "weights_only" and ast.unparse(k.value) == "True"
+                    for k in node.keywords
+                )
+                names = set() if safe else {"pickle"}
+            elif isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+                names = set() if ast.unparse(node.value) == "False" else {"pickle"}
+            elif isinstance(node, ast.Attribute) and ast.unparse(node) in (
+                "yaml.unsafe_load",
+                "yaml.full_load",
+                "yaml.UnsafeLoader",
+                "yaml.FullLoader",
+            ):
+                names = {"pickle"}
+            else:
+                continue
+            if names & {"pickle", "cloudpickle", "dill", "joblib", "shelve"}:
+                wrong.append(f"{name}:{node.lineno}")
+    assert not wrong, "safetensors, JSON, safe YAML, torch.load(weights_only=True): " + str(wrong)
+
+
+def test_files_stay_short() -> None:
+    lengths = {
+        str(file.relative_to(ROOT)): len(file.read_text(encoding="utf-8").splitlines())
+        for top in INTERNAL
+        for file in (ROOT / top).rglob("*.py")
+    }
+    assert not {file: lines for file, lines in lengths.items() if lines > LONGEST}
+
+
+def test_the_rules_would_catch_something() -> None:
+    """The walk sees imports inside functions and under their full names."""
+    assert ("bench.cli", 5) in set(imports("bench.__main__"))
+    assert any(t == "bench.api._validate_method" for t, _ in imports("bench.api.validate"))
+    assert part_of("evaluators.models.clip") == "evaluators.models"
+    assert part_of("bench.environment") == "bench"
