@@ -11,11 +11,13 @@ from bench.api.errors import CorruptArtifactError, PrerequisiteError, unknown
 
 NAMES = ("tiny-sd", "tiny-clip", "tiny-vqa", "tiny-features", "tiny-detector")
 FIX = "python -m bench assets build"
+WEIGHTS = Path(__file__).parent / "weights"
+"""One folder per asset; see the model card in each."""
 
 
 def weights_folder() -> Path:
     """Return the folder that holds one folder per shipped asset."""
-    return Path(__file__).parent / "weights"
+    return WEIGHTS
 
 
 def path_of(name: str) -> Path:
