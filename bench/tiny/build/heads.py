@@ -122,24 +122,35 @@ def question(rng: np.random.Generator, scene: Scene) -> tuple[str, bool] | None:
     if not scene.things:
         return None
     sketch = scene.style == "sketch"
-    values = {"shape": SHAPES, "color": tuple(COLORS), "fill": FILLS, "size": SIZES}
     all_words = [_words_of(t, sketch) for t in scene.things]
     words = dict(all_words[int(rng.integers(len(all_words)))])
     for name in ("color", "fill", "size"):
         if name in words and rng.random() < 0.45:
             del words[name]
-    if rng.random() < 0.5:
-        for name in [pick(rng, list(words)) for _ in range(1 + int(rng.random() < 0.3))]:
-            other = pick(rng, all_words).get(name) if rng.random() < 0.5 else None
-            words[name] = other or pick(rng, values[name])
+    if rng.random() < 0.55:
+        words = _changed(rng, words, all_words)
     if words.get("fill") == "solid":  # never said, so it must not be asked for
         del words["fill"]
-    doubtful = "size" in words and any("size" not in w for w in all_words)
-    if doubtful or ("fill" in words and sketch):
+    if "size" in words and any("size" not in w for w in all_words):
         return None
-    truth = any(all(w.get(k) == v for k, v in words.items()) for w in all_words)
+    truth = any(words.items() <= w.items() for w in all_words)
     said = [words.get("size"), words.get("fill"), words.get("color"), words["shape"]]
     return "a " + " ".join(w for w in said if w), truth
+
+
+def _changed(
+    rng: np.random.Generator, words: dict[str, str], all_words: list[dict[str, str]]
+) -> dict[str, str]:
+    """Exchange one or two words until no thing of the scene fits, in at most ten tries."""
+    values = {"shape": SHAPES, "color": tuple(COLORS), "fill": FILLS[1:], "size": SIZES}
+    for _ in range(10):
+        changed = dict(words)
+        for name in [pick(rng, list(words)) for _ in range(1 + int(rng.random() < 0.3))]:
+            other = pick(rng, all_words).get(name) if rng.random() < 0.5 else None
+            changed[name] = other or pick(rng, values[name])
+        if not any(changed.items() <= w.items() for w in all_words):
+            return changed
+    return words
 
 
 def train_phrases(truths: Truths, work: Path, steps: int = 4000) -> tuple[PhraseNet, dict[str, Any]]:

@@ -21,7 +21,7 @@ from bench.tiny.build.loop import LoopConfig, train_network
 from bench.tiny.build.scenes_cache import SceneSet
 from bench.tiny.build.vae import to_tensor
 
-BATCH = 64
+BATCH = 48
 EMPTY_CAPTION_SHARE = 0.1
 MIN_SNR_GAMMA = 5.0
 
@@ -79,7 +79,7 @@ def train_sd(
     clip: CLIPModel,
     tokenizer: CLIPTokenizer,
     work: Path,
-    steps: int = 6500,
+    steps: int = 4200,
 ) -> tuple[StableDiffusionPipeline, dict[str, Any]]:
     """Train UNet and text encoder on captions a quarter of which hold a wrong word.
 
