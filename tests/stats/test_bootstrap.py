@@ -146,6 +146,14 @@ def test_a_task_with_one_prompt_gives_no_interval() -> None:
     assert alone.value == pytest.approx((2 / 3 + 1) / 2)
 
 
+def test_few_prompts_widen_both_ends() -> None:
+    few = clustered_mean([-1.0, 0.0, 1.0], ["a", "b", "c"])
+    assert few.low is not None and few.high is not None and few.stderr is not None
+    # a normal interval would reach 1.96 standard errors, Student's with 2 df 4.30
+    assert few.high > 3.0 * few.stderr
+    assert few.low < -3.0 * few.stderr
+
+
 def test_bounds_cut_the_interval() -> None:
     values, clusters = [1.0] * 19 + [0.0], [str(i) for i in range(20)]
     free, cut = clustered_mean(values, clusters), clustered_mean(values, clusters, bounds=(0, 1))
