@@ -123,10 +123,11 @@ class Profile:
         orientation: the published numbers are of another world and stand for orientation only.
         protocols: by protocol name, then evaluator name.
         generation: changes to the sampling settings of all columns.
+        renderer: module that renders true scenes of prompts, or None.
         device: `"auto"`, `"cpu"`, `"cuda"`.
         batch_sizes: `generation` and `prediction`: no number depends on them beyond rounding.
-        bootstrap_replicates: of the intervals given these checkpoints.
-        settings_sha256: set by the reader: hash of the whole file with its overrides.
+        speed: for estimates.
+        overrides: what `--set` changed.
     """
 
     name: str
@@ -140,6 +141,7 @@ class Profile:
     orientation: bool = False
     protocols: Mapping[str, Mapping[str, ColumnProtocol]] = field(default_factory=dict)
     generation: Mapping[str, Any] = field(default_factory=dict)
+    renderer: str | None = None
     device: str = "auto"
     batch_sizes: Mapping[str, int] = field(default_factory=dict)
     speed: Speed = field(default_factory=Speed)
@@ -261,8 +263,10 @@ def _check(profile: Profile, where: str) -> None:
         if key not in ("generation", "prediction"):
             hint = did_you_mean(key, ("generation", "prediction"))
             raise UsageError(f"{where}: unknown key 'batch_sizes.{key}'.{hint}")
-    read_generation({"steps": 1, "cfg_scale": 1, "height": 8, "width": 8, **profile.generation},
-                    f"{where}: generation")
+    read_generation(
+        {"steps": 1, "cfg_scale": 1, "height": 8, "width": 8, **profile.generation},
+        f"{where}: generation",
+    )
     sequence(list(profile.overrides), where)
     if profile.device not in ("auto", "cpu", "cuda"):
         hint = did_you_mean(str(profile.device), ("auto", "cpu", "cuda"))

@@ -58,9 +58,8 @@ class ColumnProtocol:
         images_per_prompt: images of each.
         generation: how they are sampled.
         deviations: in words, where this differs from what it is named after.
-        reference: render settings of the reference image set a distribution metric compares
-            with: `{"images_per_prompt": 1, "seed": 0}` renders the true scenes of `suite`;
-            None where there is none.
+        reference: the images a distribution metric compares with; None where there are none.
+        render_quality: how a ceiling row is rendered where a prompt leaves it open.
     """
 
     suite: SuiteSpec
@@ -68,6 +67,7 @@ class ColumnProtocol:
     generation: GenerationSpec
     deviations: tuple[str, ...] = ()
     reference: Reference | None = None
+    render_quality: str = "clean"
 
     def __post_init__(self) -> None:
         if not isinstance(self.images_per_prompt, int) or self.images_per_prompt < 1:
@@ -83,12 +83,15 @@ class Reference:
     Attributes:
         suite: the prompts; None takes the column's own.
         images_per_prompt: images of each.
-        seed: of the rendering.
+        seed: of the rendering; far from the sampling seeds, so that a ceiling row does not
+            render the very images it is compared with.
+        quality: what is rendered where a prompt leaves it open.
     """
 
     suite: SuiteSpec | None = None
     images_per_prompt: int = 1
-    seed: int = 0
+    seed: int = 1_000_000
+    quality: str = "clean"
 
 
 def read_suite(data: Any, where: str) -> SuiteSpec:

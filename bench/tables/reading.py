@@ -44,19 +44,19 @@ def _construct_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any,
     for key_node, _ in node.value:
         if key_node.tag == "tag:yaml.org,2002:merge":
             continue
-        key = loader.construct_object(key_node)  # type: ignore[no-untyped-call]
+        key = loader.construct_object(key_node)
         if key in seen:
             raise yaml.constructor.ConstructorError(
                 None, None, f"the key {key!r} occurs twice", key_node.start_mark
             )
         seen.add(key)
     loader.flatten_mapping(node)
-    return dict(loader.construct_pairs(node, deep=True))  # type: ignore[no-untyped-call]
+    return dict(loader.construct_pairs(node, deep=True))
 
 
 _UniqueKeys.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 # YAML 1.1 takes 1e-5 for text; everybody means the number.
-_UniqueKeys.add_implicit_resolver(  # type: ignore[no-untyped-call]
+_UniqueKeys.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
 )
 

@@ -1,0 +1,270 @@
+"""What the nodes of the graph do: from artifacts and a payload to one artifact.
+
+Each function takes (store, node, runtime) and returns the artifact `node.id`. They run in worker
+processes; heavy imports stay inside them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from bench.api.errors import BenchError, IncompleteError
+from bench.api.evaluator import Backend, Evaluator, Predictions
+from bench.api.generation import ImageSet
+from bench.api.registry import BACKENDS, EVALUATORS
+from bench.store import Artifact, Store, Work, read_jsonl, write_jsonl, write_safetensors
+from bench.store import read_safetensors as read_arrays
+from bench.tables.nodes import Node
+
+if TYPE_CHECKING:
+    import numpy as np
+
+RECORDS = "records.jsonl"
+METRICS = "metrics.json"
+PREDICTIONS = "predictions.jsonl"
+ARRAYS = "arrays.safetensors"
+
+Progress = Callable[[int, int], None]
+"""(done, all)."""
+
+
+def _silent(_done: int, _total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """How the work is done; no number depends on it beyond float rounding.
+
+    Attributes:
+        device: `"cpu"`, `"cuda"`, or None to choose.
+        generation_batch, prediction_batch: images per forward.
+        progress: told how far the node is.
+    """
+
+    device: str | None = None
+    generation_batch: int = 32
+    prediction_batch: int = 32
+    progress: Progress = _silent
+
+
+def make_predictions(store: Store, node: Node, runtime: Runtime) -> Artifact:
+    """Let a back-end look at an image set; files `predictions.jsonl`, `arrays.safetensors`.
+
+    Raises:
+        IncompleteError: an image is missing, naming it.
+        CorruptArtifactError: an image's bytes were changed.
+        PrerequisiteError: the back-end's weights are missing.
+    """
+    from bench.generation.image_set import open_image_set
+
+    def make(work: Work) -> None:
+        artifact = store.get(node.upstream["images"])
+        images = open_image_set(artifact, verify=False)
+        wanted = node.payload.get("prompts")
+        if wanted is not None:
+            images = _only(images, set(wanted))
+        for image in images.records:
+            artifact.file(image.path)
+        backend: Backend = BACKENDS.load(node.payload["backend"])()
+        queries: Mapping[str, Sequence[str]] = node.payload["queries"]
+        records: list[dict[str, Any]] = []
+        arrays: dict[str, list[np.ndarray]] = {}
+        predicted = backend.predict(images, queries, batch_size=runtime.prediction_batch)
+        for done, (record, named) in enumerate(predicted, start=1):
+            records.append(dict(record))
+            for name, array in named.items():
+                arrays.setdefault(name, []).append(array)
+            runtime.progress(done, len(images.records))
+        _write_predictions(work, records, arrays, node.label)
+
+    return store.build(
+        node.kind, node.name, node.identity, make, upstream=node.upstream, device=runtime.device
+    )
+
+
+def _only(images: ImageSet, wanted: set[str]) -> ImageSet:
+    prompts = tuple(p for p in images.suite if p.id in wanted)
+    return replace(
+        images,
+        suite=replace(images.suite, prompts=prompts),
+        records=tuple(r for r in images.records if r.prompt_id in wanted),
+    )
+
+
+def _write_predictions(
+    work: Work,
+    records: Sequence[Mapping[str, Any]],
+    arrays: Mapping[str, Sequence[np.ndarray]],
+    label: str,
+) -> None:
+    import numpy as np
+
+    lengths = {name: len(rows) for name, rows in arrays.items() if len(rows) != len(records)}
+    if lengths:
+        raise IncompleteError(
+            f"{label}: arrays for some of the {len(records)} images only: {lengths}. A back-end "
+            "must yield the same arrays with every image."
+        )
+    write_jsonl(work, PREDICTIONS, records)
+    write_safetensors(work, ARRAYS, {name: np.stack(rows) for name, rows in arrays.items()})
+
+
+def open_predictions(artifact: Artifact) -> Predictions:
+    """Return what `make_predictions` stored, its bytes verified."""
+    return Predictions(
+        records=read_jsonl(artifact.file(PREDICTIONS)),
+        arrays=read_arrays(artifact.file(ARRAYS)),
+    )
+
+
+def make_scores(store: Store, node: Node, runtime: Runtime) -> Artifact:
+    """Score stored predictions; files `records.jsonl` and `metrics.json`.
+
+    Raises:
+        IncompleteError: an image lacks a prediction, naming it.
+        BenchError: a value is NaN or infinite; it is never counted as 0.
+    """
+    from bench.generation.image_set import open_image_set
+
+    def make(work: Work) -> None:
+        suite = open_image_set(store.get(node.upstream["images"])).suite
+        evaluator = make_evaluator(node.payload)
+        predictions = {r: open_predictions(a) for r, a in _upstream(store, node, "predictions/")}
+        reference = {r: open_predictions(a) for r, a in _upstream(store, node, "reference/")}
+        try:
+            records = [dict(record) for record in evaluator.score(suite, predictions)]
+            metrics = evaluator.aggregate(records, predictions, reference or None)
+        except ValueError as error:
+            raise BenchError(f"{node.label}: {error}") from error
+        write_jsonl(work, RECORDS, records)
+        work.write_json(METRICS, {name: e.to_json() for name, e in metrics.items()})
+
+    return store.build(node.kind, node.name, node.identity, make, upstream=node.upstream)
+
+
+def _upstream(store: Store, node: Node, prefix: str) -> Iterator[tuple[str, Artifact]]:
+    for role, key in node.upstream.items():
+        if role.startswith(prefix):
+            yield role.removeprefix(prefix), store.get(key)
+
+
+def make_evaluator(payload: Mapping[str, Any]) -> Evaluator:
+    """Return the evaluator a payload names (UsageError when it is unknown)."""
+    return EVALUATORS.load(payload["evaluator"])()
+
+
+def make_pairs(store: Store, node: Node, runtime: Runtime) -> Artifact:
+    """Make a pair set; see `bench.data.pairs.build_pairs` for what is raised."""
+    from bench.data.pairs import build_pairs
+    from bench.data.spec import PairSpec
+    from bench.generation.checkpoint import CheckpointRef
+    from bench.generation.image_set import read_spec, read_suite
+
+    payload = node.payload
+    return build_pairs(
+        store,
+        CheckpointRef.from_json(payload["checkpoint"]),
+        read_suite(payload["suite"]),
+        PairSpec(
+            generation=read_spec(payload["generation"]),
+            min_words=payload["min_words"],
+            perturbation=payload["perturbation"],
+            seed=payload["seed"],
+        ),
+        name=node.name,
+        batch_size=runtime.generation_batch,
+        device=runtime.device,
+        progress=runtime.progress,
+    )
+
+
+def make_images(store: Store, node: Node, runtime: Runtime) -> Artifact:
+    """Sample an image set; see `bench.generation.generate_image_set` for what is raised."""
+    from bench.generation.checkpoint import CheckpointRef
+    from bench.generation.generate import generate_image_set
+    from bench.generation.image_set import read_spec, read_suite
+
+    payload = node.payload
+    return generate_image_set(
+        store,
+        CheckpointRef.from_json(payload["checkpoint"]),
+        read_suite(payload["suite"]),
+        read_spec(payload["spec"]),
+        payload["images_per_prompt"],
+        payload["seed"],
+        name=node.name,
+        batch_size=runtime.generation_batch,
+        device=runtime.device,
+        progress=runtime.progress,
+    )
+
+
+def make_renders(store: Store, node: Node, runtime: Runtime) -> Artifact:
+    """Render an image set with the profile's renderer."""
+    from bench.generation.checkpoint import CheckpointRef
+    from bench.generation.image_set import read_suite
+
+    payload = node.payload
+    renderer = importlib.import_module(payload["renderer"])
+    through = payload["through_vae"]
+    artifact: Artifact = renderer.render_image_set(
+        store,
+        read_suite(payload["suite"]),
+        payload["images_per_prompt"],
+        seed=payload["seed"],
+        quality=payload["quality"],
+        through_vae=None if through is None else CheckpointRef.from_json(through),
+        name=node.name,
+        device=runtime.device,
+        progress=runtime.progress,
+    )
+    return artifact
+
+
+def make_training(store: Store, node: Node, runtime: Runtime) -> Artifact:
+    """Train a method on a pair set; exports under `exports/`, metrics in `metrics.jsonl`.
+
+    Raises:
+        DivergedError: a NaN or an infinity; the last good checkpoint stays.
+        PrerequisiteError, UsageError: as `bench.training.runner.train`.
+    """
+    from bench.data.on_disk import PairsOnDisk
+    from bench.generation.checkpoint import CheckpointRef, load_pipeline_backbone
+    from bench.tables.plugins import make_method, method_class
+    from bench.training.config import TrainConfig
+    from bench.training.runner import train
+
+    def make(work: Work) -> None:
+        payload = node.payload
+        method = make_method(method_class(payload["method"]), payload["settings"])
+        config = TrainConfig.from_json(payload["train"])
+        base = CheckpointRef.from_json(payload["checkpoint"])
+        backbone = load_pipeline_backbone(base, store, device=runtime.device)
+        source = PairsOnDisk(store.get(node.upstream["pairs"]), **payload["control"])
+        result = train(
+            method,
+            backbone,
+            source,
+            config,
+            work_dir=work.path,
+            progress=lambda done, total, _row: runtime.progress(done, total),
+        )
+        work.note("steps", result.steps)
+        work.note("seconds", result.seconds)
+        work.note("peak_memory_mb", result.peak_memory_mb)
+
+    return store.build(
+        node.kind,
+        node.name,
+        node.identity,
+        make,
+        upstream=node.upstream,
+        seeds={"training": node.payload["train"]["seed"]},
+        config=node.payload["train"],
+        device=runtime.device,
+        exclude=("checkpoints/*",),
+    )

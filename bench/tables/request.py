@@ -1,0 +1,112 @@
+"""What is asked for: rows, columns, seeds and sizes of one table in one profile."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bench.api.errors import UsageError
+from bench.tables.plugins import method_class
+from bench.tables.profile import Profile, load_profile
+from bench.tables.spec import ColumnSpec, RowSpec, TableSpec, load_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A checked request.
+
+    Attributes:
+        table: all the rows there are, those of `methods` included.
+        profile: see `bench.tables.profile`.
+        rows, columns: those asked for, in the table's order.
+        seeds: training seeds, ascending.
+        limit: prompts per evaluation suite, or None for all.
+    """
+
+    table: TableSpec
+    profile: Profile
+    rows: tuple[RowSpec, ...]
+    columns: tuple[ColumnSpec, ...]
+    seeds: tuple[int, ...] = (0,)
+    limit: int | None = None
+
+    @property
+    def partial(self) -> bool:
+        """Whether the suites are cut, so that the numbers are not the table's."""
+        return self.limit is not None
+
+
+def make_request(
+    table: str,
+    profile: str = "tiny",
+    *,
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    controls: bool = False,
+    seeds: Sequence[int] = (0,),
+    limit: int | None = None,
+    methods: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    protocol: str | None = None,
+) -> Request:
+    """Check names and numbers and return what they ask for.
+
+    Args:
+        table: its name.
+        profile: shipped name or path of a YAML file.
+        rows: row keys; none means all rows (control rows only with `controls`).
+        columns: column keys; none means all.
+        controls: the control rows too.
+        seeds: training seeds.
+        limit: prompts per suite.
+        methods: more methods, `pkg.mod:Class` or `file.py:Class`: one row each.
+        overrides: `"key.key=value"` changes to the profile.
+        protocol: in place of the profile's own.
+
+    Raises:
+        UsageError: something is unknown (the nearest names are given) or out of range.
+    """
+    spec = load_table(table)
+    settings = load_profile(profile, overrides=overrides, protocol=protocol)
+    added = [_method_row(target, spec) for target in methods]
+    spec = replace(spec, rows=(*spec.rows, *added))
+    wanted = {spec.row(key).key for key in rows}
+    taken = tuple(
+        row
+        for row in spec.rows
+        if row.key in wanted or (row in added) or (not wanted and (controls or not row.control))
+    )
+    chosen = {spec.column(key).key for key in columns}
+    return Request(
+        table=spec,
+        profile=settings,
+        rows=taken,
+        columns=tuple(c for c in spec.columns if not chosen or c.key in chosen),
+        seeds=_checked_seeds(seeds),
+        limit=_checked_limit(limit),
+    )
+
+
+def _method_row(target: str, spec: TableSpec) -> RowSpec:
+    cls = method_class(target)
+    key = re.sub(r"[^A-Za-z0-9._-]+", "-", str(cls.name)).strip("-.")
+    if any(row.key == key for row in spec.rows):
+        raise UsageError(
+            f"method {target!r} is named {cls.name!r}, and table {spec.name} has a row of that "
+            "name. Give the class another `name`."
+        )
+    return RowSpec(key=key, label=f"+ {cls.name}", method=target, note=f"{target}: not published")
+
+
+def _checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:
+    found = tuple(sorted(set(seeds)))
+    if not found or found[0] < 0:
+        raise UsageError(f"training seeds {list(seeds)}; expected numbers from 0, such as 0,1,2.")
+    return found
+
+
+def _checked_limit(limit: int | None) -> int | None:
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit {limit}; expected at least 1 prompt per suite.")
+    return limit

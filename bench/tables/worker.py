@@ -1,0 +1,136 @@
+"""A worker process: makes one node after another, told so by JSON lines on its standard input.
+
+    <- {"store": ..., "runtime": {...}, "sys_path": [...]}     once
+    <- {"node": {...}}                                          for each node
+    -> {"event": "progress", "done": 3, "total": 10}
+    -> {"event": "done"} | {"event": "failed", ...}
+
+The end of its standard input is the end of its parent: it stops at once, even inside a node, so
+that no worker outlives the command that started it. What a library prints goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from bench.api.errors import BenchError, CorruptArtifactError
+from bench.api.registry import import_target
+from bench.store import Store
+from bench.tables.making import Runtime
+from bench.tables.nodes import Node
+
+_PROGRESS_SECONDS = 0.5
+_INTERRUPTED = 130
+
+
+def node_to_json(node: Node) -> dict[str, Any]:
+    """Return a node as JSON-able data."""
+    return asdict(node)
+
+
+def make_node(node: Node, store: Store, runtime: Runtime) -> None:
+    """Make a node's artifact in this process.
+
+    Raises:
+        BenchError: it failed in a way the user can act on.
+        Exception: it failed otherwise.
+    """
+    function = import_target(node.function, kind="node function")
+    artifact = function(store, node, runtime)  # type: ignore[operator]
+    if artifact.id != node.id:
+        raise AssertionError(f"{node.function} made {artifact.id} in place of {node.id}")
+
+
+def failure_of(error: BaseException) -> dict[str, Any]:
+    """Return what is to be known of a failure: message, exit code, damaged artifact, trace."""
+    expected = isinstance(error, BenchError)
+    text = str(error) if expected else f"{type(error).__name__}: {error}"
+    damaged = error.artifact_path if isinstance(error, CorruptArtifactError) else None
+    return {
+        "message": text,
+        "exit_code": error.exit_code if isinstance(error, BenchError) else 1,
+        "damaged": None if damaged is None else str(damaged),
+        "trace": None if expected else "".join(traceback.format_exception(error)),
+    }
+
+
+def use_one_thread() -> None:
+    """Let torch use one thread: workers are run beside each other, and results are the same
+    whatever their number.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+
+
+class _Channel:
+    """Writes JSON lines to what was the standard output when the process started."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._last = 0.0
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._stream.write(json.dumps(message) + "\n")
+            self._stream.flush()
+
+    def progress(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done == total or now - self._last >= _PROGRESS_SECONDS:
+            self._last = now
+            self.send({"event": "progress", "done": done, "total": total})
+
+
+def _read(stream: IO[str], messages: queue.Queue[dict[str, Any]]) -> None:
+    """Pass messages on; at the end of the stream end the process, whatever it does."""
+    for line in stream:
+        messages.put(json.loads(line))
+    os._exit(_INTERRUPTED)
+
+
+def main() -> None:
+    """Serve until the standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and closes our input
+    channel = _Channel(os.fdopen(os.dup(1), "w", encoding="utf-8"))
+    os.dup2(2, 1)
+    messages: queue.Queue[dict[str, Any]] = queue.Queue()
+    threading.Thread(target=_read, args=(sys.stdin, messages), daemon=True).start()
+    start = messages.get()
+    sys.path += [entry for entry in start["sys_path"] if entry not in sys.path]
+    store = Store(Path(start["store"]))
+    runtime = Runtime(**start["runtime"], progress=channel.progress)
+    _log(start["log_level"])
+    use_one_thread()
+    while True:
+        node = Node(**messages.get()["node"])
+        try:
+            make_node(node, store, runtime)
+        except Exception as error:
+            channel.send({"event": "failed", **failure_of(error)})
+        else:
+            channel.send({"event": "done"})
+
+
+def _log(level: int) -> None:
+    import logging
+
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    for name in ("bench", "methods", "evaluators"):
+        logging.getLogger(name).setLevel(level)
+
+
+if __name__ == "__main__":
+    main()
