@@ -17,6 +17,9 @@ class Estimate:
         n: number of images behind the value.
         clusters: number of independent clusters (prompts), or None.
         interval: how the interval was made, e.g. `"prompt-bootstrap"`, `"block-jackknife"`.
+        leave_out: for a jackknife, the metric without each block of prompts: two rows over the
+            same blocks can then be compared block by block.
+        block_sizes: images of each block.
     """
 
     value: float
@@ -26,12 +29,19 @@ class Estimate:
     n: int = 0
     clusters: int | None = None
     interval: str = "none"
+    leave_out: tuple[float, ...] = ()
+    block_sizes: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able mapping."""
-        return asdict(self)
+        """Return a JSON-able mapping; what a jackknife alone has is left out elsewhere."""
+        data = asdict(self)
+        for name in ("leave_out", "block_sizes"):
+            data[name] = list(data[name])
+            if not data[name]:
+                del data[name]
+        return data
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Estimate:
         """Read what `to_json` wrote; unknown keys raise TypeError."""
-        return cls(**data)
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
