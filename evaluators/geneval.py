@@ -1,0 +1,166 @@
+"""GenEval: does the image hold the objects, counts, colours and positions the prompt names?
+
+Source: djghosh13/geneval@af4902f. Rules in `geneval_rules`, prompts in `geneval_prompts`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from bench.api import (
+    Estimate,
+    Evaluator,
+    EvaluatorSpec,
+    MetricSpec,
+    Predictions,
+    PromptSuite,
+    Record,
+    UsageError,
+)
+from evaluators.detections import parse_detections
+from evaluators.geneval_layout import folder_names, metadata_of
+from evaluators.geneval_prompts import TASKS
+from evaluators.geneval_rules import COUNTING, COUNTING_THRESHOLD, THRESHOLD, judge, keep
+from evaluators.records import by_image, column, images_per_prompt
+
+DETECTOR = "detector"
+_BOUNDS = (0.0, 1.0)
+
+
+def _fraction(name: str) -> MetricSpec:
+    return MetricSpec(name=name, higher_is_better=True, range=_BOUNDS)
+
+
+class GenEval(Evaluator):
+    """GenEval over a suite whose prompts have `include` and perhaps `exclude` in their meta.
+
+    Any class and colour vocabulary, and any subset of the tasks: `overall` is the unweighted mean
+    of the tasks the suite has. `images_correct` and `prompts_correct` (any image of the prompt
+    correct) are other numbers than `overall` and never to be compared with it.
+    """
+
+    spec: ClassVar[EvaluatorSpec] = EvaluatorSpec(
+        name="geneval",
+        version=1,
+        metrics=tuple(
+            _fraction(name) for name in ("overall", *TASKS, "images_correct", "prompts_correct")
+        ),
+        backends=(DETECTOR,),
+        upstream="djghosh13/geneval@af4902f24d3ca90ebbb446dd9891a59e0f82725f",
+    )
+
+    def score(self, suite: PromptSuite, predictions: Mapping[str, Predictions]) -> Iterable[Record]:
+        """Return one record per image: prompt_id, ordinal, tag, correct (0 or 1), reason.
+
+        Raises:
+            IncompleteError: an image has no detections record, naming it.
+            ValueError: a score or coordinate is NaN or infinite, naming the image.
+            UsageError: a prompt's tag is no GenEval task, or it asks for nothing.
+        """
+        return list(self._score(suite, predictions))
+
+    def _score(
+        self, suite: PromptSuite, predictions: Mapping[str, Predictions]
+    ) -> Iterator[Record]:
+        strange = sorted({prompt.tag for prompt in suite} - set(TASKS))
+        if strange:
+            raise UsageError(
+                f"suite {suite.name} has the tags {', '.join(strange)}, which are no GenEval task. "
+                f"Its tasks are {', '.join(TASKS)}."
+            )
+        for prompt in suite:
+            if not prompt.meta.get("include"):
+                raise UsageError(
+                    f"prompt {prompt.id} {prompt.text!r} has no 'include' clauses in its meta; any "
+                    "image would count as correct. Add what must be there."
+                )
+        images, found = _detections(suite, predictions)
+        for prompt in suite:
+            colored = {c["class"] for c in prompt.meta["include"] if "color" in c}
+            for ordinal in range(images):
+                detections = parse_detections(found[prompt.id, ordinal], colored=colored)
+                verdict = judge(detections, prompt.meta, task=prompt.tag)
+                yield {
+                    "prompt_id": prompt.id,
+                    "ordinal": ordinal,
+                    "tag": prompt.tag,
+                    "correct": int(verdict.correct),
+                    "reason": verdict.reason,
+                }
+
+    def aggregate(
+        self,
+        records: Sequence[Record],
+        predictions: Mapping[str, Predictions],
+        reference: Mapping[str, Predictions] | None = None,
+    ) -> dict[str, Estimate]:
+        """Return `overall`, the tasks the records hold, `images_correct`, `prompts_correct`.
+
+        Intervals: bootstrap of prompts within tasks.
+
+        Raises:
+            ValueError: `correct` is NaN or infinite, naming the record.
+        """
+        from bench.stats.bootstrap import clustered_mean
+
+        values = column(records, "correct")
+        prompts = [record["prompt_id"] for record in records]
+        tags = [record["tag"] for record in records]
+        estimates = {"overall": clustered_mean(values, prompts, tags, bounds=_BOUNDS)}
+        for task in (t for t in TASKS if t in tags):
+            rows = [i for i, tag in enumerate(tags) if tag == task]
+            estimates[task] = clustered_mean(
+                [values[i] for i in rows], [prompts[i] for i in rows], bounds=_BOUNDS
+            )
+        estimates["images_correct"] = clustered_mean(values, prompts, bounds=_BOUNDS)
+        best: dict[str, float] = {}
+        for prompt, value in zip(prompts, values, strict=True):
+            best[prompt] = max(best.get(prompt, 0.0), value)
+        any_correct = clustered_mean(list(best.values()), list(best), bounds=_BOUNDS)
+        estimates["prompts_correct"] = replace(any_correct, n=len(values))
+        return estimates
+
+
+def _detections(
+    suite: PromptSuite, predictions: Mapping[str, Predictions]
+) -> tuple[int, dict[tuple[str, int], Record]]:
+    images = images_per_prompt(suite, [predictions[DETECTOR]] if DETECTOR in predictions else [])
+    found = by_image(suite, predictions, DETECTOR, evaluator="geneval", images=images)
+    return images, found
+
+
+def official_rows(
+    suite: PromptSuite,
+    predictions: Mapping[str, Predictions],
+    records: Sequence[Record],
+    *,
+    root: str = ".",
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the official results.jsonl, for `geneval_layout.results_jsonl`.
+
+    Args:
+        suite: the prompts.
+        predictions: what `records` were scored from.
+        records: what `GenEval.score` returned.
+        root: the folder that stands before the file names.
+    """
+    folders = folder_names(suite)
+    prompts = {prompt.id: prompt for prompt in suite}
+    _, found = _detections(suite, predictions)
+    for record in records:
+        prompt = prompts[record["prompt_id"]]
+        detections = parse_detections(found[prompt.id, record["ordinal"]])
+        threshold = COUNTING_THRESHOLD if prompt.tag == COUNTING else THRESHOLD
+        kept = keep(detections, threshold=threshold)
+        yield {
+            "filename": f"{root}/{folders[prompt.id]}/samples/{record['ordinal']:05d}.png",
+            "tag": prompt.tag,
+            "prompt": prompt.text,
+            "correct": bool(record["correct"]),
+            "reason": record["reason"],
+            "metadata": json.dumps(metadata_of(prompt)),
+            "details": json.dumps({c: [[*d.box, d.score] for d in ds] for c, ds in kept.items()}),
+        }

@@ -1,0 +1,251 @@
+"""GenEval's official folder layout: image sets written to it, read from it, and results.jsonl.
+
+    ROOT/00000/metadata.jsonl        one JSON object: tag, include, perhaps exclude, prompt
+    ROOT/00000/samples/00000.png     one file per image
+    ROOT/00000/grid.png              optional
+
+The official reader takes any all-digit folder (its README shows four digits, its generator
+writes five) in the order the file system lists them; here folders are sorted by number.
+Source: djghosh13/geneval@af4902f, generation/diffusers_generate.py, evaluation/evaluate_images.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.api import (
+    ImageRecord,
+    ImageSet,
+    IncompleteError,
+    Prompt,
+    PromptSuite,
+    ProtocolError,
+    StoreError,
+    UsageError,
+)
+from evaluators.geneval_prompts import suite_from_metadata
+
+UNKNOWN_SEED = -1
+"""Seed of an imported image: the layout does not hold it."""
+
+_SAMPLE = re.compile(r"(\d+)\.png")
+
+
+def metadata_of(prompt: Prompt) -> dict[str, Any]:
+    """Return the prompt's line of the metadata file, keys in the official order."""
+    clauses = {k: prompt.meta[k] for k in ("include", "exclude") if k in prompt.meta}
+    return {"tag": prompt.tag, **clauses, "prompt": prompt.text}
+
+
+def folder_names(suite: PromptSuite) -> dict[str, str]:
+    """Return the folder of each prompt id: the id where all are numbers, else its place."""
+    ids = [prompt.id for prompt in suite]
+    if all(re.fullmatch(r"[0-9]{1,5}", i) for i in ids) and len({int(i) for i in ids}) == len(ids):
+        return {i: f"{int(i):05d}" for i in ids}
+    return {i: f"{place:05d}" for place, i in enumerate(ids)}
+
+
+def export_layout(images: ImageSet, root: Path, *, grid: bool = False) -> Path:
+    """Write a complete image set as GenEval's folder layout and return `root`.
+
+    PNG files are copied as they are; other formats are decoded and stored as PNG, the only format
+    the official reader takes. The layout appears under `root` when it is whole.
+
+    Raises:
+        IncompleteError: images are missing, naming them.
+        StoreError: `root` exists already, or cannot be written.
+    """
+    images.require_complete()
+    if root.exists():
+        raise StoreError(f"{root} exists already; name a folder that does not, or remove it")
+    partial: Path | None = None
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f"{root.name}.", suffix=".partial", dir=root.parent))
+        _fill(partial, images, grid=grid)
+        partial.chmod(0o755)  # mkdtemp makes it private
+        partial.rename(root)
+    except OSError as error:
+        raise StoreError(f"cannot write {root}: {error}") from error
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
+    return root
+
+
+def _fill(target: Path, images: ImageSet, *, grid: bool) -> None:
+    folders = folder_names(images.suite)
+    sources: dict[str, list[Path]] = {prompt.id: [] for prompt in images.suite}
+    for record in sorted(images.records, key=lambda r: r.ordinal):
+        sources[record.prompt_id].append(images.root / record.path)
+    for prompt in images.suite:
+        folder = target / folders[prompt.id]
+        (folder / "samples").mkdir(parents=True)
+        (folder / "metadata.jsonl").write_text(json.dumps(metadata_of(prompt)), encoding="utf-8")
+        for ordinal, source in enumerate(sources[prompt.id]):
+            _copy_as_png(source, folder / "samples" / f"{ordinal:05d}.png")
+        if grid:
+            _write_grid(sources[prompt.id], folder / "grid.png")
+
+
+def _copy_as_png(source: Path, target: Path) -> None:
+    if source.suffix.lower() == ".png":
+        shutil.copyfile(source, target)
+        return
+    from PIL import Image
+
+    with Image.open(source) as image:
+        image.convert("RGB").save(target, format="PNG")
+
+
+def _write_grid(sources: Sequence[Path], target: Path) -> None:
+    """Write the images side by side in one row."""
+    from PIL import Image
+
+    tiles = []
+    for source in sources:
+        with Image.open(source) as image:
+            tiles.append(image.convert("RGB"))
+    sheet = Image.new("RGB", (sum(t.width for t in tiles), max(t.height for t in tiles)))
+    left = 0
+    for tile in tiles:
+        sheet.paste(tile, (left, 0))
+        left += tile.width
+    sheet.save(target, format="PNG")
+
+
+def import_layout(
+    root: Path, *, suite: PromptSuite | None = None, images_per_prompt: int | None = None
+) -> ImageSet:
+    """Read images laid out as GenEval's, whoever made them.
+
+    Args:
+        root: the folder that holds 00000, 00001, ... (four or five digits).
+        suite: the prompts that must be there; by default those of the metadata files.
+        images_per_prompt: by default the number of the best-filled folder.
+
+    Returns:
+        A complete image set without generation settings; seeds are `UNKNOWN_SEED`.
+
+    Raises:
+        UsageError: no such folder, or two folders of one number.
+        ProtocolError: a folder's metadata is not that of the suite's prompt.
+        IncompleteError: images are missing, naming them.
+    """
+    folders = _numbered_folders(root)
+    metadata = {number: _read_metadata(folder) for number, folder in folders.items()}
+    if suite is None:
+        suite = _suite_of(root, metadata)
+    places = {pid: int(name) for pid, name in folder_names(suite).items()}
+    samples: dict[str, dict[int, Path]] = {}
+    for prompt in suite:
+        number = places[prompt.id]
+        if number in folders:
+            _require_same(folders[number], metadata[number], prompt)
+        samples[prompt.id] = _samples(folders[number]) if number in folders else {}
+    wanted = images_per_prompt or max((len(s) for s in samples.values()), default=0)
+    missing = [
+        f"{places[p.id]:05d}/samples/{k:05d}.png"
+        for p in suite
+        for k in range(max(wanted, 1))
+        if k not in samples[p.id]
+    ]
+    if missing:
+        shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+        raise IncompleteError(
+            f"{root} lacks {len(missing)} of {len(suite) * max(wanted, 1)} images: {shown}. "
+            "Each prompt needs the same number of images, named by number from 00000.png."
+        )
+    records = tuple(
+        _record(root, prompt, k, samples[prompt.id][k]) for prompt in suite for k in range(wanted)
+    )
+    identity = hashlib.sha256(
+        json.dumps([suite.sha256, [[r.key, r.sha256] for r in records]]).encode()
+    ).hexdigest()
+    return ImageSet(
+        root=root,
+        suite=suite,
+        images_per_prompt=wanted,
+        records=records,
+        identity=identity,
+    )
+
+
+def _numbered_folders(root: Path) -> dict[int, Path]:
+    if not root.is_dir():
+        raise UsageError(f"{root} is no folder; expected one holding 00000, 00001, ...")
+    folders: dict[int, Path] = {}
+    for folder in sorted(p for p in root.iterdir() if p.is_dir() and p.name.isdecimal()):
+        number = int(folder.name)
+        if number in folders:
+            raise UsageError(f"{root} holds {folders[number].name} and {folder.name}; keep one")
+        folders[number] = folder
+    if not folders:
+        raise UsageError(f"{root} holds no numbered folder; expected 00000, 00001, ...")
+    return dict(sorted(folders.items()))
+
+
+def _read_metadata(folder: Path) -> dict[str, Any]:
+    path = folder / "metadata.jsonl"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise IncompleteError(f"{path} is missing: the folder's prompt is unknown") from None
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{path} holds no single JSON object: {error}") from None
+    absent = {"tag", "prompt"} - set(data)
+    if absent:
+        raise UsageError(f"{path} lacks {', '.join(sorted(absent))}")
+    return dict(data)
+
+
+def _suite_of(root: Path, metadata: Mapping[int, dict[str, Any]]) -> PromptSuite:
+    whole = suite_from_metadata(metadata.values(), name=f"geneval:{root.name}", version="imported")
+    prompts = tuple(
+        Prompt(id=f"{number:05d}", text=p.text, tag=p.tag, meta=p.meta)
+        for number, p in zip(metadata, whole, strict=True)
+    )
+    return PromptSuite(name=whole.name, version=whole.version, prompts=prompts)
+
+
+def _require_same(folder: Path, found: Mapping[str, Any], prompt: Prompt) -> None:
+    expected = metadata_of(prompt)
+    if json.loads(json.dumps(expected)) != dict(found):
+        raise ProtocolError(
+            f"{folder}/metadata.jsonl is of {found.get('prompt')!r} ({found.get('tag')}), the "
+            f"suite's prompt {prompt.id} is {prompt.text!r} ({prompt.tag}) or has other clauses"
+        )
+
+
+def _samples(folder: Path) -> dict[int, Path]:
+    if not (folder / "samples").is_dir():
+        return {}
+    named = [(p, _SAMPLE.fullmatch(p.name)) for p in sorted((folder / "samples").iterdir())]
+    return {int(match[1]): path for path, match in named if match}
+
+
+def _record(root: Path, prompt: Prompt, ordinal: int, path: Path) -> ImageRecord:
+    return ImageRecord(
+        prompt_id=prompt.id,
+        ordinal=ordinal,
+        path=path.relative_to(root).as_posix(),
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        seed=UNKNOWN_SEED,
+    )
+
+
+def results_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return the official results.jsonl of rows made by `geneval.official_rows`.
+
+    Written as pandas' `to_json(orient="records", lines=True)` writes it: no spaces, "/" and
+    non-ASCII characters escaped.
+    """
+    lines = (json.dumps(row, separators=(",", ":")).replace("/", "\\/") for row in rows)
+    return "".join(line + "\n" for line in lines)
