@@ -92,7 +92,8 @@ def jackknifed(
         least: smallest possible value; the interval is cut there.
 
     Returns:
-        An Estimate; without interval where there is one prompt only, or too few images.
+        An Estimate with the values without each block, which a comparison with another row over
+        the same prompts needs; without interval where there is one prompt only, or too few images.
     """
     from bench.stats.jackknife import assign_blocks, combine
 

@@ -81,6 +81,21 @@ def test_stored_order_is_no_matter_and_other_images_are_left_out():
     assert (estimate.n, estimate.clusters) == (10, 5)
 
 
+def test_leave_out_values_are_those_of_the_remaining_prompts():
+    prompts = suite(20)
+    ours, reference = predict(prompts), predict(prompts, seed=1)
+    estimate = measure(prompts, ours, reference)
+    assert estimate.block_sizes == (2,) * 20
+    rests = [
+        PromptSuite(
+            name="rest", version="1", prompts=(*prompts.prompts[:i], *prompts.prompts[i + 1 :])
+        )
+        for i in range(20)
+    ]
+    without = sorted(measure(rest, ours, reference).value for rest in rests)
+    assert sorted(estimate.leave_out) == pytest.approx(without, rel=1e-9)
+
+
 def test_one_prompt_has_a_value_but_no_interval():
     prompts = suite(1)
     estimate = measure(prompts, predict(prompts, images=4), predict(suite(9), seed=1))
