@@ -5,30 +5,24 @@ A plug-in is found in one of three ways:
 - built in: a placeholder `"module:attribute"` in the tables below;
 - an entry point of an installed package, in the group `bench.methods`, `bench.evaluators` or
   `bench.backends`; the name of the entry point is the name of the plug-in;
-- a dotted path `pkg.mod:Class` given in place of a name.
+- a dotted path `pkg.mod:Class`, or a file `path/to/file.py:Class`, in place of a name.
 
 A name has one owner: two plug-ins of one name are refused, whichever came first.
 """
 
 from __future__ import annotations
 
-import importlib
-import inspect
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Generic, TypeVar
 
-from bench.api.errors import (
-    ContractError,
-    PrerequisiteError,
-    UsageError,
-    did_you_mean,
-    unknown,
-)
+from bench.api.errors import ContractError, UsageError, unknown
 from bench.api.evaluator import Backend, Evaluator
+from bench.api.loading import import_target as import_target
+from bench.api.loading import module_of_file
 from bench.api.method import Method
 
 T = TypeVar("T")
@@ -107,14 +101,21 @@ class Registry(Generic[T]):
         return list(self.entries())
 
     def entry(self, name: str) -> Entry:
-        """Return the entry of a name or of a dotted path `pkg.mod:Class`.
+        """Return the entry of a name, of `pkg.mod:Class` or of `path/to/file.py:Class`.
 
         Raises:
-            UsageError: the name is unknown; the nearest known ones are named.
+            UsageError: the name is unknown (the nearest known ones are named), or there is no
+                such file.
         """
         if ":" in name:
+            file, _, attribute = name.rpartition(":")
+            if file.endswith(".py"):
+                target = f"{module_of_file(Path(file))}:{attribute}"
+                return Entry(name=name, target=target, origin="path")
             if not _DOTTED_PATH.fullmatch(name):
-                raise UsageError(f"{name!r} is not a dotted path; expected pkg.mod:Class.")
+                raise UsageError(
+                    f"{name!r} is not a dotted path; expected pkg.mod:Class, or file.py:Class."
+                )
             return Entry(name=name, target=name, origin="path")
         known = self.entries()
         if name in known:
@@ -128,7 +129,7 @@ class Registry(Generic[T]):
         raise unknown(self.kind, name, known)
 
     def load(self, name: str) -> type[T]:
-        """Import and return the class behind a name or a dotted path `pkg.mod:Class`.
+        """Import and return the class behind a name or a path; see `entry`.
 
         Raises:
             UsageError: the name, the module or the attribute does not exist.
@@ -146,55 +147,6 @@ class Registry(Generic[T]):
                 "name another attribute."
             )
         return found
-
-
-def import_target(target: str, *, kind: str = "plug-in") -> object:
-    """Import `"module:attribute"` and return the attribute.
-
-    Args:
-        target: what to import.
-        kind: what it is called in messages.
-
-    Raises:
-        UsageError: the module or the attribute does not exist.
-        PrerequisiteError: the module imports a package that is not installed.
-        ContractError: the module raises while it is imported, or imports a module that an
-            installed package does not have.
-    """
-    module_name, _, attribute = target.partition(":")
-    try:
-        found: object = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        missing = error.name or ""
-        if module_name == missing or module_name.startswith(missing + "."):
-            raise UsageError(
-                f"{kind} {target!r}: there is no module {missing!r}. Run the command in the "
-                "folder that holds it, or add that folder to PYTHONPATH."
-            ) from error
-        package = missing.partition(".")[0]
-        if package in sys.modules:
-            raise ContractError(
-                f"{kind} {target!r} imports {missing!r}: {package} has no such module."
-            ) from error
-        raise PrerequisiteError(
-            f"{kind} {target!r} imports {missing!r}, which is not installed",
-            fix=f"pip install {package}",
-        ) from error
-    except Exception as error:
-        raise ContractError(
-            f"{kind} {target!r}: importing {module_name} raised {type(error).__name__}: {error}"
-        ) from error
-    for part in attribute.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError as error:
-            members = getattr(found, "__dict__", {})
-            candidates = [name for name, value in members.items() if inspect.isclass(value)]
-            raise UsageError(
-                f"{kind} {target!r}: {module_name} has no attribute {attribute!r}."
-                f"{did_you_mean(part, candidates)}"
-            ) from error
-    return found
 
 
 METHODS = Registry(

@@ -75,7 +75,7 @@ def validate(
     """Check a plug-in.
 
     Args:
-        target: a registered name or a dotted path `pkg.mod:Class`.
+        target: a registered name, `pkg.mod:Class` or `path/to/file.py:Class`.
         sample: makes the set an evaluator is run on; without it an evaluator's declarations are
             checked and it is not run.
 
@@ -112,8 +112,7 @@ def validate(
 
 def _find(target: str) -> object:
     if ":" in target:
-        METHODS.entry(target)  # raises for what is no dotted path
-        return import_target(target)
+        return import_target(METHODS.entry(target).target)
     for registry in (METHODS, EVALUATORS):
         if target in registry.entries():
             return import_target(registry.entry(target).target, kind=registry.kind)

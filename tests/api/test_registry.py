@@ -90,6 +90,28 @@ def test_a_dotted_path_loads(package: Path) -> None:
     assert METHODS.entry("plug_in_under_test:Mine").origin == "path"
 
 
+def test_a_file_loads(tmp_path: Path) -> None:
+    write(tmp_path, "file_under_test", _METHOD)
+    assert METHODS.load(f"{tmp_path}/file_under_test.py:Mine").name == "mine"
+    del sys.modules["file_under_test"]
+    sys.path.remove(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("absent.py", "there is no file"),
+        ("my-method.py", "cannot be imported under the name 'my-method'"),
+        ("json.py", "the name 'json' already means"),
+    ],
+)
+def test_a_file_that_cannot_be_a_module(tmp_path: Path, file: str, message: str) -> None:
+    if not file.startswith("absent"):
+        (tmp_path / file).write_text("")
+    with pytest.raises(UsageError, match=message):
+        METHODS.load(f"{tmp_path}/{file}:Mine")
+
+
 def test_an_entry_point_loads_by_name_and_says_where_it_is_from(package: Path) -> None:
     distribution(package, "some-package", "[bench.methods]\nmine = plug_in_under_test:Mine\n")
     assert METHODS.entry("mine").origin == "some-package 1.0"
