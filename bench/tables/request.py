@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from bench.api.errors import UsageError
 from bench.tables.plugins import method_class
@@ -22,6 +23,8 @@ class Request:
         rows, columns: those asked for, in the table's order.
         seeds: training seeds, ascending.
         limit: prompts per evaluation suite, or None for all.
+        profile_name: as it was asked for.
+        protocol: asked for in place of the profile's own, or None.
     """
 
     table: TableSpec
@@ -30,6 +33,8 @@ class Request:
     columns: tuple[ColumnSpec, ...]
     seeds: tuple[int, ...] = (0,)
     limit: int | None = None
+    profile_name: str = "tiny"
+    protocol: str | None = None
 
     @property
     def partial(self) -> bool:
@@ -85,6 +90,8 @@ def make_request(
         columns=tuple(c for c in spec.columns if not chosen or c.key in chosen),
         seeds=_checked_seeds(seeds),
         limit=_checked_limit(limit),
+        profile_name=Path(profile).name,
+        protocol=protocol,
     )
 
 
@@ -96,7 +103,13 @@ def _method_row(target: str, spec: TableSpec) -> RowSpec:
             f"method {target!r} is named {cls.name!r}, and table {spec.name} has a row of that "
             "name. Give the class another `name`."
         )
-    return RowSpec(key=key, label=f"+ {cls.name}", method=target, note=f"{target}: not published")
+    return RowSpec(
+        key=key,
+        label=f"+ {cls.name}",
+        method=target,
+        note=f"{Path(target).name}: not published",
+        added=True,
+    )
 
 
 def _checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:

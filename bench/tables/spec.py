@@ -35,6 +35,7 @@ class RowSpec:
         sampling_seed: of the images; None takes the profile's.
         control: a control row: left out unless asked for.
         note: what the row is for, shown below the table.
+        added: a row of `--method`, which no table file has.
     """
 
     key: str
@@ -46,6 +47,7 @@ class RowSpec:
     sampling_seed: int | None = None
     control: bool = False
     note: str = ""
+    added: bool = False
 
     def __post_init__(self) -> None:
         where = f"row {self.key!r}"

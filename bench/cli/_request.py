@@ -1,0 +1,160 @@
+"""Options that say which table, or which part of one; shared by several verbs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.api.errors import UsageError
+
+if TYPE_CHECKING:
+    from bench.store import Store
+    from bench.tables.request import Request
+
+DEFAULT_STORE = "outputs"
+
+
+def add_request(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose table, profile, rows, columns, seeds and sizes."""
+    parser.add_argument("--table", required=True, metavar="NAME", help="see `bench list tables`")
+    add_profile(parser)
+    parser.add_argument(
+        "--rows", type=_names, default=(), metavar="A,B", help="row keys; default: all but controls"
+    )
+    parser.add_argument(
+        "--cols", type=_names, default=(), metavar="A,B", help="column keys; default: all"
+    )
+    parser.add_argument("--controls", action="store_true", help="the control rows too (slow)")
+    parser.add_argument(
+        "--seeds", type=_numbers, default=(0,), metavar="0,1,2", help="training seeds (default 0)"
+    )
+    parser.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="about N prompts per suite, stratified by task; the table is marked partial",
+    )
+    parser.add_argument(
+        "--method",
+        action="append",
+        default=[],
+        metavar="PKG.MOD:CLASS",
+        help="one more row, trained with this method (also file.py:Class); may be repeated",
+    )
+
+
+def add_profile(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose and change the profile, and the store."""
+    parser.add_argument(
+        "--profile", default="tiny", metavar="NAME", help="tiny, paper, or a YAML file of your own"
+    )
+    parser.add_argument(
+        "--protocol", metavar="NAME", help="how images are made, e.g. authors or official"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help="change a setting of the profile, e.g. generation.steps=4; may be repeated",
+    )
+    add_store(parser)
+    parser.add_argument(
+        "--offline", action="store_true", help="never use the network (sets HF_HUB_OFFLINE=1)"
+    )
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """Add `--store`."""
+    parser.add_argument(
+        "--store", type=Path, default=Path(DEFAULT_STORE), metavar="DIR", help="default: outputs"
+    )
+
+
+def add_work(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how the work is done; no number depends on them."""
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="worker processes (default: one per core; 1 on a GPU)"
+    )
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="default: the profile's")
+    parser.add_argument(
+        "--executor", choices=["local"], default="local", help="where workers run (default: local)"
+    )
+
+
+def request_of(args: argparse.Namespace) -> Request:
+    """Return the request of the options `add_request` added.
+
+    Raises:
+        UsageError: something is unknown.
+    """
+    go_offline(args)
+    from bench.tables.request import make_request
+
+    return make_request(
+        args.table,
+        args.profile,
+        rows=args.rows,
+        columns=args.cols,
+        controls=args.controls,
+        seeds=args.seeds,
+        limit=args.limit,
+        methods=args.method,
+        overrides=args.overrides,
+        protocol=args.protocol,
+    )
+
+
+def go_offline(args: argparse.Namespace) -> None:
+    """Keep this process and its workers from the network, where `--offline` says so."""
+    if args.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def store_of(args: argparse.Namespace) -> Store:
+    """Return the store of `--store`."""
+    from bench.store import Store
+
+    return Store(args.store)
+
+
+def job_count(args: argparse.Namespace, device: str | None) -> int:
+    """Return the number of worker processes.
+
+    Raises:
+        UsageError: it is not positive.
+    """
+    from bench.environment import cuda_requested
+
+    if args.jobs is not None:
+        if args.jobs < 1:
+            raise UsageError(f"--jobs {args.jobs}; expected at least 1.")
+        return int(args.jobs)
+    if device != "cpu" and cuda_requested():
+        return 1
+    affinity: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def device_of(args: argparse.Namespace, profile_device: str) -> str | None:
+    """Return the device asked for, None for whatever is there."""
+    device = args.device or profile_device
+    return None if device == "auto" else str(device)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not names:
+        raise argparse.ArgumentTypeError("expected names separated by commas")
+    return names
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list such as 0,1,2") from None

@@ -1,0 +1,172 @@
+"""`bench run --table NAME`: make everything a table needs, and print the table.
+
+The same command again continues what was interrupted, and does nothing when all is there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.api.errors import PrerequisiteError
+from bench.cli._parser import Subparsers, add_common
+from bench.cli._request import (
+    add_request,
+    add_work,
+    device_of,
+    job_count,
+    request_of,
+    store_of,
+)
+from bench.cli._verbs import VERBS
+
+if TYPE_CHECKING:
+    from bench.report.stored import Report
+    from bench.store import Store
+    from bench.tables.executor import Outcome
+    from bench.tables.graph import TableGraph
+    from bench.tables.request import Request
+
+LOG = logging.getLogger("bench.cli")
+
+
+def register(subparsers: Subparsers) -> argparse.ArgumentParser:
+    """Add the verb's arguments."""
+    parser = subparsers.add_parser("run", help=VERBS["run"], description=__doc__)
+    add_request(parser)
+    add_work(parser)
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="where the table goes (STORE/tables/NAME)"
+    )
+    parser.add_argument(
+        "-n", "--dry-run", action="store_true", help="say what would be done, as `bench plan`"
+    )
+    add_common(parser, json=True)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the table and print it."""
+    request, store = request_of(args), store_of(args)
+    from bench.tables.graph import build_graph
+
+    graph = build_graph(request, store)
+    if args.dry_run:
+        from bench.cli.plan import show_plan
+
+        return show_plan(request, graph, store, jobs=_jobs(args, request), as_json=args.json)
+    require(graph)
+    folder: Path = args.output or args.store / "tables" / request.table.name
+    outcome, complete = execute(args, request, graph, store)
+    report = stored_report(request, graph, folder) if complete else None
+    if report is None:
+        from bench.report.collect import table_data
+        from bench.report.stored import make_report, write_report
+
+        data = table_data(request, graph, store, outcome)
+        report = make_report(data, graph.targets)
+        write_report(report, folder)
+    print(report.render("json" if args.json else "terminal"), end="")
+    if complete:
+        print(f"complete: nothing to do ({folder})", file=sys.stderr)
+        return 0
+    report_failures(outcome, graph)
+    LOG.info("wrote %s", folder)
+    return outcome.exit_code
+
+
+def _jobs(args: argparse.Namespace, request: Request) -> int:
+    return job_count(args, device_of(args, request.profile.device))
+
+
+def require(graph: TableGraph) -> None:
+    """Make sure that something can be run.
+
+    Raises:
+        PrerequisiteError: the checkpoint is missing, or no cell can be measured.
+    """
+    if graph.missing:
+        raise graph.missing[0]
+    if not graph.targets:
+        reasons = sorted({f"{cell.column}: {cell.reason}" for cell in graph.cells})
+        raise PrerequisiteError(
+            "no cell can be measured:\n  " + "\n  ".join(reasons),
+            fix="choose another profile, or provide what the reasons above name",
+        )
+
+
+def execute(
+    args: argparse.Namespace, request: Request, graph: TableGraph, store: Store
+) -> tuple[Outcome, bool]:
+    """Make what is missing; return what happened, and whether all was there before."""
+    from bench.cli._progress import Progress
+    from bench.tables.executor import Outcome, complete_nodes, run_graph
+
+    complete = complete_nodes(graph.graph, graph.targets, store)
+    needed = graph.graph.needed(graph.targets, complete)
+    if not needed:
+        return Outcome(), True
+    # progress bars of the libraries would run through ours
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    jobs = min(_jobs(args, request), len(needed))
+    estimates = {key: graph.graph[key].seconds for key in needed}
+    progress = Progress(estimates, jobs=jobs, quiet=args.quiet)
+    try:
+        outcome = run_graph(
+            graph.graph,
+            graph.targets,
+            store,
+            jobs=jobs,
+            runtime=runtime_of(args, request),
+            listener=progress,
+            complete=complete,
+        )
+    finally:
+        progress.clear()
+    return outcome, False
+
+
+def runtime_of(args: argparse.Namespace, request: Request) -> dict[str, Any]:
+    """Return how the work is done: fields of `bench.tables.making.Runtime`."""
+    profile = request.profile
+    return {
+        "device": device_of(args, profile.device),
+        "generation_batch": profile.batch_size("generation"),
+        "prediction_batch": profile.batch_size("prediction"),
+    }
+
+
+def stored_report(request: Request, graph: TableGraph, folder: Path) -> Report | None:
+    """Return the report that lies in `folder` if it is the one of this request."""
+    from bench.api.errors import UsageError
+    from bench.report.collect import same_table
+    from bench.report.stored import CSV_FILE, MARKDOWN_FILE, RECORDS_FILE, read_table
+
+    if not all((folder / name).is_file() for name in (CSV_FILE, MARKDOWN_FILE, RECORDS_FILE)):
+        return None
+    try:
+        found = read_table(folder)
+    except UsageError:
+        return None
+    return found if same_table(found, request, graph) else None
+
+
+def report_failures(outcome: Outcome, graph: TableGraph) -> None:
+    """List on stderr what failed, with the traceback of what nobody expected."""
+    failed = {key: f for key, f in outcome.failures.items() if f.cause == key}
+    for key, failure in failed.items():
+        if failure.trace:
+            LOG.debug("%s", failure.trace)
+        after = sum(1 for f in outcome.failures.values() if f.cause == key) - 1
+        LOG.error(
+            "failed: %s: %s%s",
+            graph.graph[key].label,
+            failure.message,
+            f" ({after} more depend on it)" if after else "",
+        )
+    if failed:
+        LOG.error("%d failed; the same command tries them again (-v shows more)", len(failed))

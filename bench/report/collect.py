@@ -1,0 +1,190 @@
+"""From artifacts in a store to the data of a report. Reads; computes and writes nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from bench.api.errors import BenchError, UsageError
+from bench.api.estimate import Estimate
+from bench.api.registry import EVALUATORS
+from bench.report.model import CellData, ImageValue, TableData
+from bench.report.stored import Report
+from bench.store import Artifact, Store, canonical_json, read_jsonl
+from bench.tables.executor import Outcome
+from bench.tables.graph import Cell, TableGraph
+from bench.tables.making import METRICS, RECORDS
+from bench.tables.request import Request
+from bench.tables.spec import ColumnSpec
+
+
+def table_data(
+    request: Request, graph: TableGraph, store: Store, outcome: Outcome | None = None
+) -> TableData:
+    """Return the data of a table from the artifacts there are.
+
+    A cell whose scores are not in the store is `failed`, with the reason of the run.
+
+    Raises:
+        CorruptArtifactError: stored scores were changed.
+        UsageError: the evaluator's records lack what the table says.
+    """
+    columns = {c.key: c for c in request.columns}
+    cells = tuple(_cell(cell, columns[cell.column], graph, store, outcome) for cell in graph.cells)
+    return empty_table(request, cells)
+
+
+def empty_table(request: Request, cells: Sequence[CellData]) -> TableData:
+    """Return the data of a table with these cells."""
+    spec, profile = request.table, request.profile
+    rows, keys = [], {c.key for c in request.columns}
+    for row in request.rows:
+        rows.append({**asdict(row), "method": row.method and Path(row.method).name})
+    names = {row.key for row in request.rows}
+    return TableData(
+        table=spec.name,
+        title=spec.title,
+        source=spec.source,
+        profile={
+            "name": profile.name,
+            "title": profile.title,
+            "protocol": profile.protocol,
+            "checkpoint": profile.checkpoint.location.rpartition("/")[2]
+            if profile.checkpoint.kind == "path"
+            else profile.checkpoint.location,
+            "overrides": list(profile.overrides),
+        },
+        orientation=profile.orientation,
+        limit=request.limit,
+        seeds=request.seeds,
+        rows=tuple(rows),
+        columns=tuple({**asdict(c), "range": _range(c)} for c in request.columns),
+        claims=tuple(
+            asdict(c)
+            for c in spec.claims
+            if c.better in names and c.worse in names and c.column in keys
+        ),
+        footnotes=dict(spec.footnotes),
+        published={
+            row: {column: asdict(value) for column, value in found.items() if column in keys}
+            for row, found in spec.published.items()
+            if row in names
+        },
+        cells=tuple(cells),
+        command=tuple(command_words(request)),
+    )
+
+
+def command_words(request: Request) -> Iterator[str]:
+    """Yield the arguments of `bench` that ask for this table; store and workers left out."""
+    table, profile = request.table, request.profile
+    yield from ("run", "--table", table.name, "--profile", request.profile_name)
+    added = [row for row in table.rows if row.added]
+    asked = [row for row in request.rows if not row.added]
+    every = [row for row in table.rows if not row.added]
+    if asked == every and any(row.control for row in every):
+        yield "--controls"
+    elif asked != [row for row in every if not row.control]:
+        yield from ("--rows", ",".join(row.key for row in asked))
+    if len(request.columns) < len(table.columns):
+        yield from ("--cols", ",".join(column.key for column in request.columns))
+    yield from ("--seeds", ",".join(str(seed) for seed in request.seeds))
+    if request.limit is not None:
+        yield from ("--limit", str(request.limit))
+    if request.protocol is not None:
+        yield from ("--protocol", request.protocol)
+    for row in added:
+        yield from ("--method", str(row.method))
+    for assignment in profile.overrides:
+        yield from ("--set", assignment)
+
+
+def same_table(report: Report, request: Request, graph: TableGraph) -> bool:
+    """Whether a stored report is that of a request whose artifacts are all there."""
+    head = asdict(empty_table(request, ()))
+    found = asdict(replace(report.data, cells=()))
+    obstacles = [[c.row, c.column, c.seed, c.node is None, c.reason] for c in graph.cells]
+    shown = [[c.row, c.column, c.seed, c.state == "n/a", c.reason] for c in report.data.cells]
+    return (
+        list(report.targets) == graph.targets
+        and obstacles == shown
+        and canonical_json(head) == canonical_json(found)
+    )
+
+
+def _range(column: ColumnSpec) -> list[float | None]:
+    metrics = EVALUATORS.load(column.evaluator).spec.metrics
+    return list(next(m.range for m in metrics if m.name == column.metric))
+
+
+def _cell(
+    cell: Cell, column: ColumnSpec, graph: TableGraph, store: Store, outcome: Outcome | None
+) -> CellData:
+    given: dict[str, Any] = {"row": cell.row, "column": cell.column, "seed": cell.seed}
+    if cell.node is None:
+        return CellData(**given, state="n/a", reason=cell.reason)
+    node = graph.graph[cell.node]
+    artifact = store.find(node.kind, node.name, node.identity)
+    if artifact is None:
+        return CellData(**given, state="failed", reason=_why(cell.node, outcome))
+    metrics = {name: Estimate.from_json(data) for name, data in artifact.read_json(METRICS).items()}
+    estimate = metrics.pop(column.metric, None)
+    if estimate is None or not math.isfinite(estimate.value):
+        return CellData(**given, state="failed", reason=f"the scores hold no {column.metric}")
+    return CellData(
+        **given,
+        state="measured",
+        estimate=estimate,
+        parts=metrics,
+        protocol=cell.protocol,
+        provenance=_provenance(artifact, graph, cell.node),
+        values=tuple(_values(artifact, column)) if column.per_image else (),
+    )
+
+
+def _why(node: str, outcome: Outcome | None) -> str:
+    failures = outcome.failures if outcome is not None else {}
+    if node not in failures:
+        return "not made yet"
+    failure = failures[node]
+    root = failures.get(failure.cause, failure)
+    return " ".join(root.message.split())
+
+
+def _values(artifact: Artifact, column: ColumnSpec) -> Iterator[ImageValue]:
+    name = column.per_image
+    for record in read_jsonl(artifact.file(RECORDS)):
+        if name not in record:
+            raise UsageError(
+                f"column {column.key} says per_image: {name}, but the records of "
+                f"{column.evaluator} have {', '.join(sorted(record))}; mend the table."
+            )
+        value = float(record[name])
+        if not math.isfinite(value):
+            image = f"{record['prompt_id']}/{record['ordinal']}"
+            raise BenchError(f"{artifact.id}: the value of image {image} is {value}")
+        yield ImageValue(
+            prompt_id=str(record["prompt_id"]),
+            ordinal=int(record["ordinal"]),
+            tag=str(record["tag"]),
+            value=value,
+        )
+
+
+def _provenance(artifact: Artifact, graph: TableGraph, key: str) -> dict[str, Any]:
+    """Return role -> artifact id along the chain, and the commit the scores were made at."""
+    git: Mapping[str, Any] = artifact.manifest.get("provenance", {}).get("git") or {}
+    chain: dict[str, str] = {"scores": key}
+    queue = list(graph.graph[key].upstream.items())
+    while queue:
+        role, upstream = queue.pop(0)
+        if chain.setdefault(role, upstream) == upstream:
+            queue += list(graph.graph[upstream].upstream.items())
+    return {
+        "artifacts": {role: chain[role] for role in sorted(chain)},
+        "commit": git.get("commit"),
+        "dirty_sha256": git.get("dirty_sha256"),
+    }

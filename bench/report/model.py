@@ -1,0 +1,130 @@
+"""What a report is made from: the cells of a table as measured, and what the paper printed.
+
+`TableData` is all a renderer sees. It is gathered from a store (`bench.report.collect`) or read
+back from the files of a published table (`bench.report.stored`); both give the same output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from bench.api.estimate import Estimate
+
+State = Literal["measured", "failed", "n/a"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageValue:
+    """The per-image value behind a metric that is a mean over tasks of the mean over images."""
+
+    prompt_id: str
+    ordinal: int
+    tag: str
+    value: float
+
+    @property
+    def key(self) -> str:
+        """`<prompt id>/<ordinal>`."""
+        return f"{self.prompt_id}/{self.ordinal}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellData:
+    """One value: (row, column, training seed).
+
+    Attributes:
+        row, column: keys.
+        seed: training seed; None for a row without training.
+        state: whether it is there.
+        reason: why not.
+        estimate: the column's metric.
+        parts: the evaluator's other metrics.
+        protocol: how it was measured.
+        provenance: role -> artifact id along the chain, and the commit that scored it.
+        values: per image; empty for metrics of a whole set.
+    """
+
+    row: str
+    column: str
+    seed: int | None
+    state: State
+    reason: str = ""
+    estimate: Estimate | None = None
+    parts: Mapping[str, Estimate] = field(default_factory=dict)
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    values: Sequence[ImageValue] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableData:
+    """A measured table.
+
+    Attributes:
+        table: name.
+        title, source: of the paper's table.
+        profile: name and title of the profile, and what `--set` changed in it.
+        orientation: published numbers are of another world, shown for orientation.
+        limit: prompts per suite; None for the whole table.
+        seeds: training seeds.
+        rows, columns, claims, footnotes, published: as in `bench.tables.spec`, as plain data.
+        cells: in table order.
+        command: arguments of `bench` that make the table.
+    """
+
+    table: str
+    title: str
+    source: str
+    profile: Mapping[str, Any]
+    orientation: bool
+    limit: int | None
+    seeds: tuple[int, ...]
+    rows: tuple[Mapping[str, Any], ...]
+    columns: tuple[Mapping[str, Any], ...]
+    claims: tuple[Mapping[str, Any], ...]
+    footnotes: Mapping[str, str]
+    published: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    cells: tuple[CellData, ...]
+    command: tuple[str, ...] = ()
+
+    @property
+    def partial(self) -> bool:
+        """Whether the suites were cut."""
+        return self.limit is not None
+
+    def of(self, row: str, column: str) -> list[CellData]:
+        """Return a row's cells of a column, by seed."""
+        return [c for c in self.cells if c.row == row and c.column == column]
+
+
+def estimate_to_json(estimate: Estimate | None) -> dict[str, Any] | None:
+    """Return a JSON-able mapping, None for None."""
+    return None if estimate is None else estimate.to_json()
+
+
+def estimate_from_json(data: Mapping[str, Any] | None) -> Estimate | None:
+    """Read what `estimate_to_json` wrote."""
+    return None if data is None else Estimate.from_json(dict(data))
+
+
+def cell_to_json(cell: CellData) -> dict[str, Any]:
+    """Return a cell without its per-image values, which have a file of their own."""
+    data = {k: v for k, v in asdict(cell).items() if k not in ("values", "estimate", "parts")}
+    data["estimate"] = estimate_to_json(cell.estimate)
+    data["parts"] = {name: estimate_to_json(e) for name, e in cell.parts.items()}
+    return data
+
+
+def cell_from_json(data: Mapping[str, Any], values: Sequence[ImageValue]) -> CellData:
+    """Read what `cell_to_json` wrote."""
+    parts = {name: estimate_from_json(e) for name, e in data["parts"].items()}
+    return CellData(
+        **{
+            **data,
+            "estimate": estimate_from_json(data["estimate"]),
+            "parts": {name: e for name, e in parts.items() if e is not None},
+            "values": tuple(values),
+        }
+    )

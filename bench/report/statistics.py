@@ -1,0 +1,348 @@
+"""From cells to what a table says: values with two kinds of interval, differences, verdicts.
+
+*Given these checkpoints*: prompts resampled (means) or left out block by block (FID, IS); says
+nothing of training again. *Over training seeds*: Student's t over one number per seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bench.api.errors import BenchError, ProtocolError
+from bench.api.estimate import Estimate
+from bench.report.model import CellData, TableData, estimate_from_json, estimate_to_json
+from bench.stats import (
+    Claim,
+    RowValues,
+    SeedEstimate,
+    Verdict,
+    clustered_mean,
+    combine,
+    judge,
+    over_seeds,
+    paired_difference,
+    paired_over_seeds,
+    paired_summary,
+    require_equal_n,
+)
+from bench.stats.clusters import mean_of_means, stratify
+
+_SAME = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """One row's value of one column, or the difference of two rows.
+
+    Attributes:
+        row, column: keys.
+        state: `"measured"`, `"failed"`, `"n/a"`.
+        reason: why it is not there.
+        given: value and interval given these checkpoints.
+        seeds: value and interval over training seeds; None for a row without training.
+        by_seed: value by training seed; `{"-": value}` without training.
+    """
+
+    row: str
+    column: str
+    state: str
+    reason: str = ""
+    given: Estimate | None = None
+    seeds: SeedEstimate | None = None
+    by_seed: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able mapping."""
+        return {
+            **asdict(self),
+            "given": estimate_to_json(self.given),
+            "by_seed": dict(self.by_seed),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Summary:
+        """Read what `to_json` wrote."""
+        seeds = data["seeds"]
+        return cls(
+            **{
+                **data,
+                "given": estimate_from_json(data["given"]),
+                "seeds": None if seeds is None else SeedEstimate(**seeds),
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statistics:
+    """All that is computed of a table.
+
+    Attributes:
+        values: one per row and column.
+        baseline: the row differences are taken from, or None.
+        differences: row less baseline, one per other row and column that both have.
+        verdicts: one per claim, in the table's order.
+    """
+
+    values: tuple[Summary, ...]
+    baseline: str | None
+    differences: tuple[Summary, ...]
+    verdicts: tuple[Verdict, ...]
+
+    def value(self, row: str, column: str) -> Summary:
+        """Return the value of a row and column (KeyError when there is none)."""
+        return _find(self.values, row, column)
+
+    def difference(self, row: str, column: str) -> Summary:
+        """Return the difference of a row and column (KeyError when there is none)."""
+        return _find(self.differences, row, column)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able mapping."""
+        return {
+            "values": [s.to_json() for s in self.values],
+            "baseline": self.baseline,
+            "differences": [s.to_json() for s in self.differences],
+            "verdicts": [asdict(v) for v in self.verdicts],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Statistics:
+        """Read what `to_json` wrote."""
+        return cls(
+            values=tuple(Summary.from_json(s) for s in data["values"]),
+            baseline=data["baseline"],
+            differences=tuple(Summary.from_json(s) for s in data["differences"]),
+            verdicts=tuple(Verdict(**v) for v in data["verdicts"]),
+        )
+
+
+def _find(summaries: Sequence[Summary], row: str, column: str) -> Summary:
+    for summary in summaries:
+        if (summary.row, summary.column) == (row, column):
+            return summary
+    raise KeyError((row, column))
+
+
+def compute(data: TableData) -> Statistics:
+    """Return all statistics of a table.
+
+    Raises:
+        ProtocolError: cells of one column were measured under unlike protocols.
+        BenchError: a value is NaN or infinite, or the stored metric is not the mean of the
+            stored per-image values.
+    """
+    for column in data.columns:
+        require_like_protocols(data, column["key"])
+    values = tuple(_value(data, row["key"], column) for row in data.rows for column in data.columns)
+    baseline = next((r["key"] for r in data.rows if r["checkpoint"] and not r["control"]), None)
+    differences = tuple(
+        _difference(data, row["key"], baseline, column)
+        for row in data.rows
+        for column in data.columns
+        if baseline is not None and row["key"] != baseline
+    )
+    return Statistics(
+        values=values,
+        baseline=baseline,
+        differences=differences,
+        verdicts=tuple(_verdicts(data)),
+    )
+
+
+def require_like_protocols(data: TableData, column: str) -> None:
+    """Raise ProtocolError where cells of a column were measured in unlike ways.
+
+    Rows that are rendered have no sampling settings to compare; all else must be equal.
+    """
+    first: tuple[str, Mapping[str, Any]] | None = None
+    sampling: tuple[str, Any] | None = None
+    cells = [c for c in data.cells if c.column == column and c.state == "measured"]
+    for cell in cells:
+        rest = {k: v for k, v in cell.protocol.items() if k != "generation"}
+        generation = cell.protocol.get("generation")
+        if first is None:
+            first = (cell.row, rest)
+        unlike = [k for k in {*rest, *first[1]} if rest.get(k) != first[1].get(k)]
+        if unlike:
+            raise _unlike(column, first[0], cell.row, sorted(unlike))
+        if generation is not None:
+            sampling = sampling or (cell.row, generation)
+            if generation != sampling[1]:
+                raise _unlike(column, sampling[0], cell.row, ["generation"])
+    if cells and not _per_image(data, column):
+        counts = {_title(c): c.estimate.n for c in cells if c.estimate is not None}
+        require_equal_n(counts, column)
+
+
+def _unlike(column: str, a: str, b: str, fields: Sequence[str]) -> ProtocolError:
+    return ProtocolError(
+        f"column {column}: rows {a} and {b} were measured under unlike protocols "
+        f"({', '.join(fields)}). Numbers of unlike protocols are never put in one column; measure "
+        "both rows with one command."
+    )
+
+
+def _per_image(data: TableData, column: str) -> bool:
+    return any(c["key"] == column and c["per_image"] is not None for c in data.columns)
+
+
+def _title(cell: CellData) -> str:
+    return cell.row if cell.seed is None else f"{cell.row} (seed {cell.seed})"
+
+
+def _value(data: TableData, row: str, column: Mapping[str, Any]) -> Summary:
+    cells = data.of(row, column["key"])
+    bad = next((c for c in cells if c.state != "measured"), None)
+    if bad is not None or not cells:
+        state, reason = (bad.state, bad.reason) if bad else ("n/a", "not asked for")
+        return Summary(row=row, column=column["key"], state=state, reason=reason)
+    by_seed: dict[str, float] = {}
+    for cell in cells:
+        if cell.estimate is None or not math.isfinite(cell.estimate.value):
+            raise BenchError(
+                f"{_title(cell)}, {cell.column}: the value is no number; measure it again"
+            )
+        if cell.values:
+            _require_same(cell)
+        by_seed["-" if cell.seed is None else str(cell.seed)] = cell.estimate.value
+    trained = cells[0].seed is not None
+    seeds = over_seeds({int(s): v for s, v in by_seed.items()}) if trained else None
+    return Summary(
+        row=row,
+        column=column["key"],
+        state="measured",
+        given=_given(cells, column),
+        seeds=seeds,
+        by_seed=by_seed,
+    )
+
+
+def _require_same(cell: CellData) -> None:
+    """Compare the stored metric with the per-image values it should be the mean of."""
+    value = mean_of_means(
+        stratify(
+            [v.value for v in cell.values],
+            [v.prompt_id for v in cell.values],
+            [v.tag for v in cell.values],
+        )
+    )
+    if cell.estimate is None or abs(value - cell.estimate.value) > _SAME:
+        found = cell.estimate.value if cell.estimate else None
+        raise BenchError(
+            f"{_title(cell)}, {cell.column}: the stored metric is {found}, the mean of the stored "
+            f"per-image values {value}; one of them was changed. Measure it again."
+        )
+
+
+def _given(cells: Sequence[CellData], column: Mapping[str, Any]) -> Estimate:
+    """Return the mean over seeds with its interval given these checkpoints."""
+    estimates = [c.estimate for c in cells if c.estimate is not None]
+    if len(estimates) == 1:
+        return estimates[0]
+    if all(c.values for c in cells):
+        first = cells[0].values
+        tables = [{v.key: v.value for v in c.values} for c in cells]
+        averaged = [math.fsum(t[v.key] for t in tables) / len(tables) for v in first]
+        return clustered_mean(
+            averaged,
+            [v.prompt_id for v in first],
+            [v.tag for v in first],
+            bounds=tuple(column.get("range") or (None, None)),
+        )
+    return _combined(estimates, [1.0 / len(estimates)] * len(estimates))
+
+
+def _combined(estimates: Sequence[Estimate], weights: Sequence[float]) -> Estimate:
+    """Return the weighted sum of jackknifed metrics; without interval where one has none."""
+    value = math.fsum(w * e.value for w, e in zip(weights, estimates, strict=True))
+    n, clusters = estimates[0].n, estimates[0].clusters
+    sizes = {e.block_sizes for e in estimates}
+    if len(sizes) != 1 or not estimates[0].leave_out:
+        return Estimate(value=value, n=n, clusters=clusters)
+    without = [
+        math.fsum(w * e.leave_out[j] for w, e in zip(weights, estimates, strict=True))
+        for j in range(len(estimates[0].leave_out))
+    ]
+    found = combine(value, without, list(estimates[0].block_sizes)).estimate(clusters=clusters)
+    return found
+
+
+def _difference(
+    data: TableData, row: str, baseline: str | None, column: Mapping[str, Any]
+) -> Summary:
+    key = column["key"]
+    ours, base = data.of(row, key), data.of(str(baseline), key)
+    bad = next((c for c in [*ours, *base] if c.state != "measured"), None)
+    if bad is not None or not ours or not base:
+        state, reason = (bad.state, bad.reason) if bad else ("n/a", "not asked for")
+        return Summary(row=row, column=key, state=state, reason=reason)
+    b = base[0]
+    trained = ours[0].seed is not None
+    if b.values and all(c.values for c in ours):
+        if not trained:
+            given = _paired(ours[0], b)
+            return Summary(row=row, column=key, state="measured", given=given)
+        a = {c.seed or 0: {v.key: v.value for v in c.values} for c in ours}
+        found = paired_summary(
+            a,
+            {v.key: v.value for v in b.values},
+            {v.key: v.prompt_id for v in b.values},
+            {v.key: v.tag for v in b.values},
+        )
+        return Summary(
+            row=row,
+            column=key,
+            state="measured",
+            given=found.given_checkpoints,
+            seeds=found.over_seeds,
+        )
+    estimates = [c.estimate for c in [*ours, b] if c.estimate is not None]
+    weights = [1.0 / len(ours)] * len(ours) + [-1.0]
+    seeds = None
+    if trained:
+        values = {c.seed or 0: c.estimate.value for c in ours if c.estimate is not None}
+        fixed = {0: b.estimate.value if b.estimate is not None else math.nan}
+        seeds = paired_over_seeds(
+            RowValues(by_seed=values), RowValues(by_seed=fixed, trained=False)
+        )
+    return Summary(
+        row=row, column=key, state="measured", given=_combined(estimates, weights), seeds=seeds
+    )
+
+
+def _paired(a: CellData, b: CellData) -> Estimate:
+    return paired_difference(
+        [v.value for v in a.values],
+        [v.value for v in b.values],
+        [v.key for v in a.values],
+        [v.key for v in b.values],
+        [v.prompt_id for v in a.values],
+        [v.tag for v in a.values],
+    )
+
+
+def _verdicts(data: TableData) -> list[Verdict]:
+    direction = {c["key"]: bool(c["higher_is_better"]) for c in data.columns}
+    claims = [
+        Claim(
+            better=c["better"],
+            worse=c["worse"],
+            column=c["column"],
+            higher_is_better=direction.get(c["column"], True),
+            circular=bool(c["circular"]),
+        )
+        for c in data.claims
+    ]
+    values: dict[tuple[str, str], RowValues] = {}
+    for row in data.rows:
+        for column in data.columns:
+            cells = data.of(row["key"], column["key"])
+            if cells and all(c.state == "measured" and c.estimate is not None for c in cells):
+                values[row["key"], column["key"]] = RowValues(
+                    by_seed={c.seed or 0: c.estimate.value for c in cells if c.estimate},
+                    trained=cells[0].seed is not None,
+                )
+    return judge(claims, values)

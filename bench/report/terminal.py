@@ -1,0 +1,118 @@
+"""A table for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bench.report import words
+from bench.report.model import TableData
+from bench.report.statistics import Statistics, Summary
+
+WIDTH = 80
+_LABEL = 23
+_CELL = 14
+
+
+def render_terminal(data: TableData, statistics: Statistics) -> str:
+    """Return the table, the claims and what is to be known of them; no line is above 80 wide."""
+    lines = [*_wrapped(data.title), *_head(data), ""]
+    per_block = max(1, (WIDTH - _LABEL) // _CELL)
+    for start in range(0, len(data.columns), per_block):
+        lines += [*_block(data, statistics, data.columns[start : start + per_block]), ""]
+    lines += _wrapped(
+        "Measured ± 95 % interval given these checkpoints; (number): as published, "
+        "q: quoted by the paper. " + words.orientation_notice(data)
+    )
+    lines += [*_claims(data, statistics)]
+    for reason in words.reasons(data, statistics):
+        lines += _wrapped(reason, indent="  ")
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _head(data: TableData) -> Iterator[str]:
+    seeds = ", ".join(str(s) for s in data.seeds)
+    profile = data.profile
+    yield from _wrapped(
+        f"profile {profile['name']}, protocol {profile['protocol']}, training seeds {seeds}"
+    )
+    if profile["overrides"]:
+        yield from _wrapped(f"changed: {', '.join(profile['overrides'])}", indent="  ")
+    notice = words.partial_notice(data)
+    if notice:
+        yield from _wrapped(notice)
+
+
+def _block(
+    data: TableData, statistics: Statistics, columns: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    yield _line("", [f"{c['key']} {words.arrow(c)}" for c in columns])
+    for row in data.rows:
+        found = [statistics.value(row["key"], c["key"]) for c in columns]
+        yield _line(row["label"], [_value(s, c) for s, c in zip(found, columns, strict=True)])
+        if any(s.seeds is not None and s.seeds.n_seeds > 1 for s in found):
+            most = max(s.seeds.n_seeds for s in found if s.seeds is not None)
+            yield _line(
+                f"  over {most} seeds", [_seeds(s, c) for s, c in zip(found, columns, strict=True)]
+            )
+        published = [_published(data, row["key"], c) for c in columns]
+        if any(published):
+            yield _line("  published", published)
+
+
+def _line(label: str, cells: Sequence[str]) -> str:
+    shown = label if len(label) < _LABEL else label[: _LABEL - 2] + "…"
+    return shown.ljust(_LABEL) + "".join(cell.ljust(_CELL) for cell in cells)
+
+
+def _short(text: str) -> str:
+    """Drop the zero before the point: `.4245`, as the papers print it."""
+    for sign in ("", "+", "-", "±"):
+        if text.startswith(f"{sign}0."):
+            return sign + text[len(sign) + 1 :]
+    return text
+
+
+def _value(summary: Summary, column: Mapping[str, Any]) -> str:
+    given, decimals = summary.given, int(column["decimals"])
+    if summary.state != "measured" or given is None:
+        return words.state_word(summary)
+    half = words.half_width(given.low, given.high, decimals)
+    return f"{_short(words.number(given.value, decimals))} {_short(half)}"
+
+
+def _seeds(summary: Summary, column: Mapping[str, Any]) -> str:
+    seeds, decimals = summary.seeds, int(column["decimals"])
+    if seeds is None:
+        return ""
+    half = words.half_width(seeds.low, seeds.high, decimals)
+    return f"{_short(words.number(seeds.value, decimals))} {_short(half)}"
+
+
+def _published(data: TableData, row: str, column: Mapping[str, Any]) -> str:
+    value = data.published.get(row, {}).get(column["key"])
+    if value is None:
+        return ""
+    text = _short(words.number(float(value["value"]), int(column["decimals"])))
+    return f"({text}{' q' if value['quoted'] else ''})"
+
+
+def _claims(data: TableData, statistics: Statistics) -> Iterator[str]:
+    if not data.claims:
+        return
+    yield ""
+    yield "Claims" + (" (of a partial table)" if data.partial else "")
+    for claim, verdict in zip(data.claims, statistics.verdicts, strict=True):
+        decimals = words.decimals_of(data, claim["column"])
+        effect = words.verdict_effect(verdict, decimals)
+        yield from _wrapped(
+            f"{verdict.word}: {words.claim_text(data, claim)}: {effect}; {verdict.reason}",
+            indent="  ",
+        )
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=indent, subsequent_indent=indent + "  " if indent else ""
+    )

@@ -1,0 +1,170 @@
+"""How numbers and cells read, the same in every format."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from bench.report.model import TableData
+from bench.report.statistics import Statistics, Summary
+from bench.stats import SeedEstimate
+from bench.stats.claims import Verdict
+from bench.store import canonical_json
+
+NA, FAILED = "n/a", "failed"
+
+
+def number(value: float | None, decimals: int, *, sign: bool = False) -> str:
+    """Return a value with so many decimals; `-` for None."""
+    if value is None:
+        return "-"
+    return f"{value:+.{decimals}f}" if sign else f"{value:.{decimals}f}"
+
+
+def interval(low: float | None, high: float | None, decimals: int, *, sign: bool = False) -> str:
+    """Return `[low, high]`, or nothing where there is no interval."""
+    if low is None or high is None:
+        return ""
+    return f"[{number(low, decimals, sign=sign)}, {number(high, decimals, sign=sign)}]"
+
+
+def half_width(low: float | None, high: float | None, decimals: int) -> str:
+    """Return `±` half the interval's width, or nothing where there is none."""
+    if low is None or high is None:
+        return ""
+    return f"±{number((high - low) / 2.0, decimals)}"
+
+
+def state_word(summary: Summary) -> str:
+    """Return `n/a` or `failed` for a cell without a value."""
+    return NA if summary.state == "n/a" else FAILED
+
+
+def arrow(column: Mapping[str, Any]) -> str:
+    """Return the direction of a column: up is better, or down."""
+    return "↑" if column["higher_is_better"] else "↓"
+
+
+def published_text(data: TableData, row: str, column: Mapping[str, Any]) -> str:
+    """Return the published number of a cell, marked `quoted` where the paper did not measure it."""
+    value = data.published.get(row, {}).get(column["key"])
+    if value is None:
+        return "-"
+    text = number(float(value["value"]), int(column["decimals"]))
+    return f"{text} (quoted)" if value["quoted"] else text
+
+
+def partial_notice(data: TableData) -> str:
+    """Return the sentence that marks a partial table, or nothing."""
+    if not data.partial:
+        return ""
+    return (
+        f"PARTIAL: about {data.limit} prompts per suite (--limit {data.limit}), "
+        "not the table's numbers."
+    )
+
+
+def orientation_notice(data: TableData) -> str:
+    """Return what the published numbers stand for beside the measured ones."""
+    if data.orientation:
+        return (
+            "Published numbers are of another model and other prompts and stand for orientation "
+            "only; what is compared are the claims."
+        )
+    return "Published numbers are the paper's, never measured here."
+
+
+def protocol_id(protocol: Mapping[str, Any]) -> str:
+    """Return a short hash over all that makes two numbers comparable."""
+    return hashlib.sha256(canonical_json(protocol).encode("ascii")).hexdigest()[:12]
+
+
+def column_protocol(data: TableData, column: str) -> Mapping[str, Any] | None:
+    """Return the protocol of a column: that of its first sampled cell, else of any measured one."""
+    cells = [c for c in data.cells if c.column == column and c.state == "measured"]
+    sampled = [c for c in cells if c.protocol.get("generation") is not None]
+    chosen = (sampled or cells)[:1]
+    return chosen[0].protocol if chosen else None
+
+
+def protocol_lines(protocol: Mapping[str, Any]) -> list[str]:
+    """Return a protocol in words, one fact a line."""
+    suite, evaluator = protocol["suite"], protocol["evaluator"]
+    lines = [
+        f"prompts: {suite['name']} {suite['version']}, {suite['prompts']} prompts, sha256 "
+        f"{suite['sha256'][:12]}"
+        + (f", limited to about {protocol['limit']}" if protocol["limit"] is not None else ""),
+        f"images per prompt: {protocol['images_per_prompt']}",
+    ]
+    generation = protocol["generation"]
+    if generation is not None:
+        config = generation["scheduler_config"]
+        settings = "".join(f", {key}={config[key]}" for key in sorted(config))
+        lines += [
+            f"sampler: {generation['scheduler']}{settings}, {generation['steps']} steps, CFG "
+            f"{generation['cfg_scale']:g}",
+            f"size: {generation['height']}x{generation['width']}, {generation['dtype']}, file "
+            f"format {generation['file_format']}",
+            f"negative prompt: {generation['negative_prompt']!r}; seed rule: "
+            f"{generation['seed_rule']}",
+        ]
+    lines.append(
+        f"evaluator: {evaluator['name']} version {evaluator['version']}, {evaluator['metric']} "
+        f"({evaluator['upstream']})"
+    )
+    for role, backend in sorted(protocol["backends"].items()):
+        weights = f", weights {str(backend['weights'])[:12]}" if "weights" in backend else ""
+        lines.append(f"{role}: {backend['backend']} version {backend['version']}{weights}")
+    if protocol["reference"]:
+        lines.append(f"reference images: {protocol['reference']}")
+    lines += [f"differs: {text}" for text in protocol["deviations"]]
+    return lines
+
+
+def verdict_effect(verdict: Verdict, decimals: int) -> str:
+    """Return a claim's effect with its interval over training seeds."""
+    if verdict.effect is None:
+        return "-"
+    ends = interval(verdict.low, verdict.high, decimals, sign=True)
+    return f"{number(verdict.effect, decimals, sign=True)} {ends}".rstrip()
+
+
+def claim_text(data: TableData, claim: Mapping[str, Any]) -> str:
+    """Return a claim with the rows' labels, `better` in the direction of the column."""
+    labels = {row["key"]: str(row["label"]).removeprefix("+ ") for row in data.rows}
+    better, worse = labels[claim["better"]], labels[claim["worse"]]
+    return f"{better} better than {worse} on {claim['column']}"
+
+
+def published_effect(data: TableData, claim: Mapping[str, Any]) -> float | None:
+    """Return the published difference of a claim's two rows, or None."""
+    sides = [
+        data.published.get(claim[side], {}).get(claim["column"]) for side in ("better", "worse")
+    ]
+    if sides[0] is None or sides[1] is None:
+        return None
+    return float(sides[0]["value"]) - float(sides[1]["value"])
+
+
+def seeds_text(seeds: SeedEstimate, decimals: int, *, sign: bool = False) -> str:
+    """Return a mean over training seeds with its t interval and their number."""
+    ends = interval(seeds.low, seeds.high, decimals, sign=sign) or "(no interval)"
+    return f"{number(seeds.value, decimals, sign=sign)} {ends}, {seeds.n_seeds} seeds".replace(
+        " 1 seeds", " 1 seed"
+    )
+
+
+def decimals_of(data: TableData, column: str) -> int:
+    """Return a column's digits after the point."""
+    return next(int(c["decimals"]) for c in data.columns if c["key"] == column)
+
+
+def reasons(data: TableData, statistics: Statistics) -> list[str]:
+    """Return one line per distinct reason of cells without a value, with those cells."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for summary in statistics.values:
+        if summary.state != "measured":
+            key = (state_word(summary), summary.reason)
+            found.setdefault(key, []).append(f"{summary.row}/{summary.column}")
+    return [f"{word}: {', '.join(cells)}: {reason}" for (word, reason), cells in found.items()]
