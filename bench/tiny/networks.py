@@ -97,19 +97,23 @@ class PhraseNet(nn.Module):
             nn.Linear(words, 128), nn.SiLU(), nn.Linear(128, 2 * self.width)
         )
         self.place = nn.Sequential(
-            nn.Linear(self.width, 64), nn.SiLU(), nn.Linear(64, 1)
+            nn.SiLU(), nn.Linear(self.width, 64), nn.SiLU(), nn.Linear(64, 1)
         )
 
     def look(self, x: Tensor) -> Tensor:
-        """Map pictures (N, 3, 32, 32) to places (N, 64, width)."""
+        """Map pictures (N, 3, 32, 32) to places (N, 64, width), rows of 8 by 8."""
         seen: Tensor = self.trunk(x)
         return seen.flatten(2).transpose(1, 2)
 
-    def ask(self, places: Tensor, counts: Tensor) -> Tensor:
-        """Return the logit of "yes" (N,) for one phrase (N, V) per picture."""
+    def evidence(self, places: Tensor, counts: Tensor) -> Tensor:
+        """Return the logit (N, 64) that the thing at each place fits the phrase (N, V)."""
         scale, shift = self.phrase(counts).chunk(2, dim=-1)
-        evidence = self.place(places * scale[:, None] + shift[:, None]).squeeze(-1)
-        return torch.logsumexp(4 * evidence, dim=1) / 4 - np.log(evidence.shape[1]) / 4
+        fits: Tensor = self.place(places * (1 + scale[:, None]) + shift[:, None])
+        return fits.squeeze(-1)
+
+    def ask(self, places: Tensor, counts: Tensor) -> Tensor:
+        """Return the logit of "yes" (N,): the soft maximum of the evidence over the places."""
+        return torch.logsumexp(self.evidence(places, counts), dim=1)
 
 
 def save_network(module: nn.Module, folder: Path, facts: dict[str, object]) -> None:

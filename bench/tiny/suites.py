@@ -201,6 +201,9 @@ def _compbench_meta(category: str, meaning: Description) -> dict[str, Any]:
         "phrases": [noun_phrase(n) for n in meaning.nouns],
         "objects": [n.shape for n in meaning.nouns],
         "relation": OFFICIAL_RELATION[meaning.relation] if meaning.relation else None,
+        # what GenEval's rules would ask of it: for comparing the two evaluators image by image
+        "include": [{"class": n.shape, "count": 1, **({"color": n.color} if n.color else {})}
+                    for n in meaning.nouns],
     }
     if category == "complex":
         kinds = {(True, False): "spatial", (False, True): "action", (True, True): "spatialaction"}

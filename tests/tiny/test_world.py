@@ -29,8 +29,8 @@ GOLDEN = {
         {
             "geneval-tiny-validation": "0a38bf9e0b999fac",
             "geneval-tiny-test": "fe0f9c9c6c9a34be",
-            "compbench-tiny-validation": "564db8d7132a2cc5",
-            "compbench-tiny-test": "d55aaa7a4d10dac9",
+            "compbench-tiny-validation": "7199a9297efa79c4",
+            "compbench-tiny-test": "b2fb74b1e31f9911",
             "captions-tiny-validation": "faf34c0a86c6ea5d",
             "captions-tiny-test": "9c860ba7d54961ab",
             "pairs-tiny-512": "3235cd3e600d0450",
