@@ -1,0 +1,65 @@
+"""Artifacts on disk: identity, manifest, atomic publication, lock, verification. No torch."""
+
+from bench.store.artifact import MANIFEST, Artifact, content_hash, file_hash
+from bench.store.formats import (
+    ordered_safetensors,
+    read_jsonl,
+    read_parquet,
+    read_safetensors,
+    write_jsonl,
+    write_parquet,
+    write_safetensors,
+)
+from bench.store.identity import (
+    artifact_id,
+    canonical_json,
+    code_identity,
+    diff_identity,
+    folder_name,
+    identity_hash,
+    plain,
+    plugin_source_hash,
+)
+from bench.store.lock import ArtifactLock, LockOwner, OnWait
+from bench.store.provenance import collect as collect_provenance
+from bench.store.provenance import scrubbed, strip_credentials
+from bench.store.store import Status, Store
+from bench.store.work import Details, Order, Work
+from bench.store.writer import DISK, Disk, store_error, writing_to
+
+__all__ = [
+    "DISK",
+    "MANIFEST",
+    "Artifact",
+    "ArtifactLock",
+    "Details",
+    "Disk",
+    "LockOwner",
+    "OnWait",
+    "Order",
+    "Status",
+    "Store",
+    "Work",
+    "artifact_id",
+    "canonical_json",
+    "code_identity",
+    "collect_provenance",
+    "content_hash",
+    "diff_identity",
+    "file_hash",
+    "folder_name",
+    "identity_hash",
+    "ordered_safetensors",
+    "plain",
+    "plugin_source_hash",
+    "read_jsonl",
+    "read_parquet",
+    "read_safetensors",
+    "scrubbed",
+    "store_error",
+    "strip_credentials",
+    "write_jsonl",
+    "write_parquet",
+    "write_safetensors",
+    "writing_to",
+]

@@ -1,0 +1,194 @@
+"""Reading and writing safetensors, JSON lines and Parquet: equal data, equal bytes.
+
+Each `write_…` takes the working folder of an artifact, each `read_…` a path, best one that
+`Artifact.file` has verified. numpy, safetensors and pyarrow are imported on use.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.api.errors import CorruptArtifactError, UsageError
+from bench.store.identity import canonical_json
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from bench.store.work import Work
+
+_ROWS_PER_GROUP = 1 << 16
+# safetensors' names of the element types numpy knows, by numpy's
+_DTYPES = {
+    **{"BOOL": "bool", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4"},
+    **{"I32": "<i4", "U64": "<u8", "I64": "<i8", "F16": "<f2", "F32": "<f4", "F64": "<f8"},
+}
+
+
+def write_safetensors(
+    work: Work,
+    name: str,
+    tensors: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    """Write named arrays. 0-d, empty and non-contiguous arrays are kept as they are.
+
+    Raises:
+        StoreError: the disk fails.
+    """
+    import numpy as np
+    from safetensors.numpy import save
+
+    # safetensors writes the bytes of a transposed array in memory order, under its new shape.
+    ordered = {key: np.asarray(tensors[key], order="C") for key in sorted(tensors)}
+    return work.write_bytes(name, ordered_safetensors(save(ordered, dict(metadata or {}) or None)))
+
+
+def ordered_safetensors(data: bytes) -> bytes:
+    """Return a serialised safetensors file with its metadata sorted.
+
+    safetensors keeps metadata in a hash map, so that the same call gives other bytes each time
+    when there is more than one entry. For bytes from `safetensors.torch.save` too.
+    """
+    header, start = _header(data[:8], data[8:], len(data))
+    if "__metadata__" not in header:
+        return data
+    metadata = dict(sorted(header.pop("__metadata__").items()))
+    text = json.dumps({"__metadata__": metadata, **header}, separators=(",", ":")).encode("ascii")
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[start:]
+
+
+def read_safetensors(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+    """Return the arrays (all, or those of `names`) as read-only views on the mapped file.
+
+    Raises:
+        CorruptArtifactError: the file is no intact safetensors file.
+        UsageError: a name is missing, or its type (bfloat16, float8) is unknown to numpy.
+    """
+    import numpy as np
+
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = file.read(8)
+        # a damaged length may name more bytes than there are
+        text = file.read(min(int.from_bytes(length, "little"), size))
+    try:
+        header, start = _header(length, text, size)
+    except ValueError as error:
+        raise CorruptArtifactError(f"{path} is no intact safetensors file: {error}") from error
+    header.pop("__metadata__", None)
+    mapped = np.memmap(path, dtype=np.uint8, mode="r")
+    arrays: dict[str, np.ndarray] = {}
+    for name in header if names is None else names:
+        if name not in header:
+            raise UsageError(f"{path} has no tensor {name!r}; it has {', '.join(sorted(header))}")
+        entry = header[name]
+        if entry["dtype"] not in _DTYPES:
+            raise UsageError(
+                f"tensor {name!r} of {path} is {entry['dtype']}, which numpy does not know; "
+                "read it with safetensors.torch."
+            )
+        begin, end = (start + offset for offset in entry["data_offsets"])
+        try:
+            flat = mapped[begin:end].view(np.dtype(_DTYPES[entry["dtype"]]))
+            arrays[name] = flat.reshape(entry["shape"])
+        except ValueError as error:
+            raise CorruptArtifactError(f"tensor {name!r} of {path} is damaged: {error}") from error
+    return arrays
+
+
+def _header(length: bytes, rest: bytes, size: int) -> tuple[dict[str, Any], int]:
+    """Return (header, offset of the first tensor) of a file of `size` bytes.
+
+    Raises:
+        ValueError: the header is damaged or the tensors do not fill the file exactly.
+    """
+    count = int.from_bytes(length, "little")
+    if len(length) < 8 or len(rest) < count:
+        raise ValueError("its header is cut off")
+    header = json.loads(rest[:count])
+    if not isinstance(header, dict):
+        raise ValueError("its header is no mapping")
+    entries = [entry for key, entry in header.items() if key != "__metadata__"]
+    filled = max((entry["data_offsets"][1] for entry in entries), default=0)
+    if 8 + count + filled != size:
+        raise ValueError(f"it has {size} bytes instead of {8 + count + filled}")
+    return header, 8 + count
+
+
+def write_jsonl(work: Work, name: str, rows: Iterable[Mapping[str, Any]]) -> Path:
+    """Write one canonical JSON object per line (sorted keys, no NaN).
+
+    Raises:
+        UsageError: a row holds NaN, an infinity, or what is no JSON.
+        StoreError: the disk fails.
+    """
+    return work.write_bytes(name, "".join(f"{canonical_json(row)}\n" for row in rows).encode())
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a JSON lines file.
+
+    Raises:
+        CorruptArtifactError: a line is no JSON object, or the last one is cut off.
+    """
+    rows = []
+    for number, line in enumerate(path.read_bytes().splitlines(keepends=True), start=1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict) or not line.endswith(b"\n"):
+            raise CorruptArtifactError(f"{path}, line {number}: expected one whole JSON object")
+        rows.append(row)
+    return rows
+
+
+def write_parquet(work: Work, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write rows as a Parquet table; columns in order of first appearance, missing ones null.
+
+    Raises:
+        UsageError: there are no rows, or a column mixes types.
+        StoreError: the disk fails.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    if not columns:
+        raise UsageError(f"{name}: a table without rows has no columns; expected at least one row")
+    arrays = []
+    for column in columns:
+        try:
+            arrays.append(pyarrow.array([row.get(column) for row in rows]))
+        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
+            raise UsageError(f"{name}: column {column!r} mixes types: {error}") from error
+    buffer = io.BytesIO()
+    pyarrow.parquet.write_table(
+        pyarrow.table(dict(zip(columns, arrays, strict=True))),
+        buffer,
+        compression="zstd",
+        row_group_size=_ROWS_PER_GROUP,
+    )
+    return work.write_bytes(name, buffer.getvalue())
+
+
+def read_parquet(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a Parquet table; every row has every column.
+
+    Raises:
+        CorruptArtifactError: the file is no intact Parquet table.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        # one file, not a data set: a folder named like key=value must not add columns
+        rows = pyarrow.parquet.ParquetFile(path).read(use_threads=False).to_pylist()
+    except pyarrow.ArrowInvalid as error:
+        raise CorruptArtifactError(f"{path} is no intact Parquet table: {error}") from error
+    return [dict(row) for row in rows]

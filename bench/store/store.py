@@ -1,0 +1,301 @@
+"""The store: find, make and remove artifacts.
+
+<root>/<kind>/<name>-<hash12>/           a published artifact, manifest.json among its files
+<root>/<kind>/<name>-<hash12>.partial/   one in the making, kept when its maker is killed
+<root>/<kind>/<name>-<hash12>.lock       who is making it
+<root>/.quarantine/                      corrupt ones that were put aside
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Unpack
+
+from bench.api.errors import CorruptArtifactError, StoreError, UsageError, did_you_mean
+from bench.store.artifact import Artifact
+from bench.store.identity import HASH_LENGTH, artifact_id, diff_identity, identity_hash, plain
+from bench.store.lock import ArtifactLock, OnWait, live_owner
+from bench.store.provenance import scrubbed
+from bench.store.work import Details, Order, Work
+from bench.store.writer import DISK, Disk, store_error
+
+LOG = logging.getLogger("bench.store")
+
+_PUBLISHED = re.compile(rf"(?P<name>.+)-[0-9a-f]{{{HASH_LENGTH}}}")
+_QUARANTINE = ".quarantine"
+# What makes an OSError in the work itself a failure of the store's disk.
+_DISK_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+
+State = Literal["complete", "partial", "missing", "corrupt", "stale"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Status:
+    """What the store knows about one artifact.
+
+    Attributes:
+        state: `complete`; `corrupt` (published, but damaged); `partial` (interrupted, or being
+            made); `stale` (only results of another identity under the same name exist);
+            `missing`.
+        reason: one sentence; empty when complete.
+        changes: for `stale`, the lines of `diff_identity` against the newest such result.
+    """
+
+    state: State
+    reason: str = ""
+    changes: tuple[str, ...] = ()
+
+
+class Store:
+    """A folder of content-addressed artifacts.
+
+    Args:
+        root: the folder; made when first written to.
+        disk: the seam for changes; the default is `bench.store.writer.DISK`.
+        lock_timeout_seconds: how long to wait for another maker of the same artifact; None
+            waits for ever.
+    """
+
+    def __init__(
+        self, root: Path, *, disk: Disk = DISK, lock_timeout_seconds: float | None = 86400.0
+    ) -> None:
+        self.root = Path(root)
+        self.disk = disk
+        self.lock_timeout_seconds = lock_timeout_seconds
+
+    def path(self, kind: str, name: str, identity: Mapping[str, Any]) -> Path:
+        """Return where the artifact lies, or would lie."""
+        return self.root / artifact_id(kind, name, identity)
+
+    def find(self, kind: str, name: str, identity: Mapping[str, Any]) -> Artifact | None:
+        """Return the artifact if it is complete: manifest present, sizes as listed.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        artifact, _ = self._look(kind, name, identity)
+        return artifact
+
+    def get(self, artifact_id: str) -> Artifact:
+        """Open a published artifact by its id.
+
+        Raises:
+            UsageError: there is none of that id.
+            CorruptArtifactError: its manifest is damaged.
+        """
+        path = self.root / artifact_id
+        if not path.is_dir() or not _PUBLISHED.fullmatch(path.name):
+            known = [f"{p.parent.name}/{p.name}" for p in self._folders()]
+            raise UsageError(f"no artifact {artifact_id!r}.{did_you_mean(artifact_id, known)}")
+        return Artifact(path)
+
+    def artifacts(self, kind: str | None = None) -> Iterator[Artifact]:
+        """Yield the published artifacts, sorted by id; those with a damaged manifest are logged."""
+        for path in self._folders(kind):
+            try:
+                yield Artifact(path)
+            except CorruptArtifactError as error:
+                LOG.warning("%s", error)
+
+    def status(self, kind: str, name: str, identity: Mapping[str, Any]) -> Status:
+        """Return what is there, and why it is not complete. Changes nothing.
+
+        Raises:
+            StoreError: it cannot be read.
+        """
+        artifact, fault = self._look(kind, name, identity)
+        if artifact:
+            return Status(state="complete")
+        path = self.path(kind, name, identity)
+        owner = live_owner(_beside(path, ".lock"))
+        if owner:
+            return Status(state="partial", reason=f"it is being made by {owner.described}")
+        if fault:
+            return Status(state="corrupt", reason=fault)
+        if _beside(path, ".partial").is_dir():
+            return Status(state="partial", reason="an interrupted attempt will be continued")
+        older = self._newest(kind, name)
+        if older is None:
+            return Status(state="missing", reason=f"no {kind} named {name} was made yet")
+        changes = diff_identity(older.identity, scrubbed(plain(identity)))
+        reason = f"{older.id} was made otherwise: {'; '.join(changes)}"
+        return Status(state="stale", reason=reason, changes=tuple(changes))
+
+    def build(
+        self,
+        kind: str,
+        name: str,
+        identity: Mapping[str, Any],
+        make: Callable[[Work], object],
+        *,
+        on_wait: OnWait | None = None,
+        **details: Unpack[Details],
+    ) -> Artifact:
+        """Return the artifact, making it with `make(work)` unless it is complete.
+
+        Of several processes that ask at once, one makes it and the others wait for it.
+
+        Args:
+            kind: the folder it lies in, such as `"pairs"`.
+            name: what people call it.
+            identity: everything that can change its numbers; see `bench.store.identity`.
+            make: fills the working folder. It may find files of an interrupted attempt there.
+            on_wait: see `bench.store.lock.OnWait`.
+            details: what else the manifest records; see `bench.store.work.Details`.
+
+        Raises:
+            StoreError: the disk fails, or the lock is not to be had in time.
+            UsageError: identity or details hold what a manifest cannot.
+        """
+        found = self.find(kind, name, identity)
+        if found:
+            return found
+        order = Order(kind=kind, name=name, identity=identity, **details)
+        with self._lock(self.root / order.id, on_wait):
+            found = self.find(kind, name, identity)
+            if found:
+                return found
+            with self._working(order) as work:
+                make(work)
+        return Artifact(self.root / order.id)
+
+    @contextmanager
+    def create(
+        self,
+        kind: str,
+        name: str,
+        identity: Mapping[str, Any],
+        *,
+        on_wait: OnWait | None = None,
+        **details: Unpack[Details],
+    ) -> Iterator[Work]:
+        """Yield the working folder of an artifact and publish it when the block ends.
+
+        When the block raises, nothing is published and the folder stays, to be continued. Where
+        several processes may ask for the same artifact use `build`, which also describes the
+        arguments.
+
+        Raises:
+            StoreError: the artifact is already complete, the disk fails, or the lock is not to
+                be had in time.
+        """
+        order = Order(kind=kind, name=name, identity=identity, **details)
+        with self._lock(self.root / order.id, on_wait):
+            if self.find(kind, name, identity):
+                raise StoreError(
+                    f"{order.id} is already complete; look with `find` before, or use `build`."
+                )
+            with self._working(order) as work:
+                yield work
+
+    def remove(self, damaged: Artifact | Path) -> None:
+        """Delete a published artifact, saying so.
+
+        Args:
+            damaged: the artifact; nothing happens if another was made in its place meanwhile.
+                Or its folder (as `CorruptArtifactError.artifact_path`); nothing happens if all
+                its bytes are right.
+        """
+        self._put_away(damaged, keep=False)
+
+    def quarantine(self, damaged: Artifact | Path) -> Path | None:
+        """As `remove`, but keep the bytes beneath `<root>/.quarantine`; returns where."""
+        return self._put_away(damaged, keep=True)
+
+    def _put_away(self, damaged: Artifact | Path, *, keep: bool) -> Path | None:
+        path = damaged.path if isinstance(damaged, Artifact) else damaged
+        with self._lock(path, None):
+            if not path.exists():
+                return None
+            reason = "as was asked"
+            try:
+                now = Artifact(path)
+                if isinstance(damaged, Artifact) and now.manifest != damaged.manifest:
+                    return None
+                now.verify()
+                if not isinstance(damaged, Artifact):
+                    return None
+            except CorruptArtifactError as error:
+                reason = str(error).splitlines()[0]
+            if not keep:
+                LOG.warning("removing %s: %s", path, reason)
+                self.disk.remove_tree(path)
+                return None
+            folder = self.root / _QUARANTINE / path.parent.name
+            free = (folder / f"{path.name}.{count}" for count in range(10**6))
+            target = next(p for p in free if not p.exists())
+            LOG.warning("putting %s aside as %s: %s", path, target, reason)
+            self.disk.makedirs(folder)
+            self.disk.replace(path, target)
+            return target
+
+    def _look(
+        self, kind: str, name: str, identity: Mapping[str, Any]
+    ) -> tuple[Artifact | None, str | None]:
+        """Return (the artifact, None) if complete, else (None, what is wrong with it)."""
+        path = self.path(kind, name, identity)
+        if not path.is_dir():
+            return None, f"{path} is no folder" if path.is_file() else None
+        try:
+            artifact = Artifact(path)
+        except CorruptArtifactError as error:
+            return None, str(error).splitlines()[0]
+        if artifact.manifest["identity_sha256"] != identity_hash(kind, name, identity):
+            return None, f"{path} holds another identity with the same first digits"
+        fault = artifact.fault()
+        return (None, f"{path} is corrupt: {fault}") if fault else (artifact, None)
+
+    def _lock(self, path: Path, on_wait: OnWait | None) -> ArtifactLock:
+        return ArtifactLock(
+            _beside(path, ".lock"),
+            timeout_seconds=self.lock_timeout_seconds,
+            on_wait=on_wait,
+            disk=self.disk,
+        )
+
+    @contextmanager
+    def _working(self, order: Order) -> Iterator[Work]:
+        """Yield the working folder and publish it. The lock must be held."""
+        path = self.root / order.id
+        _, fault = self._look(order.kind, order.name, order.identity)
+        if fault:
+            LOG.warning("%s; it is removed and made anew", fault)
+            self.disk.remove_tree(path)
+        work = Work(_beside(path, ".partial"), order, self.disk)
+        try:
+            yield work
+        except OSError as error:
+            if error.errno not in _DISK_FAILURES:
+                raise
+            raise store_error(Path(error.filename or work.path), error) from error
+        work.publish(path)
+
+    def _newest(self, kind: str, name: str) -> Artifact | None:
+        folders = [
+            p
+            for p in self._folders(kind)
+            if (match := _PUBLISHED.fullmatch(p.name)) and match["name"] == name
+        ]
+        opened = []
+        for path in folders:
+            try:
+                opened.append(Artifact(path))
+            except CorruptArtifactError:
+                continue
+        return max(opened, key=lambda a: (str(a.manifest.get("created")), a.id), default=None)
+
+    def _folders(self, kind: str | None = None) -> Iterator[Path]:
+        """Yield the folders of published artifacts, sorted."""
+        for path in sorted(self.root.glob(f"{kind or '[!.]*'}/*")):
+            if _PUBLISHED.fullmatch(path.name) and path.is_dir():
+                yield path
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
