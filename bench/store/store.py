@@ -104,7 +104,7 @@ class Store:
                 LOG.warning("%s", error)
 
     def status(self, kind: str, name: str, identity: Mapping[str, Any]) -> Status:
-        """Return what is there, and why it is not complete. Changes nothing.
+        """Return what is there, and why it is not complete; makes nothing.
 
         Raises:
             StoreError: it cannot be read.
