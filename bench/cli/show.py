@@ -1,4 +1,8 @@
-"""`bench show method|evaluator NAME`: one plug-in in full; NAME may be a path `pkg.mod:Class`."""
+"""`bench show method|evaluator|table NAME`: one of them in full.
+
+NAME is what `bench list` shows; for a method or an evaluator also `pkg.mod:Class` or
+`path/to/file.py:Class`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ from bench.cli._verbs import VERBS
 def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Add the verb's arguments."""
     parser = subparsers.add_parser("show", help=VERBS["show"], description=__doc__)
-    parser.add_argument("what", choices=list(_CARDS), metavar="WHAT", help=" or ".join(_CARDS))
+    parser.add_argument("what", choices=list(_CARDS), metavar="WHAT", help=", ".join(_CARDS))
     parser.add_argument("name", metavar="NAME", help="a name that `bench list` shows, or a path")
     add_common(parser, json=True)
     return parser
@@ -52,7 +56,45 @@ def _evaluator(name: str) -> dict[str, Any]:
     return card
 
 
-_CARDS: dict[str, Callable[[str], dict[str, Any]]] = {"method": _method, "evaluator": _evaluator}
+def _table(name: str) -> dict[str, Any]:
+    from bench.tables.spec import load_table
+
+    table = load_table(name)
+    return {
+        "name": table.name,
+        "source": table.source,
+        "protocols": ", ".join(table.protocols),
+        "description": table.title,
+        "rows": [
+            {
+                "key": row.key,
+                "label": row.label,
+                "made by": row.method or row.render or row.checkpoint,
+                "control": "yes" if row.control else "no",
+                "note": row.note or None,
+            }
+            for row in table.rows
+        ],
+        "columns": [
+            {
+                "key": column.key,
+                "metric": f"{column.evaluator} {column.metric}",
+                "better": "higher" if column.higher_is_better else "lower",
+            }
+            for column in table.columns
+        ],
+        "claims": [
+            {"claim": f"{claim.better} beats {claim.worse} in {claim.column}"}
+            for claim in table.claims
+        ],
+    }
+
+
+_CARDS: dict[str, Callable[[str], dict[str, Any]]] = {
+    "method": _method,
+    "evaluator": _evaluator,
+    "table": _table,
+}
 
 
 def _common(registry: Registry[Any], name: str) -> tuple[dict[str, Any], Any]:
@@ -84,11 +126,11 @@ def _fields(cls: type) -> list[dict[str, Any]]:
 
 
 def _print_card(card: dict[str, Any]) -> None:
-    tables = {key: card[key] for key in ("metrics", "fields") if card.get(key)}
+    tables = {key: value for key, value in card.items() if _is_rows(value)}
     facts = [
         {"": key, " ": ", ".join(map(str, value)) if isinstance(value, tuple) else value}
         for key, value in card.items()
-        if key not in ("metrics", "fields", "description")
+        if key not in tables and key != "description" and value != []
     ]
     width = max(len(row[""]) for row in facts)
     for row in facts:
@@ -97,3 +139,7 @@ def _print_card(card: dict[str, Any]) -> None:
     for title, rows in tables.items():
         print(f"\n{title}")
         print_rows(rows, list(rows[0]))
+
+
+def _is_rows(value: object) -> bool:
+    return isinstance(value, list) and len(value) > 0 and isinstance(value[0], dict)

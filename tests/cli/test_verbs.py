@@ -54,6 +54,14 @@ def test_show_evaluator(capsys: pytest.CaptureFixture[str]) -> None:
     assert "overall" in capsys.readouterr().out
 
 
+def test_show_table(capsys: pytest.CaptureFixture[str]) -> None:
+    card = printed(capsys, "show", "table", "1a")
+    assert [row["key"] for row in card["rows"]][:3] == ["base", "diffusion-dpo", "ddspo"]
+    assert {"claim": "ddspo beats diffusion-dpo in GE"} in card["claims"]
+    assert main(["show", "table", "1a"]) == 0
+    assert "ddspo beats diffusion-dpo in GE" in capsys.readouterr().out
+
+
 def test_validate_passes_a_good_method(capsys: pytest.CaptureFixture[str]) -> None:
     outcome = printed(capsys, "validate", "diffusion-dpo")
     assert outcome["ok"] is True
