@@ -44,4 +44,5 @@ class Estimate:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Estimate:
         """Read what `to_json` wrote; unknown keys raise TypeError."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        read: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return cls(**read)

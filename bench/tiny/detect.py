@@ -21,7 +21,7 @@ MIN_COSINE = 0.90
 MIN_STRENGTH = 0.40
 """Least length of a pixel's difference from the ground, relative to that of the pure colour."""
 EDGE_SHARE = 0.5
-"""A pixel belongs to an object when it has this share of the object's typical strength: half covered."""
+"""A pixel with this share of its object's typical strength is half covered, and belongs to it."""
 MIN_AREA = 12
 """Pixels of the filled object; the smallest rendered one has about 25."""
 

@@ -69,7 +69,7 @@ def _color(rng: np.random.Generator, noun: Noun, held_out: bool) -> str:
 
 
 def related(relation: str, a: Thing, b: Thing) -> bool:
-    """Whether `a` clearly stands in `relation` to `b`: the axis dominates and the boxes are apart."""
+    """Whether `a` clearly stands in `relation` to `b`: one axis dominates, the boxes are apart."""
     dx, dy = b.x - a.x, b.y - a.y
     along, across = (dx, dy) if relation in ("left of", "right of") else (dy, dx)
     sign = 1 if relation in ("left of", "above") else -1
@@ -89,7 +89,8 @@ def _place(
                 x=float(x), y=float(y), radius=radius,
             )  # fmt: skip
             apart = all(
-                max(abs(new.x - o.x), abs(new.y - o.y)) > new.radius + o.radius + GAP for o in placed
+                max(abs(new.x - o.x), abs(new.y - o.y)) > new.radius + o.radius + GAP
+                for o in placed
             )
             if apart and (not relation or not placed or related(relation, placed[0], new)):
                 placed.append(new)
@@ -178,7 +179,7 @@ def random_description(rng: np.random.Generator) -> Description:
     """Return a description of the base model's training distribution."""
     kind = rng.random()
     plain = rng.random() < 0.62
-    extras = {"fill": 0.0, "size": 0.0} if plain else {"fill": 0.3, "size": 0.3}
+    extra = 0.0 if plain else 0.3
     nouns: tuple[Noun, ...]
     relation = None
     letters = ""
@@ -186,12 +187,14 @@ def random_description(rng: np.random.Generator) -> Description:
         nouns = ()
         letters = "".join(pick(rng, LETTERS) for _ in range(1 + int(rng.integers(3))))
     elif kind < 0.22:
-        nouns = (random_noun(rng, color=0.7, **extras),)
+        nouns = (random_noun(rng, color=0.7, fill=extra, size=extra),)
     elif kind < 0.42:
-        nouns = (random_noun(rng, color=0.55, **extras, count=2 + int(rng.integers(3))),)
+        nouns = (
+            random_noun(rng, color=0.55, fill=extra, size=extra, count=2 + int(rng.integers(3))),
+        )
     else:
         color = 1.0 if rng.random() < 0.65 else 0.0
-        nouns = tuple(random_noun(rng, color=color, **extras) for _ in range(2))
+        nouns = tuple(random_noun(rng, color=color, fill=extra, size=extra) for _ in range(2))
         relation = pick(rng, RELATIONS) if kind > 0.70 else None
     style = quality = None
     head = rng.random()

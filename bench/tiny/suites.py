@@ -16,12 +16,11 @@ import numpy as np
 
 from bench.api.prompts import Prompt, PromptSuite
 from bench.tiny.grammar import noun_phrase, to_text
-from bench.tiny.scenes import pick, random_description, random_noun
+from bench.tiny.scenes import pick, random_description
 from bench.tiny.world import (
     COLORS,
     FILLS,
     HELD_OUT,
-    LETTERS,
     QUALITIES_HIGH,
     QUALITIES_LOW,
     RELATIONS,
@@ -202,8 +201,10 @@ def _compbench_meta(category: str, meaning: Description) -> dict[str, Any]:
         "objects": [n.shape for n in meaning.nouns],
         "relation": OFFICIAL_RELATION[meaning.relation] if meaning.relation else None,
         # what GenEval's rules would ask of it: for comparing the two evaluators image by image
-        "include": [{"class": n.shape, "count": 1, **({"color": n.color} if n.color else {})}
-                    for n in meaning.nouns],
+        "include": [
+            {"class": n.shape, "count": 1, **({"color": n.color} if n.color else {})}
+            for n in meaning.nouns
+        ],
     }
     if category == "complex":
         kinds = {(True, False): "spatial", (False, True): "action", (True, True): "spatialaction"}

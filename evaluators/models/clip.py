@@ -80,11 +80,14 @@ class ClipCosine(Backend):
                 assert table is not None
                 for row, record in enumerate(records):
                     wanted = [index[t] for t in queries[record.prompt_id]]
-                    yield {
-                        "prompt_id": record.prompt_id,
-                        "ordinal": record.ordinal,
-                        "cosine": (table[wanted] @ seen[row]).tolist(),
-                    }, {}
+                    yield (
+                        {
+                            "prompt_id": record.prompt_id,
+                            "ordinal": record.ordinal,
+                            "cosine": (table[wanted] @ seen[row]).tolist(),
+                        },
+                        {},
+                    )
 
 
 class TinyClip(ClipCosine):

@@ -28,5 +28,3 @@ def read_batches(
             with Image.open(images.root / record.path) as picture:
                 pictures.append(np.asarray(picture.convert("RGB")))
         yield part, pictures
-
-

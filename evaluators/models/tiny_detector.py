@@ -36,7 +36,12 @@ class TinyDetector(Backend):
     @cached_property
     def _calibration(self) -> dict[str, Any]:
         data: dict[str, Any] = json.loads((path_of("tiny-detector") / "config.json").read_text())
-        return {"mean": data["mean"], "std": data["std"], "weight": data["weight"], "bias": data["bias"]}
+        return {
+            "mean": data["mean"],
+            "std": data["std"],
+            "weight": data["weight"],
+            "bias": data["bias"],
+        }
 
     def confidence(self, features: Sequence[float]) -> float:
         """Return the calibrated probability that a detection is right."""
@@ -62,10 +67,13 @@ class TinyDetector(Backend):
                     }
                     for thing in find(pixels)
                 ]
-                yield {
-                    "prompt_id": record.prompt_id,
-                    "ordinal": record.ordinal,
-                    "height": pixels.shape[0],
-                    "width": pixels.shape[1],
-                    "detections": detections,
-                }, {}
+                yield (
+                    {
+                        "prompt_id": record.prompt_id,
+                        "ordinal": record.ordinal,
+                        "height": pixels.shape[0],
+                        "width": pixels.shape[1],
+                        "detections": detections,
+                    },
+                    {},
+                )

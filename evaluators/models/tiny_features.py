@@ -37,7 +37,10 @@ class TinyFeatures(Backend):
             with torch.no_grad():
                 features, logits, _ = net(to_unit(np.stack(pictures)))
             for row, record in enumerate(records):
-                yield {"prompt_id": record.prompt_id, "ordinal": record.ordinal}, {
-                    "features": features[row].numpy().astype(np.float32),
-                    "logits": logits[row].numpy().astype(np.float32),
-                }
+                yield (
+                    {"prompt_id": record.prompt_id, "ordinal": record.ordinal},
+                    {
+                        "features": features[row].numpy().astype(np.float32),
+                        "logits": logits[row].numpy().astype(np.float32),
+                    },
+                )

@@ -48,9 +48,12 @@ class TinyVQA(Backend):
             position = 0
             for record in records:
                 count = len(queries[record.prompt_id])
-                yield {
-                    "prompt_id": record.prompt_id,
-                    "ordinal": record.ordinal,
-                    "yes": answers[position : position + count],
-                }, {}
+                yield (
+                    {
+                        "prompt_id": record.prompt_id,
+                        "ordinal": record.ordinal,
+                        "yes": answers[position : position + count],
+                    },
+                    {},
+                )
                 position += count

@@ -23,7 +23,7 @@ from bench.tiny.scenes import training_scene
 from bench.tiny.suites import captions_tiny, compbench_tiny, geneval_tiny, pair_prompts_tiny
 
 
-class _Stop(Exception):
+class _StopError(Exception):
     pass
 
 
@@ -48,12 +48,12 @@ def test_an_interrupted_build_ends_with_the_same_weights(tmp_path: Path) -> None
         def stopping(step: int, loss: object = loss) -> Tensor:
             if step in (11, 20) and not (tmp_path / f"stopped-{step}").exists():
                 (tmp_path / f"stopped-{step}").touch()
-                raise _Stop
+                raise _StopError
             return loss(step)  # type: ignore[operator,no-any-return]
 
         try:
             train_network("x", parts, stopping, config, tmp_path / "parts")
-        except _Stop:
+        except _StopError:
             continue
     assert (tmp_path / "stopped-11").exists()
     assert (tmp_path / "stopped-20").exists()

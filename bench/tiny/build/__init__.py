@@ -1,1 +1,1 @@
-"""How the shipped weights of the tiny world are made from nothing (`python -m bench assets build`)."""
+"""How the shipped weights are made from nothing (`python -m bench assets build`)."""

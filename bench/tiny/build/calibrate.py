@@ -63,7 +63,11 @@ def calibrate(truths: Truths, folder: Path) -> dict[str, Any]:
     for i in range(HELD_OUT):
         names = [(t.shape, t.color) for t in truths.scenes[i].things]
         things += len(names)
-        kept = [f for f, s in zip(find(truths.round_trips[i]), score[where[held] == i], strict=True) if s > 0.3]
+        kept = [
+            f
+            for f, s in zip(find(truths.round_trips[i]), score[where[held] == i], strict=True)
+            if s > 0.3
+        ]
         recalled += sum((f.shape, f.color) in names for f in kept)
     facts: dict[str, Any] = {
         "scenes": SCENES - HELD_OUT,

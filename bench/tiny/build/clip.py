@@ -69,8 +69,9 @@ def train_clip(
     """Train on (image, true text), each image also against its text with one wrong word.
 
     A short run gives the start of the base model's text encoder; a second run from there
-    (`start`) gives the scorer. Texts that are equal are not negatives of each other. The last 1000 scenes are held out and
-    give the card's figure: how often the true text beats its wrong-worded version.
+    (`start`) gives the scorer. Texts that are equal are not negatives of each other. The last
+    1000 scenes are held out and give the card's figure: how often the true text beats its
+    wrong-worded version.
     """
     torch.manual_seed(0)
     model = new_clip(tokenizer)
@@ -83,7 +84,9 @@ def train_clip(
         picked = rng.integers(train_size, size=BATCH)
         texts = [scenes.texts[i] for i in picked]
         wrong = [with_wrong_word(t, rng) for t in texts]
-        image, text = _features(model, clip_pixels(scenes.pixels[picked]), tokenise(tokenizer, texts + wrong))
+        image, text = _features(
+            model, clip_pixels(scenes.pixels[picked]), tokenise(tokenizer, texts + wrong)
+        )
         scale = model.logit_scale.exp().clamp(max=100.0)
         logits = scale * image @ text.T
         everything = np.array(texts + wrong)

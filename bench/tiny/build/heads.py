@@ -53,7 +53,8 @@ def round_trip(vae: AutoencoderKL, latents: np.ndarray, file: Path) -> np.ndarra
         partial = file.with_suffix(".partial.npy")
         np.save(partial, np.concatenate(parts), allow_pickle=False)
         partial.replace(file)
-    return np.load(file, allow_pickle=False)
+    stored: np.ndarray = np.load(file, allow_pickle=False)
+    return stored
 
 
 def load_truths(scenes: SceneSet, seed: int, round_trips: np.ndarray) -> Truths:
@@ -82,7 +83,9 @@ def _side_facts(scene: Scene) -> list[float]:
     ]  # fmt: skip
 
 
-def train_features(truths: Truths, work: Path, steps: int = 2500) -> tuple[FeatureNet, dict[str, Any]]:
+def train_features(
+    truths: Truths, work: Path, steps: int = 2500
+) -> tuple[FeatureNet, dict[str, Any]]:
     """Train the feature network on the largest thing's class and twelve facts of the picture."""
     torch.manual_seed(2)
     net = FeatureNet()
@@ -97,7 +100,9 @@ def train_features(truths: Truths, work: Path, steps: int = 2500) -> tuple[Featu
         side = F.binary_cross_entropy_with_logits(facts, sides[index])
         return F.cross_entropy(logits, classes[index], label_smoothing=0.02) + side
 
-    facts = train_network("features", net, loss_of_step, LoopConfig(steps=steps, lr=3e-3, ema=0.998), work)
+    facts = train_network(
+        "features", net, loss_of_step, LoopConfig(steps=steps, lr=3e-3, ema=0.998), work
+    )
     with torch.no_grad():
         _, logits, _ = net(to_unit(truths.pixels[train:]))
     right = (logits.argmax(-1) == classes[train:]).float().mean()
@@ -156,7 +161,8 @@ def _changed(
 @dataclass(frozen=True, kw_only=True)
 class _Asked:
     """N questions: scene `rows`, word `counts` (N, V), `truth` (N,), and per thing of their scenes
-    its place `at` (M, 2: question, place) and whether it `fits` (M,)."""
+    its place `at` (M, 2: question, place) and whether it `fits` (M,).
+    """
 
     rows: np.ndarray
     counts: Tensor
@@ -165,7 +171,9 @@ class _Asked:
     fits: Tensor
 
 
-def train_phrases(truths: Truths, work: Path, steps: int = 3000) -> tuple[PhraseNet, dict[str, Any]]:
+def train_phrases(
+    truths: Truths, work: Path, steps: int = 3000
+) -> tuple[PhraseNet, dict[str, Any]]:
     """Train the phrase network; the card holds its held-out accuracy and calibration error.
 
     The loss is that of the picture's answer plus that of each thing at its place: the truth is
@@ -201,7 +209,9 @@ def train_phrases(truths: Truths, work: Path, steps: int = 3000) -> tuple[Phrase
         whole = F.binary_cross_entropy_with_logits(evidence.logsumexp(1), asked.truth)
         return whole + F.binary_cross_entropy_with_logits(of_things, asked.fits)
 
-    facts = train_network("vqa", net, loss_of_step, LoopConfig(steps=steps, lr=2e-3, ema=0.998), work)
+    facts = train_network(
+        "vqa", net, loss_of_step, LoopConfig(steps=steps, lr=2e-3, ema=0.998), work
+    )
     rng = np.random.default_rng(6)
     asked = ask(rng, np.arange(train, len(truths.scenes)))
     truth = asked.truth

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, safe_open, save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 log = logging.getLogger("bench.assets")
@@ -23,7 +24,7 @@ log = logging.getLogger("bench.assets")
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """Steps, peak learning rate of a one-cycle schedule, EMA decay (0: none), seconds between saves."""
+    """Steps, peak rate of a one-cycle schedule, EMA decay (0: none), seconds between saves."""
 
     steps: int
     lr: float
@@ -74,12 +75,12 @@ def train_network(
             group["lr"] = rate
         loss = loss_of_step(step)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(weights, config.max_grad_norm)
         optimiser.step()
         if config.ema:
             decay = min(config.ema, (1 + step) / (10 + step))
-            torch._foreach_lerp_(average, weights, 1 - decay)
+            torch._foreach_lerp_(average, [p.detach() for p in weights], 1 - decay)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise FloatingPointError(f"{name}: loss is {value} at step {step}")
@@ -88,10 +89,14 @@ def train_network(
         now = time.monotonic()
         if now - last_log > 15 or step + 1 == config.steps:
             left = (config.steps - step - 1) * seconds / (step + 1)
-            log.info("%s: step %d/%d loss %.5f, %.0f s left", name, step + 1, config.steps, running, left)
+            log.info(
+                "%s: step %d/%d loss %.5f, %.0f s left", name, step + 1, config.steps, running, left
+            )
             last_log = now
         if now - last_save > config.save_every_seconds or step + 1 == config.steps:
-            _save(state_file, module, names, weights, average, optimiser, step + 1, seconds, running)
+            _save(
+                state_file, module, names, weights, average, optimiser, step + 1, seconds, running
+            )
             last_save = now
     if config.ema:
         with torch.no_grad():

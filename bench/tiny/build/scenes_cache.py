@@ -30,7 +30,7 @@ class SceneSet:
 
 
 def load_scenes(work: Path, count: int, seed: int) -> SceneSet:
-    """Return `count` training scenes of `seed`, rendering what is not there yet (about 1.5 ms each)."""
+    """Return `count` training scenes of `seed`, rendering what is not there yet."""
     folder = work / f"scenes-{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     pixels, texts, captions = [], [], []

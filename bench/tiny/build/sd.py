@@ -62,7 +62,8 @@ def encode_scenes(vae: AutoencoderKL, scenes: SceneSet, file: Path) -> np.ndarra
         partial = file.with_suffix(".partial.npy")
         np.save(partial, scaled, allow_pickle=False)
         partial.replace(file)
-    return np.load(file, allow_pickle=False)
+    stored: np.ndarray = np.load(file, allow_pickle=False)
+    return stored
 
 
 class _TextAndUNet(nn.Module):
@@ -117,9 +118,12 @@ def train_sd(
         noisy = scheduler.add_noise(clean, noise, t)
         predicted = both.unet(noisy, t, states).sample
         error = (predicted - noise).square().mean((1, 2, 3))
-        return (weight_of_t[t] * error).mean()
+        loss: Tensor = (weight_of_t[t] * error).mean()
+        return loss
 
-    facts = train_network("tiny-sd", both, loss_of_step, LoopConfig(steps=steps, lr=1.2e-3, ema=0.999), work)
+    facts = train_network(
+        "tiny-sd", both, loss_of_step, LoopConfig(steps=steps, lr=1.2e-3, ema=0.999), work
+    )
     pipeline = StableDiffusionPipeline(
         vae=vae, text_encoder=both.text, tokenizer=tokenizer, unet=both.unet, scheduler=scheduler,
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,

@@ -39,7 +39,9 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
 
 
-def train_vae(scenes: SceneSet, work: Path, steps: int = 3500) -> tuple[AutoencoderKL, dict[str, Any]]:
+def train_vae(
+    scenes: SceneSet, work: Path, steps: int = 3500
+) -> tuple[AutoencoderKL, dict[str, Any]]:
     """Train the VAE (L1 + half MSE + 1e-6 KL) and set its scaling factor from the latents' std.
 
     Half of each batch are scenes that are rare and hard to keep: night, blotches, dots.
@@ -57,9 +59,14 @@ def train_vae(scenes: SceneSet, work: Path, steps: int = 3500) -> tuple[Autoenco
         noise = torch.from_numpy(rng.standard_normal(posterior.mean.shape, dtype=np.float32))
         reconstruction = vae.decode(posterior.mean + posterior.std * noise).sample
         kl = posterior.kl().mean()
-        return F.l1_loss(reconstruction, x) + 0.5 * F.mse_loss(reconstruction, x) + 1e-6 * kl
+        loss: Tensor = (
+            F.l1_loss(reconstruction, x) + 0.5 * F.mse_loss(reconstruction, x) + 1e-6 * kl
+        )
+        return loss
 
-    facts = train_network("vae", vae, loss_of_step, LoopConfig(steps=steps, lr=3e-3, ema=0.998), work)
+    facts = train_network(
+        "vae", vae, loss_of_step, LoopConfig(steps=steps, lr=3e-3, ema=0.998), work
+    )
     with torch.no_grad():
         means = torch.cat([
             vae.encode(to_tensor(scenes.pixels[i : i + 200])).latent_dist.mean
