@@ -14,6 +14,9 @@ from __future__ import annotations
 from bench.cli._parser import Subparsers as Subparsers
 
 VERBS: dict[str, str] = {
+    "run": "make everything a table needs, and print the table",
+    "plan": "say what a run would do, why, how long and how much",
+    "report": "render a table again from what was stored",
     "list": "list the methods, evaluators, tables or back-ends",
     "show": "show one method or evaluator in full",
     "assets": "build, verify or fetch the weights a profile needs",
