@@ -66,12 +66,14 @@ def failure_of(error: BaseException) -> dict[str, Any]:
 
 
 def use_one_thread() -> None:
-    """Let torch use one thread: workers are run beside each other, and results are the same
-    whatever their number.
-    """
-    import torch
+    """Let torch use one thread, whether it is imported already or only later.
 
-    torch.set_num_threads(1)
+    Workers run beside each other, and results are the same whatever their number.
+    """
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 class _Channel:
