@@ -1,0 +1,116 @@
+"""Chooses settings on validation prompts: `python benchmarks/sweep.py GRID.yaml`.
+
+Two stages, each a few calls of `bench run --protocol validation`: the sampling CFG for the base
+alone, then as many points for each method. Every point's score goes to
+`results/sweeps/<grid name>/points.json`; test prompts are never touched. Running it again
+continues: what the store has is not made twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(
+    grid: Mapping[str, Any], rows: Sequence[str], sets: Sequence[str], jobs: int
+) -> dict[str, Any]:
+    """Run one point and return {row: {value, stderr, n}} of the grid's column."""
+    words = [
+        sys.executable, "-m", "bench", "run", "--table", grid["table"],
+        "--profile", grid["profile"], "--protocol", grid["protocol"], "--cols", grid["column"],
+        "--rows", ",".join(rows), "--jobs", str(jobs), "--output", "outputs/sweeps/last", "--quiet",
+    ]  # fmt: skip
+    for assignment in sets:
+        words += ["--set", assignment]
+    subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    table = json.loads((ROOT / "outputs/sweeps/last/table.json").read_text())
+    found = {}
+    for cell in table["cells"]:
+        estimate = cell["estimate"]
+        found[cell["row"]] = {
+            "value": estimate["value"], "stderr": estimate["stderr"], "images": estimate["n"],
+            "parts": {name: part["value"] for name, part in cell["parts"].items()},
+        }  # fmt: skip
+    return found
+
+
+def assignments(method: str, point: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a point as `--set` assignments."""
+    return [
+        f"training.methods.{method}.{part}.{key}={value}"
+        for part, values in point.items()
+        for key, value in values.items()
+    ]
+
+
+def chosen(scored: Sequence[Mapping[str, Any]]) -> int:
+    """Return the index of the point the grid's rule picks."""
+    best = max(scored, key=lambda s: float(s["value"]))
+    near = [i for i, s in enumerate(scored) if s["value"] >= best["value"] - 0.5 * best["stderr"]]
+
+    def size(i: int) -> tuple[float, float]:
+        point = scored[i]["point"]
+        return float(point["train"]["lr"]), float(point["method"]["beta_half_mean"])
+
+    return min(near, key=size)
+
+
+def main() -> None:
+    """Run the grid."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("grid", type=Path)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--cfg-only", action="store_true")
+    arguments = parser.parse_args()
+    grid = yaml.safe_load(arguments.grid.read_text())
+    folder = ROOT / "results" / "sweeps" / arguments.grid.stem
+    folder.mkdir(parents=True, exist_ok=True)
+
+    scales = []
+    for scale in grid["cfg_scale"]:
+        of_base = run(grid, ["base"], [f"generation.cfg_scale={scale}"], arguments.jobs)["base"]
+        scales.append({"cfg_scale": scale, **of_base})
+        print(f"base at CFG {scale}: {of_base['value']:.4f} ± {of_base['stderr']:.4f}", flush=True)
+    best = max(scales, key=lambda s: s["value"])["cfg_scale"]
+    print(f"CFG {best}", flush=True)
+    result: dict[str, Any] = {"grid": grid, "base": scales, "cfg_scale": best, "methods": {}}
+    _write(folder / "points.json", result)
+    if arguments.cfg_only:
+        return
+
+    shared = [f"generation.cfg_scale={best}", f"pairs.generation.cfg_scale={best}"]
+    methods = list(grid["points"])
+    result["methods"] = {m: {"points": []} for m in methods}
+    for points in zip(*(grid["points"][m] for m in methods), strict=True):
+        sets = [a for m, p in zip(methods, points, strict=True) for a in assignments(m, p)]
+        scores = run(grid, ["base", *methods], [*shared, *sets], arguments.jobs)
+        for method, point in zip(methods, points, strict=True):
+            result["methods"][method]["points"].append({"point": point, **scores[method]})
+            gain = scores[method]["value"] - scores["base"]["value"]
+            print(f"{method} {point}: {scores[method]['value']:.4f} ({gain:+.4f})", flush=True)
+        _write(folder / "points.json", result)
+    for method in methods:
+        scored = result["methods"][method]["points"]
+        result["methods"][method]["chosen"] = scored[chosen(scored)]["point"]
+        print(f"{method}: {result['methods'][method]['chosen']}")
+    _write(folder / "points.json", result)
+
+
+def _write(file: Path, data: Any) -> None:
+    temporary = file.with_suffix(".tmp")
+    temporary.write_text(json.dumps(data, indent=1) + "\n")
+    temporary.replace(file)
+
+
+if __name__ == "__main__":
+    main()
