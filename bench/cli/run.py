@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bench.store import Store
     from bench.tables.executor import Outcome
     from bench.tables.graph import TableGraph
+    from bench.tables.nodes import Graph
     from bench.tables.request import Request
 
 LOG = logging.getLogger("bench.cli")
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     if complete:
         print(f"complete: nothing to do ({folder})", file=sys.stderr)
         return 0
-    report_failures(outcome, graph)
+    report_failures(outcome, graph.graph)
     LOG.info("wrote %s", folder)
     return outcome.exit_code
 
@@ -155,7 +156,7 @@ def stored_report(request: Request, graph: TableGraph, folder: Path) -> Report |
     return found if same_table(found, request, graph) else None
 
 
-def report_failures(outcome: Outcome, graph: TableGraph) -> None:
+def report_failures(outcome: Outcome, graph: Graph) -> None:
     """List on stderr what failed, with the traceback of what nobody expected."""
     failed = {key: f for key, f in outcome.failures.items() if f.cause == key}
     for key, failure in failed.items():
@@ -164,7 +165,7 @@ def report_failures(outcome: Outcome, graph: TableGraph) -> None:
         after = sum(1 for f in outcome.failures.values() if f.cause == key) - 1
         LOG.error(
             "failed: %s: %s%s",
-            graph.graph[key].label,
+            graph[key].label,
             failure.message,
             f" ({after} more depend on it)" if after else "",
         )

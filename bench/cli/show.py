@@ -1,7 +1,8 @@
-"""`bench show method|evaluator|table NAME`: one of them in full.
+"""`bench show method|evaluator|table|cell NAME`: one of them in full.
 
 NAME is what `bench list` shows; for a method or an evaluator also `pkg.mod:Class` or
-`path/to/file.py:Class`.
+`path/to/file.py:Class`; for a cell TABLE/ROW/COLUMN or TABLE/ROW/COLUMN/SEED of a table that was
+run: its value and the chain of artifacts behind it.
 """
 
 from __future__ import annotations
@@ -10,26 +11,39 @@ import argparse
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 from bench.api.registry import EVALUATORS, METHODS, Registry
 from bench.cli._output import print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
+from bench.cli._request import add_store
 from bench.cli._verbs import VERBS
+
+_WHAT = "method, evaluator, table or cell"
 
 
 def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Add the verb's arguments."""
     parser = subparsers.add_parser("show", help=VERBS["show"], description=__doc__)
-    parser.add_argument("what", choices=list(_CARDS), metavar="WHAT", help=", ".join(_CARDS))
+    parser.add_argument("what", choices=[*_CARDS, "cell"], metavar="WHAT", help=_WHAT)
     parser.add_argument("name", metavar="NAME", help="a name that `bench list` shows, or a path")
+    add_store(parser)
+    parser.add_argument(
+        "--from", dest="source", type=Path, metavar="DIR", help="of a cell: a published table"
+    )
     add_common(parser, json=True)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the card."""
-    card = _CARDS[args.what](args.name)
+    if args.what == "cell":
+        from bench.cli._cell import cell_card
+
+        card = cell_card(args.name, args.store, args.source)
+    else:
+        card = _CARDS[args.what](args.name)
     if args.json:
         print_json(card)
     else:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.api.errors import PrerequisiteError, UsageError, did_you_mean
 from bench.api.evaluator import Evaluator
 from bench.api.prompts import PromptSuite
-from bench.api.registry import BACKENDS, EVALUATORS
-from bench.store import Store, canonical_json, code_identity
+from bench.api.registry import EVALUATORS
+from bench.store import Store
 from bench.tables.images import ImageSource, NotExpressibleError, image_node, reference_node
-from bench.tables.nodes import Graph, Node
+from bench.tables.nodes import Graph
 from bench.tables.protocol import ColumnProtocol, load_suite
 from bench.tables.request import Request
+from bench.tables.scoring import backend_identity, needed_roles, scores_node
 from bench.tables.spec import ColumnSpec, RowSpec
-
-SCORES_VERSION = 1
-"""Bumped when predictions or scores are stored or combined in another way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +67,7 @@ def build_graph(request: Request, store: Store) -> TableGraph:
         PrerequisiteError: the base checkpoint or the pairs' prompts are missing.
     """
     graph = Graph()
-    source = ImageSource(request=request, store=store, graph=graph)
+    source = ImageSource(profile=request.profile, store=store, graph=graph)
     cells: list[Cell] = []
     columns = [_Column(request, column, source) for column in request.columns]
     for row in request.rows:
@@ -102,20 +99,12 @@ class _Column:
             self.suite = load_suite(self.protocol.suite, self.request.limit)
         except PrerequisiteError as error:
             return " ".join(str(error).split())
-        for role in self.evaluator.spec.backends:
-            wanted = tuple(p.id for p in self.suite if self.evaluator.wants(role, p))
-            if not wanted:
-                continue
-            if role not in profile.backends:
-                return f"profile {profile.name} has no back-end for the role {role!r}"
-            self.roles[role] = wanted
-        if self.evaluator.spec.needs_reference:
-            if self.protocol.reference is None:
-                return "its protocol names no reference images"
-            try:
+        try:
+            self.roles = needed_roles(self.evaluator, self.suite, profile)
+            if self.evaluator.spec.needs_reference:
                 self.reference = reference_node(self.source, self.protocol, self.suite)
-            except NotExpressibleError as error:
-                return str(error)
+        except NotExpressibleError as error:
+            return str(error)
         return ""
 
     def cell(self, row: RowSpec, seed: int | None) -> Cell:
@@ -126,7 +115,16 @@ class _Column:
             images = image_node(self.source, row, seed, self.protocol, self.suite)
         except NotExpressibleError as error:
             return self._without(row, seed, str(error))
-        node = self._scores(images, self.suite)
+        node = scores_node(
+            self.source.graph,
+            self.request.profile,
+            self.column.evaluator,
+            self.evaluator,
+            images=images,
+            suite=self.suite,
+            roles=self.roles,
+            reference=self.reference,
+        )
         return Cell(
             row=row.key,
             column=self.column.key,
@@ -137,68 +135,6 @@ class _Column:
 
     def _without(self, row: RowSpec, seed: int | None, reason: str) -> Cell:
         return Cell(row=row.key, column=self.column.key, seed=seed, reason=reason)
-
-    def _scores(self, images: str, suite: PromptSuite) -> str:
-        graph = self.source.graph
-        upstream = {"images": images}
-        for role in self.roles:
-            upstream[f"predictions/{role}"] = self._predictions(images, suite, role)
-        if self.reference is not None:
-            for role in self.roles:
-                upstream[f"reference/{role}"] = self._predictions(self.reference, None, role)
-        name = f"{graph[images].name}-{self.evaluator.spec.name}"[:110]
-        node = Node(
-            kind="scores",
-            name=name,
-            identity={
-                "version": SCORES_VERSION,
-                "evaluator": code_identity(type(self.evaluator)),
-                "settings": asdict(self.evaluator) if is_dataclass(self.evaluator) else {},
-                "upstream": upstream,
-            },
-            upstream=upstream,
-            payload={"evaluator": self.column.evaluator},
-            function="bench.tables.making:make_scores",
-            label=f"score {graph[images].label} with {self.evaluator.spec.name}",
-            seconds=1.0,
-            bytes=200 * max(1, graph[images].payload.get("images", 1)),
-        )
-        return graph.add(node)
-
-    def _predictions(self, images: str, suite: PromptSuite | None, role: str) -> str:
-        """Add the predictions of a role on an image set; `suite` None means on all its images."""
-        graph, profile = self.source.graph, self.request.profile
-        asked: dict[str, list[str]] = {}
-        prompts: list[str] | None = None
-        if suite is not None:
-            wanted = set(self.roles[role])
-            prompts = None if len(wanted) == len(suite) else [p.id for p in suite if p.id in wanted]
-            for prompt in suite:
-                texts = list(self.evaluator.queries(role, prompt)) if prompt.id in wanted else []
-                if texts:
-                    asked[prompt.id] = texts
-        count = graph[images].payload.get("images", 0)
-        if prompts is not None and suite is not None:
-            count = count * len(prompts) // len(suite)
-        seconds = profile.speed.predict_seconds
-        node = Node(
-            kind="predictions",
-            name=f"{graph[images].name}-{role}"[:110],
-            identity={
-                "version": SCORES_VERSION,
-                "images": images,
-                "backend": backend_identity(profile.backends[role]),
-                "queries_sha256": _digest(asked),
-                "prompts_sha256": None if prompts is None else _digest(prompts),
-            },
-            upstream={"images": images},
-            payload={"backend": profile.backends[role], "queries": asked, "prompts": prompts},
-            function="bench.tables.making:make_predictions",
-            label=f"{role} on {graph[images].label}",
-            seconds=2.0 + count * seconds.get(role, seconds.get("default", 0.05)),
-            bytes=400 * count,
-        )
-        return graph.add(node)
 
     def _protocol_of(
         self, row: RowSpec, suite: PromptSuite, protocol: ColumnProtocol
@@ -227,21 +163,6 @@ class _Column:
         }
 
 
-def backend_identity(name: str) -> dict[str, Any]:
-    """Return what of a back-end enters an identity: its own, and the source of a third party's.
-
-    Raises:
-        UsageError: it is unknown.
-        PrerequisiteError: its weights are missing.
-    """
-    entry = BACKENDS.entry(name)
-    cls = BACKENDS.load(name)
-    identity = dict(cls().identity())
-    if entry.origin != "built-in":
-        identity["code"] = code_identity(cls)
-    return identity
-
-
 def _evaluator(column: ColumnSpec) -> Evaluator:
     """Return the column's evaluator after comparing it with what the table says of it."""
     evaluator = EVALUATORS.load(column.evaluator)()
@@ -255,7 +176,3 @@ def _evaluator(column: ColumnSpec) -> Evaluator:
             f"evaluator {column.evaluator} the opposite of {column.metric}; mend the table."
         )
     return evaluator
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()

@@ -15,8 +15,8 @@ from bench.generation.image_set import image_set_identity, suite_json
 from bench.store import Store, code_identity
 from bench.tables.nodes import Graph, Node
 from bench.tables.plugins import portable, training_settings
+from bench.tables.profile import Profile
 from bench.tables.protocol import ColumnProtocol, SuiteSpec, load_suite
-from bench.tables.request import Request
 from bench.tables.spec import RowSpec
 
 TRAINING_VERSION = 1
@@ -34,21 +34,21 @@ class ImageSource:
     """Adds nodes that end in image sets.
 
     Attributes:
-        request: what is asked for.
+        profile: see `bench.tables.profile`.
         store: where hashes of checkpoints are remembered.
         graph: where nodes go.
         missing: prerequisites that were not there, by what they are for. Nodes made from them
             carry a placeholder in their identity: the graph can be shown, not run.
     """
 
-    request: Request
+    profile: Profile
     store: Store
     graph: Graph
     missing: dict[str, PrerequisiteError] = field(default_factory=dict)
 
     def base(self) -> CheckpointRef:
         """Return the profile's checkpoint."""
-        spec = self.request.profile.checkpoint
+        spec = self.profile.checkpoint
         return CheckpointRef(kind=spec.kind, location=spec.location, revision=spec.revision)
 
     def known(self, checkpoint: CheckpointRef) -> bool:
@@ -74,7 +74,7 @@ def image_node(
         NotExpressibleError: the profile cannot make such images.
         UsageError: settings do not fit together.
     """
-    profile = source.request.profile
+    profile = source.profile
     sampling = profile.sampling_seed if row.sampling_seed is None else row.sampling_seed
     if row.render is not None:
         through = source.base() if row.render == "through-vae" else None
@@ -86,36 +86,64 @@ def image_node(
             quality=protocol.render_quality,
             through_vae=through,
         )
-    upstream: dict[str, str] = {}
-    origin = "base"
-    checkpoint = source.base()
-    if row.trained:
+    if not row.trained:
+        checkpoint, origin = source.base(), "base"
+    else:
         training = training_node(source, row, 0 if seed is None else seed)
-        upstream = {"checkpoint": training}
-        origin = f"{row.key}.t{seed}"
         checkpoint = CheckpointRef(kind="train", location=training, base=source.base())
+        origin = f"{row.key}.t{seed}"
+    return sampled_node(
+        source, checkpoint, origin=origin, protocol=protocol, suite=suite, seed=sampling
+    )
+
+
+def sampled_node(
+    source: ImageSource,
+    checkpoint: CheckpointRef,
+    *,
+    origin: str,
+    protocol: ColumnProtocol,
+    suite: PromptSuite,
+    seed: int,
+) -> str:
+    """Add images sampled from a checkpoint and return their node's id.
+
+    Args:
+        source: where nodes go.
+        checkpoint: what is sampled from; that of a training in the graph waits for it.
+        origin: what the checkpoint is called in the names of artifacts.
+        protocol: how.
+        suite: the prompts.
+        seed: of the sampling.
+
+    Raises:
+        UsageError: settings are out of range.
+    """
+    profile = source.profile
+    trained = checkpoint.kind == "train" and checkpoint.location in source.graph
     count = len(suite) * protocol.images_per_prompt
     spec = protocol.generation
     forwards = spec.steps * (2 if spec.cfg_scale != 1.0 else 1)
     size = f"{len(suite)}x{protocol.images_per_prompt}"
-    name = f"{profile.stem}.{origin}.{suite.name}.{size}.s{sampling}"
-    arguments = (suite, spec, protocol.images_per_prompt, sampling)
+    name = f"{profile.stem}.{origin}.{suite.name}.{size}.s{seed}"[:120]
     identity: Mapping[str, Any]
-    if source.known(source.base()):
-        identity = image_set_identity(source.store, checkpoint, *arguments)
+    if source.known(checkpoint if checkpoint.base is None else checkpoint.base):
+        identity = image_set_identity(
+            source.store, checkpoint, suite, spec, protocol.images_per_prompt, seed
+        )
     else:
         identity = {"checkpoint": None, "of": name, "spec": spec.identity()}
     node = Node(
         kind="images",
-        name=name[:120],
+        name=name,
         identity=identity,
-        upstream=upstream,
+        upstream={"checkpoint": checkpoint.location} if trained else {},
         payload={
             "checkpoint": checkpoint.to_json(),
             "suite": suite_json(suite),
             "spec": spec.identity(),
             "images_per_prompt": protocol.images_per_prompt,
-            "seed": sampling,
+            "seed": seed,
             "images": count,
         },
         function="bench.tables.making:make_images",
@@ -153,7 +181,7 @@ def _render(
     quality: str,
     through_vae: CheckpointRef | None = None,
 ) -> str:
-    profile = source.request.profile
+    profile = source.profile
     if profile.renderer is None:
         raise NotExpressibleError(
             f"profile {profile.name} has no renderer: its prompts have no known truth"
@@ -197,7 +225,7 @@ def training_node(source: ImageSource, row: RowSpec, seed: int) -> str:
         UsageError: unknown settings.
         ContractError: the method does not fulfil its contract.
     """
-    profile = source.request.profile
+    profile = source.profile
     target = str(row.method)
     cls, method, config = training_settings(profile, target, seed)
     pairs = pairs_node(source)
@@ -239,7 +267,7 @@ def pairs_node(source: ImageSource) -> str:
     Raises:
         UsageError: a setting is unknown.
     """
-    profile = source.request.profile
+    profile = source.profile
     settings = profile.pairs
     spec = PairSpec(
         generation=settings.generation,

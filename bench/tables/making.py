@@ -268,3 +268,12 @@ def make_training(store: Store, node: Node, runtime: Runtime) -> Artifact:
         device=runtime.device,
         exclude=("checkpoints/*",),
     )
+
+
+def made_before(store: Store, node: Node, runtime: Runtime) -> Artifact:
+    """Return an artifact that was in the store when the graph was made.
+
+    Raises:
+        UsageError: it is gone.
+    """
+    return store.get(node.id)

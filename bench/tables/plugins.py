@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -30,31 +27,7 @@ def method_class(target: str) -> type[Method]:
         UsageError: there is none.
         ContractError: what is there is no method.
     """
-    path, colon, attribute = target.rpartition(":")
-    if colon and path.endswith(".py"):
-        return METHODS.load(f"{_importable(Path(path))}:{attribute}")
     return METHODS.load(target)
-
-
-def _importable(path: Path) -> str:
-    """Make a file importable under its stem, in this process, and return that name."""
-    file = path.expanduser().resolve()
-    name = file.stem
-    if not file.is_file():
-        raise UsageError(f"there is no file {path}; expected a Python file with the method.")
-    if not name.isidentifier():
-        raise UsageError(f"{path} cannot be imported under the name {name!r}; rename the file.")
-    if str(file.parent) not in sys.path:
-        sys.path.append(str(file.parent))
-    importlib.invalidate_caches()
-    try:
-        found = importlib.util.find_spec(name)
-    except (ImportError, ValueError):
-        found = None
-    if found is None or found.origin is None or Path(found.origin).resolve() != file:
-        where = found.origin if found else "nothing"
-        raise UsageError(f"the name {name!r} already means {where}; rename {path}.")
-    return name
 
 
 def portable(target: str) -> str:

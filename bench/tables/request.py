@@ -74,7 +74,7 @@ def make_request(
     """
     spec = load_table(table)
     settings = load_profile(profile, overrides=overrides, protocol=protocol)
-    added = [_method_row(target, spec) for target in methods]
+    added = [_added_row(target, spec) for target in methods]
     spec = replace(spec, rows=(*spec.rows, *added))
     wanted = {spec.row(key).key for key in rows}
     taken = tuple(
@@ -95,21 +95,34 @@ def make_request(
     )
 
 
-def _method_row(target: str, spec: TableSpec) -> RowSpec:
+def method_row(target: str, key: str | None = None) -> RowSpec:
+    """Return the row of a method that no table file has.
+
+    Args:
+        target: registry name, `pkg.mod:Class` or `file.py:Class`.
+        key: of the row; by default the method's own name.
+
+    Raises:
+        UsageError, ContractError: as `bench.tables.plugins.method_class`.
+    """
     cls = method_class(target)
-    key = re.sub(r"[^A-Za-z0-9._-]+", "-", str(cls.name)).strip("-.")
-    if any(row.key == key for row in spec.rows):
-        raise UsageError(
-            f"method {target!r} is named {cls.name!r}, and table {spec.name} has a row of that "
-            "name. Give the class another `name`."
-        )
     return RowSpec(
-        key=key,
+        key=key or re.sub(r"[^A-Za-z0-9._-]+", "-", str(cls.name)).strip("-."),
         label=f"+ {cls.name}",
         method=target,
         note=f"{Path(target).name}: not published",
         added=True,
     )
+
+
+def _added_row(target: str, spec: TableSpec) -> RowSpec:
+    row = method_row(target)
+    if any(row.key == other.key for other in spec.rows):
+        raise UsageError(
+            f"method {target!r} is named {row.key!r}, and table {spec.name} has a row of that "
+            "name. Give the class another `name`."
+        )
+    return row
 
 
 def _checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:

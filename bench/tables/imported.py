@@ -1,0 +1,83 @@
+"""Images made elsewhere, taken into the store so that they are scored like our own."""
+
+from __future__ import annotations
+
+import shutil
+from typing import Any
+
+from bench.api.errors import CorruptArtifactError
+from bench.api.generation import ImageSet
+from bench.generation.image_set import (
+    KIND,
+    image_jobs,
+    suite_identity,
+    write_description,
+    write_records,
+)
+from bench.store import Artifact, Store, Work, file_hash, writing_to
+from bench.tables.nodes import Graph, Node
+
+VERSION = 1
+"""Bumped when the stored form of imported images changes."""
+
+
+def import_images(store: Store, images: ImageSet, *, seed: int = 0) -> Artifact:
+    """Copy a complete image set of PNG files into the store.
+
+    Args:
+        store: where it goes.
+        images: e.g. read from GenEval's folder layout.
+        seed: recorded; what the images were really sampled with is not known.
+
+    Raises:
+        IncompleteError: images are missing, naming them.
+        CorruptArtifactError: a file is not the one its record names.
+        StoreError: the disk fails.
+    """
+    images.require_complete()
+    identity: dict[str, Any] = {
+        "version": VERSION,
+        "suite": suite_identity(images.suite),
+        "images_per_prompt": images.images_per_prompt,
+        "sha256": [record.sha256 for record in images.records],
+    }
+
+    def make(work: Work) -> None:
+        jobs = image_jobs(images.suite, images.images_per_prompt, seed)
+        known = {record.key: record for record in images.records}
+        digests: dict[str, str] = {}
+        for job in jobs:
+            record = known[f"{job.prompt.id}/{job.ordinal}"]
+            source, target = images.root / record.path, work.file(job.path)
+            with writing_to(target):
+                shutil.copyfile(source, target)
+            if file_hash(target) != record.sha256:
+                raise CorruptArtifactError(f"{source} was changed while it was read")
+            digests[job.path] = record.sha256
+        write_description(
+            work, images.suite, spec=None, images_per_prompt=images.images_per_prompt, seed=seed
+        )
+        write_records(work, jobs, digests)
+
+    return store.build(
+        KIND, f"imported.{images.suite.name}"[:120].replace(":", "-"), identity, make
+    )
+
+
+def artifact_node(graph: Graph, artifact: Artifact, count: int) -> str:
+    """Add an image set that is in the store already as a node, and return its id.
+
+    Args:
+        graph: where it goes.
+        artifact: of kind `"images"`.
+        count: its number of images.
+    """
+    node = Node(
+        kind=artifact.kind,
+        name=artifact.name,
+        identity=artifact.identity,
+        payload={"images": count},
+        function="bench.tables.making:made_before",
+        label=artifact.id,
+    )
+    return graph.add(node)

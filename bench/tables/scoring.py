@@ -1,0 +1,160 @@
+"""The lower half of the graph: image set -> predictions by role -> scores. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from bench.api.evaluator import Evaluator
+from bench.api.prompts import PromptSuite
+from bench.api.registry import BACKENDS
+from bench.store import canonical_json, code_identity
+from bench.tables.images import NotExpressibleError
+from bench.tables.nodes import Graph, Node
+from bench.tables.profile import Profile
+
+SCORES_VERSION = 1
+"""Bumped when predictions or scores are stored or combined in another way."""
+
+
+def needed_roles(
+    evaluator: Evaluator, suite: PromptSuite, profile: Profile
+) -> dict[str, tuple[str, ...]]:
+    """Return, by role the evaluator needs on this suite, the ids of the prompts it looks at.
+
+    Raises:
+        NotExpressibleError: the profile has no back-end for a role.
+    """
+    found = {}
+    for role in evaluator.spec.backends:
+        wanted = tuple(p.id for p in suite if evaluator.wants(role, p))
+        if not wanted:
+            continue
+        if role not in profile.backends:
+            raise NotExpressibleError(
+                f"profile {profile.name} has no back-end for the role {role!r}"
+            )
+        found[role] = wanted
+    return found
+
+
+def scores_node(
+    graph: Graph,
+    profile: Profile,
+    name: str,
+    evaluator: Evaluator,
+    *,
+    images: str,
+    suite: PromptSuite,
+    roles: Mapping[str, tuple[str, ...]],
+    reference: str | None = None,
+) -> str:
+    """Add the scores of an image set, with the predictions they need, and return their id.
+
+    Args:
+        graph: where nodes go.
+        profile: which back-end plays which role.
+        name: the evaluator's registry name or path.
+        evaluator: the same, loaded.
+        images: id of the image set's node.
+        suite: its prompts.
+        roles: as `needed_roles` returned.
+        reference: id of the reference image set's node.
+
+    Raises:
+        UsageError, PrerequisiteError: as `backend_identity`.
+    """
+    upstream = {"images": images}
+    for role, wanted in roles.items():
+        looked_at = set(wanted)
+        asked = {
+            prompt.id: texts
+            for prompt in suite
+            if prompt.id in looked_at and (texts := list(evaluator.queries(role, prompt)))
+        }
+        prompts = None if len(wanted) == len(suite) else wanted
+        upstream[f"predictions/{role}"] = _predictions(
+            graph, profile, role, images, asked, prompts, share=len(wanted) / len(suite)
+        )
+    if reference is not None:
+        for role in roles:
+            key = _predictions(graph, profile, role, reference, {}, None)
+            upstream[f"reference/{role}"] = key
+    node = Node(
+        kind="scores",
+        name=f"{graph[images].name}-{evaluator.spec.name}"[:120],
+        identity={
+            "version": SCORES_VERSION,
+            "evaluator": code_identity(type(evaluator)),
+            "settings": asdict(evaluator) if is_dataclass(evaluator) else {},
+            "upstream": upstream,
+        },
+        upstream=upstream,
+        payload={"evaluator": name},
+        function="bench.tables.making:make_scores",
+        label=f"score {graph[images].label} with {evaluator.spec.name}",
+        seconds=1.0,
+        bytes=200 * _count(graph[images]),
+    )
+    return graph.add(node)
+
+
+def _predictions(
+    graph: Graph,
+    profile: Profile,
+    role: str,
+    images: str,
+    asked: Mapping[str, list[str]],
+    prompts: tuple[str, ...] | None,
+    share: float = 1.0,
+) -> str:
+    """Add the predictions of a role on an image set; `prompts` None means on all its images."""
+    count = int(share * _count(graph[images]))
+    seconds = profile.speed.predict_seconds
+    node = Node(
+        kind="predictions",
+        name=f"{graph[images].name}-{role}"[:120],
+        identity={
+            "version": SCORES_VERSION,
+            "images": images,
+            "backend": backend_identity(profile.backends[role]),
+            "queries_sha256": _digest(asked),
+            "prompts_sha256": None if prompts is None else _digest(prompts),
+        },
+        upstream={"images": images},
+        payload={
+            "backend": profile.backends[role],
+            "queries": dict(asked),
+            "prompts": None if prompts is None else list(prompts),
+        },
+        function="bench.tables.making:make_predictions",
+        label=f"{role} on {graph[images].label}",
+        seconds=2.0 + count * seconds.get(role, seconds.get("default", 0.05)),
+        bytes=400 * count,
+    )
+    return graph.add(node)
+
+
+def _count(node: Node) -> int:
+    return int(node.payload.get("images", 1))
+
+
+def backend_identity(name: str) -> dict[str, Any]:
+    """Return what of a back-end enters an identity: its own, and the source of a third party's.
+
+    Raises:
+        UsageError: it is unknown.
+        PrerequisiteError: its weights are missing.
+    """
+    entry = BACKENDS.entry(name)
+    cls = BACKENDS.load(name)
+    identity = dict(cls().identity())
+    if entry.origin != "built-in":
+        identity["code"] = code_identity(cls)
+    return identity
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()
