@@ -19,11 +19,12 @@ def test_uniform_classes_score_one(splits: int) -> None:
     assert len(found.per_split) == splits
 
 
-@pytest.mark.parametrize("classes", [2, 5, 1008])
+@pytest.mark.parametrize("classes", [2, 5, 500])
 @pytest.mark.parametrize("certain", ["log-probabilities", "logits"])
 def test_balanced_certain_classes_score_their_number(classes: int, certain: str) -> None:
-    scores = np.full((3 * classes, classes), -math.inf if certain != "logits" else -800.0)
-    scores[np.arange(3 * classes), np.arange(3 * classes) % classes] = 0.0
+    images = 2 * classes
+    scores = np.full((images, classes), -math.inf if certain != "logits" else -800.0)
+    scores[np.arange(images), np.arange(images) % classes] = 0.0
     assert inception_score(scores, splits=1).mean == pytest.approx(classes, rel=1e-12)
 
 
