@@ -17,7 +17,6 @@ from bench.cli._request import add_profile, add_work, go_offline, store_of
 from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
-    from bench.api.prompts import PromptSuite
     from bench.store import Artifact, Store
     from bench.tables.images import ImageSource
 
@@ -57,9 +56,7 @@ def run(args: argparse.Namespace) -> int:
         images=artifact_node(source.graph, artifact, len(images.records)),
         suite=images.suite,
         roles=needed_roles(evaluator, images.suite, source.profile),
-        reference=_reference(args, source, images.suite)
-        if evaluator.spec.needs_reference
-        else None,
+        reference=_reference(args, source) if evaluator.spec.needs_reference else None,
     )
     code = finish(args, source, [key])
     if code:
@@ -89,7 +86,7 @@ def _artifact(args: argparse.Namespace, store: Store) -> Artifact:
     return import_images(store, import_layout(args.geneval_folder))
 
 
-def _reference(args: argparse.Namespace, source: ImageSource, suite: PromptSuite) -> str:
+def _reference(args: argparse.Namespace, source: ImageSource) -> str:
     """Return the reference image set that the profile's protocol names for the evaluator."""
     from bench.tables.images import reference_node
 
@@ -100,7 +97,7 @@ def _reference(args: argparse.Namespace, source: ImageSource, suite: PromptSuite
             f"profile {profile.name} has no protocol {profile.protocol!r} for {args.evaluator}, so "
             "there are no reference images; choose another --profile or --protocol."
         )
-    return reference_node(source, protocol, suite)
+    return reference_node(source, protocol)
 
 
 def _shown(value: Any) -> Any:

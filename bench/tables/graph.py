@@ -102,7 +102,7 @@ class _Column:
         try:
             self.roles = needed_roles(self.evaluator, self.suite, profile)
             if self.evaluator.spec.needs_reference:
-                self.reference = reference_node(self.source, self.protocol, self.suite)
+                self.reference = reference_node(self.source, self.protocol)
         except NotExpressibleError as error:
             return str(error)
         return ""

@@ -154,11 +154,10 @@ def sampled_node(
     return source.graph.add(node)
 
 
-def reference_node(source: ImageSource, protocol: ColumnProtocol, suite: PromptSuite) -> str:
+def reference_node(source: ImageSource, protocol: ColumnProtocol) -> str:
     """Add the reference images of a distribution metric and return their node's id.
 
-    They are never cut by `--limit` beyond the column's own prompts: a reference of few images is
-    another reference.
+    They are never cut by `--limit`: a reference of fewer images is another reference.
 
     Raises:
         NotExpressibleError: the profile cannot render.
@@ -166,7 +165,7 @@ def reference_node(source: ImageSource, protocol: ColumnProtocol, suite: PromptS
     reference = protocol.reference
     if reference is None:
         raise NotExpressibleError("its protocol names no reference images")
-    prompts = suite if reference.suite is None else load_suite(reference.suite, None)
+    prompts = load_suite(reference.suite or protocol.suite, None)
     return _render(
         source, prompts, reference.images_per_prompt, seed=reference.seed, quality=reference.quality
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
+from functools import lru_cache
 from typing import Any
 
 from bench.api.evaluator import Evaluator
@@ -141,8 +142,11 @@ def _count(node: Node) -> int:
     return int(node.payload.get("images", 1))
 
 
-def backend_identity(name: str) -> dict[str, Any]:
+@lru_cache
+def backend_identity(name: str) -> Mapping[str, Any]:
     """Return what of a back-end enters an identity: its own, and the source of a third party's.
+
+    Looked up once per process: it hashes weights, and finding plug-ins reads many files.
 
     Raises:
         UsageError: it is unknown.
