@@ -37,15 +37,15 @@ PROTOCOL: Mapping[str, Any] = {
 }
 
 
-def images(shift: float, seed: int, prompts: int = 12) -> tuple[ImageValue, ...]:
+def images(row: str, shift: float, seed: int, prompts: int = 12) -> tuple[ImageValue, ...]:
     """Values of two images for each of `prompts` prompts in two tasks."""
     random = np.random.default_rng(11)
-    own = np.random.default_rng(seed + 100)
+    own = np.random.default_rng([seed, *row.encode()])
     found = []
     for number in range(prompts):
         level = random.random()
         for ordinal in range(2):
-            value = 0.5 * level + 0.1 * own.random() + shift
+            value = 0.5 * level + 0.05 * own.random() + shift
             found.append(
                 ImageValue(
                     prompt_id=f"p{number:02d}",
@@ -59,7 +59,7 @@ def images(shift: float, seed: int, prompts: int = 12) -> tuple[ImageValue, ...]
 
 def mean_cell(row: str, seed: int | None, shift: float, **changes: Any) -> CellData:
     """A measured cell of the column GE."""
-    values = images(shift, 0 if seed is None else seed)
+    values = images(row, shift, 0 if seed is None else seed)
     estimate = clustered_mean(
         [v.value for v in values], [v.prompt_id for v in values], [v.tag for v in values]
     )
@@ -146,7 +146,7 @@ def table(
     for key in ("dpo", "ddspo"):
         for seed in seeds:
             cells.append(mean_cell(key, seed, gains[key] + 0.001 * seed))
-            cells.append(set_cell(key, seed, 10.0 - 10 * gains[key] + 0.01 * seed))
+            cells.append(set_cell(key, seed, 10.0 - 10 * gains[key] + 0.01 * seed * len(key)))
     data = TableData(
         table="1a",
         title="Table 1a: a synthetic table with a title that is longer than eighty columns wide",
