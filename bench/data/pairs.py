@@ -1,0 +1,220 @@
+"""Prompts and a reference checkpoint in, preference pairs out.
+
+    prompt c --perturbation--> degraded prompt c⁻
+    reference(c, seed) -> winner latents        reference(c⁻, same seed) -> loser latents
+
+What an artifact of kind `"pairs"` holds:
+
+    latents.safetensors   winner, loser (N, C, h, w), as the pipeline leaves them: already scaled
+    texts.safetensors     a condition's tensors (U, ...), one row per distinct text
+    texts.jsonl           those texts
+    pairs.jsonl           one row per pair: id, prompt, degraded prompt, seed
+    report.json           see `bench.data.report`
+    suite.json, spec.json the prompts and the settings
+
+Pairs are made in parts of fixed length, and an interrupted attempt goes on with the part it was
+at, in the same batches: the result is equal to an uninterrupted one to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.api.errors import UsageError
+from bench.api.prompts import PromptSuite
+from bench.backbones.base import Backbone
+from bench.backbones.condition import concatenate_conditions
+from bench.data.parts import join_parts, read_part
+from bench.data.report import pair_report
+from bench.data.spec import (
+    KIND,
+    PairPlan,
+    PairRow,
+    PairSpec,
+    pair_set_identity,
+    pair_set_name,
+    plan_pairs,
+)
+from bench.generation.checkpoint import (
+    CheckpointRef,
+    device_name,
+    load_pipeline_backbone,
+    pick_device,
+)
+from bench.generation.image_set import suite_json
+from bench.generation.sample import Sampler, default_batch_size
+from bench.generation.text import TextCache
+from bench.store import Artifact, Store, Work, read_safetensors, write_jsonl, write_safetensors
+
+Progress = Callable[[int, int], None]
+"""(pairs done, pairs in all)."""
+
+LATENTS_FILE, TEXTS_FILE = "latents.safetensors", "texts.safetensors"
+TEXT_LIST_FILE, ROWS_FILE = "texts.jsonl", "pairs.jsonl"
+REPORT_FILE, SUITE_FILE, SPEC_FILE = "report.json", "suite.json", "spec.json"
+PAIRS_PER_PART, TEXTS_PER_PART = 32, 256
+
+
+def build_pairs(
+    store: Store,
+    reference: CheckpointRef,
+    suite: PromptSuite,
+    spec: PairSpec,
+    *,
+    name: str | None = None,
+    batch_size: int | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> Artifact:
+    """Return the artifact of a pair set, making what is missing of it.
+
+    Args:
+        store: where it goes.
+        reference: what winners and losers are sampled from.
+        suite: the prompts.
+        spec: the settings.
+        name: of the artifact.
+        batch_size: images sampled at once; by default decided by their size.
+        device: see `bench.generation.checkpoint.pick_device`.
+        progress: called after each part.
+
+    Raises:
+        PrerequisiteError: the checkpoint is not on this machine.
+        UsageError: no prompt is long enough, or a setting does not fit.
+        BenchError: a latent is NaN.
+        StoreError: the disk fails.
+    """
+    identity = pair_set_identity(store, reference, suite, spec)
+    plan = plan_pairs(suite, spec)
+    size = batch_size or default_batch_size(spec.generation)
+    if size < 2:
+        raise UsageError(f"batch_size is {size}; expected at least 2, a winner and its loser.")
+    device = pick_device(device)
+
+    def make(work: Work) -> None:
+        backbone = load_pipeline_backbone(
+            reference, store, dtype=spec.generation.dtype, device=device
+        )
+        work.write_json(SUITE_FILE, suite_json(suite))
+        work.write_json(SPEC_FILE, spec.identity())
+        write_jsonl(work, ROWS_FILE, (asdict(row) for row in plan.rows))
+        write_jsonl(work, TEXT_LIST_FILE, ({"text": text} for text in plan.texts))
+        _write_texts(work, backbone, plan.texts)
+        _write_latents(work, backbone, plan, spec, size, progress)
+        work.write_json(REPORT_FILE, _report(work, backbone, plan))
+
+    return store.build(
+        KIND,
+        name or pair_set_name(reference, suite, spec),
+        identity,
+        make,
+        upstream={"reference": reference.location} if reference.kind == "train" else None,
+        seeds={"pairs": spec.seed},
+        config={"reference": reference.to_json(), "spec": spec.identity()},
+        device=device_name(device),
+        exclude=("parts/*",),
+    )
+
+
+def _write_texts(work: Work, backbone: Backbone, texts: Sequence[str]) -> None:
+    """Encode each distinct text, alone (see `TextCache`), and write the conditions."""
+    cache = TextCache(backbone, keep=1)
+    parts: list[Path] = []
+    for start in range(0, len(texts), TEXTS_PER_PART):
+        some = texts[start : start + TEXTS_PER_PART]
+        name = f"parts/texts-{len(parts):06d}.safetensors"
+        parts.append(work.file(name))
+        if read_part(parts[-1], len(some)) is None:
+            condition = concatenate_conditions([cache.one(text) for text in some])
+            write_safetensors(work, name, {k: stored(v) for k, v in condition.items()})
+    join_parts(work, TEXTS_FILE, parts)
+
+
+def _write_latents(
+    work: Work,
+    backbone: Backbone,
+    plan: PairPlan,
+    spec: PairSpec,
+    batch_size: int,
+    progress: Progress | None,
+) -> None:
+    """Sample winners and losers and write them."""
+    sampler = Sampler(backbone, spec.generation)
+    conditions = TextRows(work.path, plan.texts)
+    parts: list[Path] = []
+    for start in range(0, len(plan.rows), PAIRS_PER_PART):
+        rows = plan.rows[start : start + PAIRS_PER_PART]
+        name = f"parts/latents-{len(parts):06d}.safetensors"
+        parts.append(work.file(name))
+        if read_part(parts[-1], len(rows)) is None:
+            winner, loser = sample_pairs(sampler, conditions, rows, batch_size)
+            write_safetensors(work, name, {"winner": stored(winner), "loser": stored(loser)})
+        if progress:
+            progress(start + len(rows), len(plan.rows))
+    join_parts(work, LATENTS_FILE, parts)
+
+
+class TextRows:
+    """The stored conditions by text.
+
+    Args:
+        folder: that holds `TEXTS_FILE`.
+        texts: in the order of its rows.
+    """
+
+    def __init__(self, folder: Path, texts: Sequence[str]) -> None:
+        self._row = {text: row for row, text in enumerate(texts)}
+        self._arrays = read_safetensors(folder / TEXTS_FILE)
+
+    def __call__(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """Return the condition of B texts, as it was stored."""
+        rows = [self._row[text] for text in texts]
+        return {name: torch.from_numpy(array[rows]) for name, array in self._arrays.items()}
+
+
+def sample_pairs(
+    sampler: Sampler,
+    conditions: Callable[[Sequence[str]], Mapping[str, Tensor]],
+    rows: Sequence[PairRow],
+    batch_size: int,
+) -> tuple[Tensor, Tensor]:
+    """Return winners and losers (N, C, h, w); the two of a pair start from the same noise.
+
+    Args:
+        sampler: the reference with its settings.
+        conditions: texts -> their condition.
+        rows: N pairs.
+        batch_size: images sampled at once; half of them are losers.
+    """
+    winners, losers = [], []
+    for start in range(0, len(rows), batch_size // 2):
+        some = rows[start : start + batch_size // 2]
+        texts = [row.prompt for row in some] + [row.degraded for row in some]
+        latents = sampler.latents(conditions(texts), [row.seed for row in some] * 2)
+        winners.append(latents[: len(some)])
+        losers.append(latents[len(some) :])
+    return torch.cat(winners), torch.cat(losers)
+
+
+def stored(tensor: Tensor) -> np.ndarray:
+    """Return a tensor as it is stored: float16 stays, all else becomes float32."""
+    kept = tensor if tensor.dtype == torch.float16 else tensor.float()
+    array: np.ndarray = kept.detach().cpu().contiguous().numpy()
+    return array
+
+
+def _report(work: Work, backbone: Backbone, plan: PairPlan) -> dict[str, object]:
+    latents = read_safetensors(work.path / LATENTS_FILE)
+    return pair_report(
+        plan,
+        backbone,
+        winner=latents["winner"],
+        loser=latents["loser"],
+        conditions=TextRows(work.path, plan.texts),
+    )

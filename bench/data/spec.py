@@ -1,0 +1,158 @@
+"""Which pairs a set holds and what it is, before anything is sampled. No torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from bench.api.errors import UsageError, unknown
+from bench.api.generation import GenerationSpec, image_seed
+from bench.api.prompts import Prompt, PromptSuite
+from bench.data.perturbation import PERTURBATIONS, Perturbation
+from bench.generation.checkpoint import CheckpointRef
+from bench.generation.image_set import check_spec, suite_identity
+from bench.store import Store
+
+VERSION = 1
+"""Bumped when the pairs of unchanged settings may change."""
+
+KIND = "pairs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairSpec:
+    """How pairs are made from prompts.
+
+    Attributes:
+        generation: how winners and losers are sampled.
+        min_words: shorter prompts are left out.
+        perturbation: name of the rule that makes the degraded prompt.
+        seed: of the rule and of the images; 0 is a seed like any other.
+    """
+
+    generation: GenerationSpec
+    min_words: int = 6
+    perturbation: str = "rand-removal"
+    seed: int = 0
+
+    def rule(self) -> Perturbation:
+        """Return the perturbation.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        if self.perturbation not in PERTURBATIONS:
+            raise unknown("perturbation", self.perturbation, PERTURBATIONS)
+        return PERTURBATIONS[self.perturbation]
+
+    def identity(self) -> dict[str, Any]:
+        """Return the JSON-able mapping that enters an artifact's hash.
+
+        Raises:
+            UsageError: a setting is unknown or out of range.
+        """
+        check_spec(self.generation)
+        rule = self.rule()
+        return {
+            "generation": self.generation.identity(),
+            "min_words": self.min_words,
+            "perturbation": {"name": rule.name, "version": rule.version},
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairRow:
+    """One pair before its images: `seed` is that of both images."""
+
+    id: str
+    prompt_id: str
+    prompt: str
+    degraded: str
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairPlan:
+    """The pairs of a set, in order.
+
+    Attributes:
+        rows: one per pair.
+        prompts: the suite's prompt of each row.
+        texts: the distinct prompts and degraded prompts, in order of first appearance.
+        dropped: prompts left out, because they are short or the rule gives nothing.
+    """
+
+    rows: tuple[PairRow, ...]
+    prompts: tuple[Prompt, ...]
+    texts: tuple[str, ...]
+    dropped: int
+
+
+def plan_pairs(suite: PromptSuite, spec: PairSpec) -> PairPlan:
+    """Return the pairs of a suite: a function of each prompt's text and the seed alone.
+
+    Raises:
+        UsageError: no prompt is left, or the perturbation is unknown.
+    """
+    rule = spec.rule()
+    rows: list[PairRow] = []
+    prompts: list[Prompt] = []
+    for prompt in suite:
+        if len(prompt.text.split()) < spec.min_words:
+            continue
+        degraded = rule.pick(prompt.text, Random(f"{spec.seed}\x1f{rule.name}\x1f{prompt.text}"))
+        if degraded is None:
+            continue
+        rows.append(
+            PairRow(
+                id=f"{len(rows):06d}",
+                prompt_id=prompt.id,
+                prompt=prompt.text,
+                degraded=degraded,
+                seed=image_seed(prompt.text, 0, spec.seed),
+            )
+        )
+        prompts.append(prompt)
+    if not rows:
+        raise UsageError(
+            f"none of the {len(suite)} prompts of {suite.name} has {spec.min_words} words; lower "
+            "min_words or choose another suite."
+        )
+    return PairPlan(
+        rows=tuple(rows),
+        prompts=tuple(prompts),
+        texts=distinct(text for row in rows for text in (row.prompt, row.degraded)),
+        dropped=len(suite) - len(rows),
+    )
+
+
+def distinct(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return each text once, in order of first appearance."""
+    return tuple(dict.fromkeys(texts))
+
+
+def pair_set_name(reference: CheckpointRef, suite: PromptSuite, spec: PairSpec) -> str:
+    """Return the name a pair set is given where the caller gives none."""
+    text = f"{reference.label}.{suite.name}.{spec.perturbation}.s{spec.seed}"
+    return re.sub(r"[^A-Za-z0-9._+=-]+", "-", text)[:120]
+
+
+def pair_set_identity(
+    store: Store, reference: CheckpointRef, suite: PromptSuite, spec: PairSpec
+) -> dict[str, Any]:
+    """Return the identity of a pair set.
+
+    Raises:
+        PrerequisiteError: the checkpoint is not on this machine.
+        UsageError: a setting is unknown or out of range.
+    """
+    return {
+        "version": VERSION,
+        "reference": reference.identity(store),
+        "suite": suite_identity(suite),
+        "spec": spec.identity(),
+    }

@@ -1,0 +1,234 @@
+"""Which checkpoint images are sampled from: named, hashed, loaded. No torch until it is loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from bench.api.errors import UsageError, did_you_mean
+from bench.generation.weights import content_hash, hub_snapshot
+from bench.store import Artifact, Store
+from bench.tiny.assets import path_of
+
+if TYPE_CHECKING:
+    from bench.backbones.base import Backbone
+
+KINDS = ("shipped", "path", "hub", "train")
+_EXPORT = re.compile(r"exports/(step-(\d+)(-ema)?)/")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointRef:
+    """A checkpoint by name.
+
+    Attributes:
+        kind: `"shipped"` with the project, a `"path"` to a pipeline's folder, a repository on the
+            `"hub"`, or the result of a `"train"` artifact.
+        location: asset name, folder, hub id, or artifact id.
+        revision: branch, tag or commit of a hub repository; None is the default branch.
+        step: which export of a training; None is the last.
+        base: what the training started from, whose text encoder and VAE its network works with.
+
+    Raises:
+        UsageError: the kind is unknown, or a field does not belong to it.
+    """
+
+    kind: str
+    location: str
+    revision: str | None = None
+    step: int | None = None
+    base: CheckpointRef | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise UsageError(
+                f"unknown kind of checkpoint {self.kind!r}.{did_you_mean(self.kind, KINDS)}"
+            )
+        misplaced = {
+            "revision": self.revision is not None and self.kind != "hub",
+            "step": self.step is not None and self.kind != "train",
+            "base": self.base is not None and self.kind != "train",
+        }
+        for name, wrong in misplaced.items():
+            if wrong:
+                raise UsageError(f"a checkpoint of kind {self.kind!r} has no {name}; leave it out.")
+
+    @classmethod
+    def parse(cls, text: str, *, base: CheckpointRef | None = None) -> CheckpointRef:
+        """Read what a user typed: `tiny-sd`, `./folder`, `owner/name[@revision]`, `train/...`.
+
+        Raises:
+            UsageError: it is none of them.
+        """
+        if text.startswith("train/"):
+            return cls(kind="train", location=text, base=base)
+        if "/" not in text and not text.startswith((".", "~")):
+            return cls(kind="shipped", location=text)
+        if text.startswith((".", "/", "~")) or Path(text).is_dir():
+            return cls(kind="path", location=str(Path(text).expanduser()))
+        if not _HUB_ID.fullmatch(text):
+            raise UsageError(
+                f"{text!r} names no checkpoint; expected a shipped one such as tiny-sd, a folder "
+                "such as ./model, a hub id owner/name or owner/name@revision, or train/..."
+            )
+        repository, _, revision = text.partition("@")
+        return cls(kind="hub", location=repository, revision=revision or None)
+
+    @property
+    def label(self) -> str:
+        """A short name that may be part of a folder's."""
+        last = self.location.rstrip("/").rpartition("/")[2]
+        if self.kind == "train":
+            last = last.rpartition("-")[0] or last
+            last = last if self.step is None else f"{last}-step{self.step}"
+        clean = re.sub(r"[^A-Za-z0-9._+=-]+", "-", last).strip("-._+=")
+        return clean[:60] or self.kind
+
+    def folder(self) -> Path:
+        """Return the pipeline's folder of a shipped, path or hub checkpoint.
+
+        Raises:
+            PrerequisiteError: it is not on this machine.
+            UsageError: a training has no such folder.
+        """
+        if self.kind == "shipped":
+            return path_of(self.location)
+        if self.kind == "path":
+            return Path(self.location)
+        if self.kind == "hub":
+            return hub_snapshot(self.location, self.revision)
+        raise UsageError(f"{self.location} is a training; it has exports, no pipeline's folder.")
+
+    def identity(self, store: Store | None = None) -> dict[str, Any]:
+        """Return what enters an artifact's hash: contents, not places.
+
+        A training need not have been done: its artifact's id says all.
+
+        Args:
+            store: where hashes of large files are remembered.
+
+        Raises:
+            PrerequisiteError: the checkpoint is not on this machine.
+        """
+        if self.kind == "train":
+            return {"train": self.location, "step": self.step}
+        folder = self.folder()
+        files = {"files_sha256": content_hash(folder, store)}
+        if self.kind == "hub":
+            return {"hub": self.location, "revision": folder.name, **files}
+        return files
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able mapping."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> CheckpointRef:
+        """Read what `to_json` wrote.
+
+        Raises:
+            UsageError: a key is unknown, or a value is wrong.
+        """
+        known = [field.name for field in fields(cls)]
+        for key in data:
+            if key not in known:
+                raise UsageError(f"unknown key {key!r} of a checkpoint.{did_you_mean(key, known)}")
+        base = data.get("base")
+        return cls(**{**data, "base": None if base is None else cls.from_json(base)})
+
+
+def pick_device(device: str | None = None) -> str:
+    """Return `device`, or the GPU where there is one, else the CPU."""
+    import torch
+
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def device_name(device: str) -> str:
+    """Return what a manifest says of a device: the GPU's name, or the device itself."""
+    import torch
+
+    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
+
+
+def load_pipeline_backbone(
+    ref: CheckpointRef,
+    store: Store,
+    base: CheckpointRef | None = None,
+    *,
+    dtype: str = "float32",
+    device: str | None = None,
+) -> Backbone:
+    """Load a checkpoint; that of a training is its base with the trained network in place.
+
+    A LoRA stays attached to the network, active.
+
+    Args:
+        ref: what to load.
+        store: where trainings are.
+        base: what the training started from, where `ref.base` does not say it.
+        dtype: precision of all parts.
+        device: where they go; see `pick_device`.
+
+    Raises:
+        PrerequisiteError: files are missing.
+        UsageError: the checkpoint is of an unknown family, the training has no such export, or
+            its base is not named.
+        CorruptArtifactError: bytes of the training's export were changed.
+    """
+    device = pick_device(device)
+    if ref.kind != "train":
+        from bench.backbones.sd import load_backbone
+
+        # the commit the identity was made of, not what a branch's name means by now
+        found = ref.folder()
+        location, revision = (ref.location, found.name) if ref.kind == "hub" else (str(found), None)
+        loaded = load_backbone(
+            location, revision=revision, dtype=dtype, device=device, local_files_only=True
+        )
+        return cast("Backbone", loaded)
+    from bench.training.export import load_export
+
+    base = base or ref.base
+    if base is None:
+        raise UsageError(
+            f"{ref.location} holds a trained network alone; name the checkpoint it started from "
+            "(CheckpointRef.base), whose text encoder and VAE it works with."
+        )
+    export = export_folder(store.get(ref.location), ref.step)
+    backbone = load_pipeline_backbone(base, store, dtype=dtype, device=device)
+    backbone.unet = load_export(backbone, export).requires_grad_(False)
+    return backbone
+
+
+def export_folder(artifact: Artifact, step: int | None = None) -> Path:
+    """Return the folder of an exported network in a train artifact, its bytes verified.
+
+    The moving average is preferred where one was kept.
+
+    Args:
+        artifact: with files `exports/step-<step>[-ema]/...`.
+        step: optimiser steps done; None takes the last export.
+
+    Raises:
+        UsageError: there is no such export; the steps there are, are named.
+        CorruptArtifactError: a file was changed.
+    """
+    found = {m[1]: (int(m[2]), bool(m[3])) for f in artifact.files if (m := _EXPORT.match(f))}
+    steps = sorted({number for number, _ in found.values()})
+    wanted = step if step is not None else max(steps, default=0)
+    names = [name for name, (number, _) in found.items() if number == wanted]
+    if not names:
+        raise UsageError(
+            f"{artifact.id} has no export of step {wanted}; there are: {steps or 'none'}. Name one "
+            "of those, or train with a save_every that divides the step."
+        )
+    name = max(names, key=lambda n: found[n][1])
+    for file in artifact.files:
+        if file.startswith(f"exports/{name}/"):
+            artifact.file(file)
+    return artifact.path / "exports" / name

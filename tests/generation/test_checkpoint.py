@@ -1,0 +1,242 @@
+"""Checkpoints by name: what they hash to and what is loaded."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from peft import LoraConfig
+
+from bench.api import CorruptArtifactError, PrerequisiteError, UsageError
+from bench.backbones.base import Backbone
+from bench.generation import weights
+from bench.generation.checkpoint import CheckpointRef, export_folder, load_pipeline_backbone
+from bench.generation.weights import content_hash, loaded_files
+from bench.store import Store, file_hash
+from bench.training.export import POLICY, export_lora, export_unet
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def copy(ref: CheckpointRef, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(ref.location, tmp_path / "copy"))
+
+
+def at(folder: Path) -> CheckpointRef:
+    return CheckpointRef(kind="path", location=str(folder))
+
+
+def test_a_checkpoint_is_its_contents(ref: CheckpointRef, copy: Path, store: Store) -> None:
+    same = ref.identity(store)
+    assert at(copy).identity(store) == same
+    for name in ("README.md", ".cache/x.json", "safety_checker/model.safetensors", "a.ckpt"):
+        (copy / name).parent.mkdir(exist_ok=True)
+        (copy / name).write_text("other")
+    (copy / "unet/diffusion_pytorch_model.fp16.safetensors").write_text("a variant")
+    assert at(copy).identity(store) == same
+    config = copy / "unet/config.json"
+    config.write_text(config.read_text() + " ")
+    assert at(copy).identity(store) != same
+
+
+def test_one_changed_bit_of_the_weights_is_another_checkpoint(
+    ref: CheckpointRef, copy: Path, store: Store
+) -> None:
+    file = copy / "vae/diffusion_pytorch_model.safetensors"
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    assert at(copy).identity(store) != ref.identity(store)
+
+
+def test_large_files_are_hashed_once(
+    copy: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weights, "_REMEMBERED_BYTES", 0)
+    first = content_hash(copy, store)
+    hashed: list[Path] = []
+
+    def spy(path: Path) -> str:
+        hashed.append(path)
+        return file_hash(path)
+
+    monkeypatch.setattr(weights, "file_hash", spy)
+    assert content_hash(copy, store) == first
+    assert hashed == []
+    file = copy / "unet/config.json"
+    file.write_text(file.read_text() + "\n")
+    assert content_hash(copy, store) != first
+    assert hashed == [file.resolve()]
+    assert content_hash(copy) == content_hash(copy, store)  # with no memory at all
+
+
+def test_missing_checkpoints_say_what_to_do(tmp_path: Path, store: Store) -> None:
+    with pytest.raises(PrerequisiteError, match="holds no checkpoint"):
+        at(tmp_path / "nothing").identity(store)
+    with pytest.raises(UsageError, match="unknown asset 'tiny-sdd'"):
+        CheckpointRef(kind="shipped", location="tiny-sdd").identity(store)
+
+
+def hub_cache(root: Path, source: Path) -> Path:
+    """Lay a folder out as the Hugging Face cache does and return its snapshot."""
+    repository = root / "models--some--model"
+    snapshot = repository / "snapshots" / COMMIT
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs/main").write_text(COMMIT)
+    (repository / "blobs").mkdir()
+    for file in loaded_files(source):
+        name = file.relative_to(source)
+        digest = file_hash(file)
+        blob = repository / "blobs" / (digest if name.suffix == ".safetensors" else digest[:40])
+        shutil.copyfile(file, blob)
+        (snapshot / name).parent.mkdir(parents=True, exist_ok=True)
+        (snapshot / name).symlink_to(blob)
+    return snapshot
+
+
+def test_a_hub_checkpoint_is_its_commit_and_contents(
+    ref: CheckpointRef, tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    hub = CheckpointRef(kind="hub", location="some/model")
+    with pytest.raises(PrerequisiteError, match="hf download some/model "):
+        hub.identity(store)
+    snapshot = hub_cache(tmp_path / "hub", Path(ref.location))
+    expected = {"hub": "some/model", "revision": COMMIT, **ref.identity(store)}
+    assert hub.identity(store) == expected
+    assert CheckpointRef.parse(f"some/model@{COMMIT}").identity(store) == expected
+    with pytest.raises(PrerequisiteError, match=r"--revision other"):
+        CheckpointRef.parse("some/model@other").identity(store)
+    shutil.rmtree(snapshot / "vae")
+    with pytest.raises(PrerequisiteError, match="without its vae"):
+        hub.identity(store)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "location", "label"),
+    [
+        ("tiny-sd", "shipped", "tiny-sd", "tiny-sd"),
+        ("./some/folder", "path", "some/folder", "folder"),
+        ("/abs/olute/", "path", "/abs/olute", "olute"),
+        ("CompVis/stable-diffusion-v1-4", "hub", "CompVis/stable-diffusion-v1-4", None),
+        ("train/ddspo.t0-0123456789ab", "train", "train/ddspo.t0-0123456789ab", "ddspo.t0"),
+    ],
+)
+def test_what_a_user_types(text: str, kind: str, location: str, label: str | None) -> None:
+    found = CheckpointRef.parse(text)
+    assert (found.kind, Path(found.location)) == (kind, Path(location))
+    assert found.label == (label or "stable-diffusion-v1-4")
+    assert CheckpointRef.from_json(json.loads(json.dumps(found.to_json()))) == found
+
+
+def test_references_are_checked() -> None:
+    for wrong in ("a/b/c", "a b/c", "a/b@"):
+        with pytest.raises(UsageError, match="names no checkpoint"):
+            CheckpointRef.parse(wrong)
+    with pytest.raises(UsageError, match=r"unknown kind of checkpoint 'hubb'.*'hub'"):
+        CheckpointRef(kind="hubb", location="x")
+    with pytest.raises(UsageError, match="kind 'path' has no step"):
+        CheckpointRef(kind="path", location="x", step=3)
+    with pytest.raises(UsageError, match=r"unknown key 'stepp'.*'step'"):
+        CheckpointRef.from_json({"kind": "train", "location": "x", "stepp": 3})
+    nested = CheckpointRef(kind="train", location="t", step=2, base=CheckpointRef.parse("tiny-sd"))
+    assert CheckpointRef.from_json(nested.to_json()) == nested
+    assert nested.identity() == {"train": "t", "step": 2}
+
+
+def trained(store: Store, backbone: Any, ref: CheckpointRef, mode: str) -> CheckpointRef:
+    """Publish a train artifact with exports of steps 1 and 2, and return its name."""
+    with store.create("train", f"toy-{mode}", {"mode": mode}) as work:
+        for step in (1, 2):
+            folder = work.path / "exports" / f"step-{step:08d}"
+            network = load_pipeline_backbone(ref, store, device="cpu").unet
+            if mode == "lora":
+                network.add_adapter(  # type: ignore[operator]
+                    LoraConfig(r=2, target_modules=["to_q", "to_v"], init_lora_weights=False),
+                    POLICY,
+                )
+                export_lora(network, folder)
+                continue
+            with torch.no_grad():
+                for parameter in network.parameters():
+                    parameter.mul_(1 + step)
+            export_unet(network, folder)
+    (artifact,) = store.artifacts("train")
+    return CheckpointRef(kind="train", location=artifact.id, base=ref)
+
+
+def test_a_trained_network_takes_the_bases_place(
+    backbone: Backbone, ref: CheckpointRef, store: Store
+) -> None:
+    run = trained(store, backbone, ref, "full")
+    base = backbone.unet.state_dict()
+    for step in (1, 2):
+        chosen = CheckpointRef(kind="train", location=run.location, base=ref, step=step)
+        loaded = load_pipeline_backbone(chosen, store, device="cpu")
+        for name, tensor in loaded.unet.state_dict().items():
+            assert torch.equal(tensor, base[name] * (1 + step))
+        assert not any(p.requires_grad for p in loaded.unet.parameters())
+    last = load_pipeline_backbone(run, store, device="cpu").unet.state_dict()
+    assert torch.equal(last["conv_in.weight"], base["conv_in.weight"] * 3)
+    alone = CheckpointRef(kind="train", location=run.location)
+    with pytest.raises(UsageError, match="name the checkpoint it started from"):
+        load_pipeline_backbone(alone, store)
+    assert load_pipeline_backbone(alone, store, ref, device="cpu").family == "sd"
+    with pytest.raises(UsageError, match=r"no export of step 7; there are: \[1, 2\]"):
+        export_folder(store.get(run.location), 7)
+
+
+def test_an_adapter_is_attached_and_active(
+    backbone: Backbone, ref: CheckpointRef, store: Store
+) -> None:
+    run = trained(store, backbone, ref, "lora")
+    loaded = load_pipeline_backbone(run, store, device="cpu")
+    x, t = torch.ones(1, 4, 8, 8), torch.tensor([5])
+    condition = backbone.encode_prompts(["a red circle"])
+    plain = backbone.predict(backbone.unet, x, t, condition)
+    assert not torch.allclose(loaded.predict(loaded.unet, x, t, condition), plain, atol=1e-4)
+    loaded.unet.disable_adapters()  # type: ignore[operator]
+    # the copy's weights may lie at other addresses, where a kernel adds in another order
+    assert torch.allclose(loaded.predict(loaded.unet, x, t, condition), plain, atol=1e-6)
+
+
+def test_a_damaged_export_is_refused(backbone: Backbone, ref: CheckpointRef, store: Store) -> None:
+    run = trained(store, backbone, ref, "lora")
+    (file,) = (store.root / run.location).glob("exports/step-00000002/*.safetensors")
+    file.write_bytes(file.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(CorruptArtifactError, match="step-00000002"):
+        load_pipeline_backbone(run, store)
+
+
+def test_a_moving_average_is_preferred(store: Store) -> None:
+    with store.create("train", "t", {}) as work:
+        for name in ("step-00000001", "step-00000002", "step-00000002-ema"):
+            work.write_json(f"exports/{name}/config.json", {})
+    artifact = next(store.artifacts("train"))
+    assert export_folder(artifact).name == "step-00000002-ema"
+    assert export_folder(artifact, 1).name == "step-00000001"
+
+
+def test_planning_needs_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "import bench.generation.checkpoint, bench.generation.image_set, bench.data.spec\n"
+        "import bench.generation.generate, bench.generation.encode, bench.tiny.truth\n"
+        "heavy = {'torch', 'diffusers', 'transformers', 'huggingface_hub'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
