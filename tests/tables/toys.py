@@ -183,3 +183,17 @@ class ToyFeatures(_Pixels):
                     "logits": (8.0 * mean).astype(np.float32),
                 },
             )
+
+
+class BrokenFeatures(ToyFeatures):
+    """Answers NaN for one image."""
+
+    name: ClassVar[str] = "broken-features"
+
+    def predict(
+        self, images: ImageSet, queries: Mapping[str, Sequence[str]], *, batch_size: int = 64
+    ) -> Iterator[tuple[Record, Mapping[str, np.ndarray]]]:
+        for number, (record, arrays) in enumerate(super().predict(images, queries)):
+            if number == 3:
+                arrays = {key: np.full_like(array, np.nan) for key, array in arrays.items()}
+            yield record, arrays

@@ -1,0 +1,97 @@
+"""kill -9 at random moments, then the same command: it continues, and the numbers are equal."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+from tests.tables.micro import forked, table_arguments
+from tests.tables.toys import save_checkpoint, write_profile
+
+PART = ("--rows", "base,ddspo", "--cols", "GE,FID", "-q")
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+
+@pytest.fixture(scope="module")
+def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("killed")
+    return write_profile(folder, save_checkpoint(folder / "checkpoint"))
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(profile: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, float]:
+    """The numbers of a run that nothing interrupted, and the seconds it took."""
+    store = tmp_path_factory.mktemp("whole") / "store"
+    assert main(table_arguments(profile, store, "--rows", "base", "--cols", "GE", "-q")) == 0
+    store = store.with_name("again")  # all is imported by now: the time is that of the work
+    began = time.monotonic()
+    assert main(table_arguments(profile, store, *PART)) == 0
+    return numbers(store), time.monotonic() - began
+
+
+def numbers(store: Path) -> bytes:
+    return (store / "tables" / "1a" / "table.csv").read_bytes()
+
+
+def end_after(profile: Path, store: Path, seconds: float, log: Path) -> bool:
+    """Run in a fork and kill it after so many seconds; return whether it had ended before."""
+    pid = forked(table_arguments(profile, store, *PART), log)
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if os.waitpid(pid, os.WNOHANG) != (0, 0):
+            return True
+        time.sleep(0.005)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    return False
+
+
+def survives(
+    profile: Path, uninterrupted: tuple[bytes, float], tmp_path: Path, kills: int, seed: int
+) -> None:
+    print(f"seed {seed}", file=sys.stderr)
+    expected, seconds = uninterrupted
+    dice = random.Random(seed)
+    store, killed = tmp_path / "store", 0
+    for attempt in range(20 * kills):
+        if killed == kills:
+            break
+        moment = dice.uniform(0.05, 1.0) * seconds / max(1, kills / 3)
+        if end_after(profile, store, moment, tmp_path / "log"):
+            # it got to its end: begin again elsewhere
+            assert numbers(store) == expected
+            store = tmp_path / f"store-{attempt}"
+        else:
+            killed += 1
+    assert killed == kills
+    assert main(table_arguments(profile, store, *PART)) == 0
+    assert numbers(store) == expected
+    assert not list(store.rglob("*.partial")) and not list(store.rglob("*.lock"))
+
+
+def test_three_kills(profile: Path, uninterrupted: tuple[bytes, float], tmp_path: Path) -> None:
+    survives(profile, uninterrupted, tmp_path, 3, seed=int(time.time()))
+
+
+@pytest.mark.slow
+def test_twenty_kills(profile: Path, uninterrupted: tuple[bytes, float], tmp_path: Path) -> None:
+    survives(profile, uninterrupted, tmp_path, 20, seed=int(time.time()))
+
+
+def test_interrupt_is_exit_130(profile: Path, tmp_path: Path) -> None:
+    pid = forked(table_arguments(profile, tmp_path / "store", *PART), tmp_path / "log")
+    until = time.monotonic() + 60
+    while not (tmp_path / "store" / "pairs").is_dir():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGINT)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 130
+    assert "interrupted" in (tmp_path / "log").read_text()
