@@ -62,11 +62,15 @@ class Backend(ABC):
         version: bumped whenever its predictions may change.
         verified: `"rules"`, `"random-weights"` or `"real-weights"`: how far its output was
             checked against the original implementation's.
+        hub_models: hub ids of the models it loads; `bench assets fetch` gets them.
+        device: where its model runs; set by who runs it, None picks a GPU where there is one.
     """
 
     name: ClassVar[str]
     version: ClassVar[int]
     verified: ClassVar[str] = "rules"
+    hub_models: ClassVar[tuple[str, ...]] = ()
+    device: str | None = None
 
     def identity(self) -> dict[str, Any]:
         """Return what can change the predictions; override to add weights hashes."""

@@ -181,6 +181,8 @@ BACKENDS = Registry(
         "tiny-vqa": "evaluators.models.tiny_vqa:TinyVQA",
         "tiny-clip": "evaluators.models.clip:TinyClip",
         "tiny-features": "evaluators.models.tiny_features:TinyFeatures",
+        "geneval-hf": "evaluators.models.mask2former:Mask2FormerDetector",
+        "clip": "evaluators.models.clip:ClipCosine",
     },
 )
 
@@ -189,6 +191,8 @@ BACKEND_OF_ROLE: Mapping[tuple[str, str], str] = {
     ("vqa", "tiny"): "tiny-vqa",
     ("clip", "tiny"): "tiny-clip",
     ("features", "tiny"): "tiny-features",
+    ("detector", "paper"): "geneval-hf",
+    ("clip", "paper"): "clip",
 }
 """The back-end that plays a role in a profile: (role, profile) -> name."""
 

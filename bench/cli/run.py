@@ -9,6 +9,7 @@ import argparse
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,16 +89,25 @@ def require(graph: TableGraph) -> None:
     """Make sure that something can be run.
 
     Raises:
-        PrerequisiteError: the checkpoint is missing, or no cell can be measured.
+        PrerequisiteError: models or prompts are missing, or no cell can be measured.
     """
     if graph.missing:
-        raise graph.missing[0]
+        raise together(graph.missing)
     if not graph.targets:
         reasons = sorted({f"{cell.column}: {cell.reason}" for cell in graph.cells})
         raise PrerequisiteError(
             "no cell can be measured:\n  " + "\n  ".join(reasons),
             fix="choose another profile, or provide what the reasons above name",
         )
+
+
+def together(missing: Sequence[PrerequisiteError]) -> PrerequisiteError:
+    """Return one error that says all that is missing, and the commands that get it."""
+    if len(missing) == 1:
+        return missing[0]
+    found = "\n  ".join(str(error).partition("\n")[0] for error in missing)
+    fixes = "\n              ".join(dict.fromkeys(error.fix for error in missing))
+    return PrerequisiteError(f"{len(missing)} things are missing:\n  {found}", fix=fixes)
 
 
 def execute(

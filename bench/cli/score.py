@@ -42,12 +42,13 @@ def run(args: argparse.Namespace) -> int:
     from bench.generation.image_set import open_image_set
     from bench.tables.imported import artifact_node
     from bench.tables.making import METRICS
-    from bench.tables.scoring import needed_roles, scores_node
+    from bench.tables.scoring import backend_identities, needed_roles, scores_node
 
     source = open_source(args, store_of(args))
     evaluator = EVALUATORS.load(args.evaluator)()
     artifact = _artifact(args, source.store)
     images = open_image_set(artifact, verify=False)
+    roles = needed_roles(evaluator, images.suite, source.profile)
     key = scores_node(
         source.graph,
         source.profile,
@@ -55,7 +56,8 @@ def run(args: argparse.Namespace) -> int:
         evaluator,
         images=artifact_node(source.graph, artifact, len(images.records)),
         suite=images.suite,
-        roles=needed_roles(evaluator, images.suite, source.profile),
+        roles=roles,
+        backends=backend_identities(source, roles),
         reference=_reference(args, source) if evaluator.spec.needs_reference else None,
     )
     code = finish(args, source, [key])

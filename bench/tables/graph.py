@@ -15,7 +15,7 @@ from bench.tables.images import ImageSource, NotExpressibleError, image_node, re
 from bench.tables.nodes import Graph
 from bench.tables.protocol import ColumnProtocol, load_suite
 from bench.tables.request import Request
-from bench.tables.scoring import backend_identity, needed_roles, scores_node
+from bench.tables.scoring import backend_identities, needed_roles, scores_node
 from bench.tables.spec import ColumnSpec, RowSpec
 
 
@@ -87,6 +87,7 @@ class _Column:
         self.evaluator = _evaluator(column)
         self.suite: PromptSuite | None = None
         self.roles: dict[str, tuple[str, ...]] = {}
+        self.backends: dict[str, Mapping[str, Any]] = {}
         self.reference: str | None = None
         self.obstacle = self._obstacle()
 
@@ -103,6 +104,7 @@ class _Column:
             self.roles = needed_roles(self.evaluator, self.suite, profile)
             if self.evaluator.spec.needs_reference:
                 self.reference = reference_node(self.source, self.protocol)
+            self.backends = backend_identities(self.source, self.roles)
         except NotExpressibleError as error:
             return str(error)
         return ""
@@ -123,6 +125,7 @@ class _Column:
             images=images,
             suite=self.suite,
             roles=self.roles,
+            backends=self.backends,
             reference=self.reference,
         )
         return Cell(
@@ -157,7 +160,7 @@ class _Column:
                 "upstream": self.evaluator.spec.upstream,
                 "metric": self.column.metric,
             },
-            "backends": {role: backend_identity(profile.backends[role]) for role in self.roles},
+            "backends": self.backends,
             "reference": self.reference,
             "deviations": list(protocol.deviations),
         }

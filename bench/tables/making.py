@@ -70,6 +70,7 @@ def make_predictions(store: Store, node: Node, runtime: Runtime) -> Artifact:
         for image in images.records:
             artifact.file(image.path)
         backend: Backend = BACKENDS.load(node.payload["backend"])()
+        backend.device = runtime.device
         queries: Mapping[str, Sequence[str]] = node.payload["queries"]
         records: list[dict[str, Any]] = []
         arrays: dict[str, list[np.ndarray]] = {}

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, is_dataclass
 from functools import lru_cache
 from typing import Any
 
+from bench.api.errors import PrerequisiteError
 from bench.api.evaluator import Evaluator
 from bench.api.prompts import PromptSuite
 from bench.api.registry import BACKENDS
 from bench.store import canonical_json, code_identity
-from bench.tables.images import NotExpressibleError
+from bench.tables.images import ImageSource, NotExpressibleError
 from bench.tables.nodes import Graph, Node
 from bench.tables.profile import Profile
 
@@ -50,6 +51,7 @@ def scores_node(
     images: str,
     suite: PromptSuite,
     roles: Mapping[str, tuple[str, ...]],
+    backends: Mapping[str, Mapping[str, Any]],
     reference: str | None = None,
 ) -> str:
     """Add the scores of an image set, with the predictions they need, and return their id.
@@ -62,10 +64,8 @@ def scores_node(
         images: id of the image set's node.
         suite: its prompts.
         roles: as `needed_roles` returned.
+        backends: as `backend_identities` returned.
         reference: id of the reference image set's node.
-
-    Raises:
-        UsageError, PrerequisiteError: as `backend_identity`.
     """
     upstream = {"images": images}
     for role, wanted in roles.items():
@@ -77,11 +77,18 @@ def scores_node(
         }
         prompts = None if len(wanted) == len(suite) else wanted
         upstream[f"predictions/{role}"] = _predictions(
-            graph, profile, role, images, asked, prompts, share=len(wanted) / len(suite)
+            graph,
+            profile,
+            role,
+            images,
+            asked,
+            prompts,
+            backend=backends[role],
+            share=len(wanted) / len(suite),
         )
     if reference is not None:
         for role in roles:
-            key = _predictions(graph, profile, role, reference, {}, None)
+            key = _predictions(graph, profile, role, reference, {}, None, backend=backends[role])
             upstream[f"reference/{role}"] = key
     node = Node(
         kind="scores",
@@ -109,6 +116,8 @@ def _predictions(
     images: str,
     asked: Mapping[str, list[str]],
     prompts: tuple[str, ...] | None,
+    *,
+    backend: Mapping[str, Any],
     share: float = 1.0,
 ) -> str:
     """Add the predictions of a role on an image set; `prompts` None means on all its images."""
@@ -120,7 +129,7 @@ def _predictions(
         identity={
             "version": SCORES_VERSION,
             "images": images,
-            "backend": backend_identity(profile.backends[role]),
+            "backend": backend,
             "queries_sha256": _digest(asked),
             "prompts_sha256": None if prompts is None else _digest(prompts),
         },
@@ -140,6 +149,26 @@ def _predictions(
 
 def _count(node: Node) -> int:
     return int(node.payload.get("images", 1))
+
+
+def backend_identities(source: ImageSource, roles: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+    """Return, by role, what of its back-end enters an identity.
+
+    A back-end whose weights are not on this machine gets a placeholder and is noted in
+    `source.missing`: the graph can be shown, not run.
+
+    Raises:
+        UsageError: a back-end is unknown.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    for role in roles:
+        name = source.profile.backends[role]
+        try:
+            found[role] = backend_identity(name)
+        except PrerequisiteError as error:
+            source.missing.setdefault(name, error)
+            found[role] = {"backend": name, "version": None}
+    return found
 
 
 @lru_cache

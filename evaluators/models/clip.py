@@ -3,40 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
-from bench.api.errors import PrerequisiteError
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
+from evaluators.models import hub
 from evaluators.models.images import read_batches
+
+_NEEDS = (*hub.NETWORK, *hub.TOKENIZER, *hub.IMAGE_PROCESSOR)
 
 
 class ClipCosine(Backend):
-    """Plain cosine, neither scaled nor clipped (T2I-CompBench's CLIPScore).
+    """Plain cosine, neither scaled nor clipped (T2I-CompBench's CLIPScore), in float32.
 
-    Args:
-        checkpoint: a folder or hub id with a transformers CLIPModel, its tokenizer and its image
-            processor. The PIL image processor is asked for by name: the torchvision one resizes
-            differently in the third decimal.
+    The checkpoint is a transformers CLIPModel with its tokenizer and its image processor. The
+    PIL image processor is asked for by name: the torchvision one resizes differently in the
+    third decimal.
     """
 
     name: ClassVar[str] = "clip"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     verified: ClassVar[str] = "random-weights"
-    checkpoint: str = "openai/clip-vit-base-patch32"
+    hub_models: ClassVar[tuple[str, ...]] = ("openai/clip-vit-base-patch32",)
 
-    def __init__(self, checkpoint: str | None = None) -> None:
-        self.checkpoint = checkpoint or type(self).checkpoint
+    def folder(self) -> Path:
+        """Return the folder the model is loaded from.
 
-    def location(self) -> str:
-        """Return what `from_pretrained` is given."""
-        return self.checkpoint
+        Raises:
+            PrerequisiteError: it is not on this machine.
+        """
+        return hub.snapshot(self.hub_models[0], needs=_NEEDS)
 
     def identity(self) -> dict[str, Any]:
-        """Return name, version and checkpoint."""
-        return {**super().identity(), "checkpoint": self.checkpoint}
+        """Return name, version, the model's commit and a hash over its files.
+
+        Raises:
+            PrerequisiteError: the model is not in the cache.
+        """
+        folder = self.folder()
+        return {
+            **super().identity(),
+            "models": {self.hub_models[0]: folder.name},
+            "weights": hub.content_hash(folder),
+        }
 
     def predict(
         self, images: ImageSet, queries: Mapping[str, Sequence[str]], *, batch_size: int = 64
@@ -44,22 +56,17 @@ class ClipCosine(Backend):
         """Yield `"cosine"`: one value per text of the image's prompt, in query order.
 
         Raises:
-            PrerequisiteError: the checkpoint is not in the cache.
+            PrerequisiteError: the checkpoint is not on this machine.
+            CorruptArtifactError: its weights do not fill the network.
         """
         import torch
         from PIL import Image
         from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
-        where = self.location()
-        try:
-            model = CLIPModel.from_pretrained(where).eval()
-            tokenizer = CLIPTokenizer.from_pretrained(where)
-            processor = CLIPImageProcessorPil.from_pretrained(where)
-        except OSError as error:
-            raise PrerequisiteError(
-                f"no CLIP checkpoint at {where!r}: {str(error).splitlines()[0]}",
-                fix=f"huggingface-cli download {where}",
-            ) from error
+        folder, device = self.folder(), hub.pick_device(self.device)
+        model = hub.load_network(CLIPModel, folder, device=device)
+        tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
         asked = {prompt_id for prompt_id, texts in queries.items() if texts}
         texts = sorted({t for prompt_id in asked for t in queries[prompt_id]})
         with torch.no_grad():
@@ -68,14 +75,14 @@ class ClipCosine(Backend):
                 tokens = tokenizer(
                     texts[i : i + batch_size], padding=True, truncation=True, return_tensors="pt"
                 )
-                rows.append(model.get_text_features(**tokens).pooler_output)
+                rows.append(model.get_text_features(**tokens.to(device)).pooler_output)
             table = torch.nn.functional.normalize(torch.cat(rows), dim=-1) if rows else None
             index = {t: i for i, t in enumerate(texts)}
             for records, pictures in read_batches(images, batch_size, asked):
                 pixels = processor(
                     [Image.fromarray(p) for p in pictures], return_tensors="pt"
                 ).pixel_values
-                seen = model.get_image_features(pixel_values=pixels).pooler_output
+                seen = model.get_image_features(pixel_values=pixels.to(device)).pooler_output
                 seen = torch.nn.functional.normalize(seen, dim=-1)
                 assert table is not None
                 for row, record in enumerate(records):
@@ -95,16 +102,20 @@ class TinyClip(ClipCosine):
 
     name: ClassVar[str] = "tiny-clip"
     verified: ClassVar[str] = "real-weights"
-    checkpoint = "tiny-clip"
+    hub_models: ClassVar[tuple[str, ...]] = ()
 
-    def location(self) -> str:
+    def folder(self) -> Path:
         """Return the folder of the shipped weights."""
         from bench.tiny.assets import path_of
 
-        return str(path_of("tiny-clip"))
+        return path_of("tiny-clip")
 
     def identity(self) -> dict[str, Any]:
         """Return name, version and the hash of the weights."""
         from bench.tiny.assets import weights_sha256
 
-        return {**super().identity(), "weights": weights_sha256("tiny-clip")}
+        return {
+            "backend": self.name,
+            "version": self.version,
+            "weights": weights_sha256("tiny-clip"),
+        }

@@ -1,0 +1,118 @@
+"""Evaluator models in the Hugging Face cache: found, named by their commit, loaded. No network.
+
+What is measured must not depend on when it is measured, so nothing is fetched here: a model
+that is missing is an error with the command that gets it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from bench.api.errors import CorruptArtifactError, PrerequisiteError
+
+Alternatives = Sequence[str]
+"""File names, one of which must be there."""
+
+NETWORK: tuple[Alternatives, ...] = (
+    ("config.json",),
+    ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin"),
+)
+"""What a transformers network is loaded from."""
+TOKENIZER: tuple[Alternatives, ...] = (("tokenizer.json", "vocab.json"),)
+IMAGE_PROCESSOR: tuple[Alternatives, ...] = (("preprocessor_config.json",),)
+
+_IDENTITY_SUFFIXES = (".json", ".txt", ".model", ".safetensors", ".bin")
+
+
+def fetch_command(repository: str, revision: str | None = None) -> str:
+    """Return the command that brings a repository into the cache."""
+    at = f" --revision {revision}" if revision else ""
+    return f"python -m bench assets fetch {repository}{at}"
+
+
+def snapshot(
+    repository: str, *, revision: str | None = None, needs: Sequence[Alternatives] = NETWORK
+) -> Path:
+    """Return the folder of a repository's snapshot in the cache.
+
+    Args:
+        repository: hub id.
+        revision: branch, tag or commit; None is the default branch as the cache knows it.
+        needs: what must be in it.
+
+    Raises:
+        PrerequisiteError: it, or a file that is needed, is not there.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    fix = fetch_command(repository, revision)
+    first = needs[0][0]
+    found = try_to_load_from_cache(repository, first, revision=revision)
+    if not isinstance(found, str):
+        raise PrerequisiteError(f"{repository} is not in the Hugging Face cache", fix=fix)
+    folder = Path(found).parent
+    for alternatives in needs:
+        if not any((folder / name).is_file() for name in alternatives):
+            raise PrerequisiteError(
+                f"{repository} is in the Hugging Face cache without {' or '.join(alternatives)}",
+                fix=fix,
+            )
+    return folder
+
+
+def content_hash(folder: Path) -> str:
+    """Return the sha256 over names and contents of a snapshot's files, weights included.
+
+    The hub's cache names its blobs by a hash of their content, which stands for it here.
+    """
+    files = sorted(path for path in folder.iterdir() if path.suffix in _IDENTITY_SUFFIXES)
+    listing = {path.name: _digest(path) for path in files}
+    return hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()
+
+
+def _digest(path: Path) -> str:
+    if path.is_symlink():
+        return path.resolve().name
+    stat = path.stat()
+    return _file_hash(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache
+def _file_hash(path: Path, _size: int, _mtime_ns: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_network(network_class: Any, folder: Path, *, device: str) -> Any:
+    """Load a transformers network in float32 and make sure that its weights fill it.
+
+    The library fills missing weights at random with no more than a warning; here that is an
+    error. The files' own precision is not taken over: sums over pixels would lose digits.
+
+    Raises:
+        CorruptArtifactError: weights are missing, or of another shape.
+    """
+    import torch
+
+    network, info = network_class.from_pretrained(
+        folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+    )
+    lacking = [*info["missing_keys"], *(str(key) for key in info["mismatched_keys"])]
+    if lacking:
+        raise CorruptArtifactError(
+            f"{folder}: {len(lacking)} weights of {network_class.__name__} are missing or of "
+            f"another shape, e.g. {lacking[0]}. Remove the folder and fetch it again."
+        )
+    return network.to(device).eval().requires_grad_(False)
+
+
+def pick_device(device: str | None) -> str:
+    """Return `device`, or the GPU where there is one, else the CPU."""
+    import torch
+
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
