@@ -37,6 +37,7 @@ FIELDS = (
     "published_quoted",
     "published_source",
     "protocol",
+    "variant",
     "reason",
 )
 
@@ -77,6 +78,7 @@ def _line(data: TableData, statistics: Statistics, row: str, column: str) -> dic
         }
         protocol = next((c.protocol for c in data.of(row, column) if c.protocol), None)
         line["protocol"] = None if protocol is None else words.protocol_id(protocol)
+        line["variant"] = ";".join(words.variant_names(data, column)) or None
     if found.seeds is not None:
         line |= {
             "seeds": found.seeds.n_seeds,

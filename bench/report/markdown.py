@@ -48,7 +48,8 @@ def _measured(data: TableData, statistics: Statistics) -> Iterator[str]:
     yield "## Measured, with 95 % intervals given these checkpoints"
     head = ["row"]
     for column in data.columns:
-        head += [f"{column['key']} {words.arrow(column)} measured", f"{column['key']} published"]
+        name = words.column_name(data, column["key"])
+        head += [f"{name} {words.arrow(column)} measured", f"{column['key']} published"]
     rows = []
     for row in data.rows:
         cells = [row["label"]]
@@ -101,7 +102,8 @@ def _over_seeds(data: TableData, statistics: Statistics) -> Iterator[str]:
                 ),
             ]
         )
-    yield _table(["row", *(f"{c['key']} {words.arrow(c)}" for c in data.columns)], rows)
+    names = [f"{words.column_name(data, c['key'])} {words.arrow(c)}" for c in data.columns]
+    yield _table(["row", *names], rows)
 
 
 def _seeds(summary: Summary, column: Mapping[str, Any]) -> str:
@@ -123,7 +125,8 @@ def _differences(data: TableData, statistics: Statistics) -> Iterator[str]:
         ends = words.interval(given.low, given.high, decimals, sign=True) or "(no interval)"
         seeds = words.seeds_text(found.seeds, decimals, sign=True) if found.seeds else "-"
         value = words.number(given.value, decimals, sign=True)
-        rows.append([labels[found.row], found.column, f"{value} {ends}", seeds])
+        name = words.column_name(data, found.column)
+        rows.append([labels[found.row], name, f"{value} {ends}", seeds])
     if not rows:
         return
     yield f"## Differences from {labels[statistics.baseline]}, paired"
@@ -158,6 +161,7 @@ def _claims(data: TableData, statistics: Statistics) -> Iterator[str]:
 
 def _notes(data: TableData, statistics: Statistics) -> Iterator[str]:
     lines = [f"- {row['label']}: {row['note']}" for row in data.rows if row["note"]]
+    lines += [f"- {variant}" for variant in words.variant_lines(data)]
     lines += [f"- {reason}" for reason in words.reasons(data, statistics)]
     used = {value["footnote"] for cells in data.published.values() for value in cells.values()}
     lines += [

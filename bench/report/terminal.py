@@ -26,6 +26,8 @@ def render_terminal(data: TableData, statistics: Statistics) -> str:
         "q: quoted by the paper. " + words.orientation_notice(data)
     )
     lines += [*_claims(data, statistics)]
+    for variant in words.variant_lines(data):
+        lines += _wrapped(variant, indent="  ")
     for reason in words.reasons(data, statistics):
         lines += _wrapped(reason, indent="  ")
     return "\n".join(line.rstrip() for line in lines) + "\n"
@@ -48,6 +50,9 @@ def _block(
     data: TableData, statistics: Statistics, columns: Sequence[Mapping[str, Any]]
 ) -> Iterator[str]:
     yield _line("", [f"{c['key']} {words.arrow(c)}" for c in columns])
+    variants = [", ".join(words.variant_names(data, c["key"])) for c in columns]
+    if any(variants):
+        yield _line("  measured with", variants)
     for row in data.rows:
         found = [statistics.value(row["key"], c["key"]) for c in columns]
         yield _line(row["label"], [_value(s, c) for s, c in zip(found, columns, strict=True)])

@@ -46,6 +46,31 @@ def arrow(column: Mapping[str, Any]) -> str:
     return "↑" if column["higher_is_better"] else "↓"
 
 
+def variant_names(data: TableData, column: str) -> list[str]:
+    """Return the back-ends of a measured column that stand in for the official ones."""
+    return [str(backend["backend"]) for backend in _variants(data, column)]
+
+
+def variant_lines(data: TableData) -> list[str]:
+    """Return one sentence for each such back-end, with the columns it measured."""
+    found: dict[str, list[str]] = {}
+    for column in data.columns:
+        for backend in _variants(data, column["key"]):
+            found.setdefault(str(backend["variant"]), []).append(column["key"])
+    return [f"{', '.join(columns)}: measured with {text}" for text, columns in found.items()]
+
+
+def _variants(data: TableData, column: str) -> list[Mapping[str, Any]]:
+    protocol = column_protocol(data, column) or {"backends": {}}
+    return [b for _, b in sorted(protocol["backends"].items()) if "variant" in b]
+
+
+def column_name(data: TableData, column: str) -> str:
+    """Return a column's key, with the name of the variant it was measured with."""
+    names = variant_names(data, column)
+    return f"{column} ({', '.join(names)})" if names else column
+
+
 def published_text(data: TableData, row: str, column: Mapping[str, Any]) -> str:
     """Return the published number of a cell, marked `quoted` where the paper did not measure it."""
     value = data.published.get(row, {}).get(column["key"])
@@ -134,7 +159,7 @@ def claim_text(data: TableData, claim: Mapping[str, Any]) -> str:
     """Return a claim with the rows' labels, `better` in the direction of the column."""
     labels = {row["key"]: str(row["label"]).removeprefix("+ ") for row in data.rows}
     better, worse = labels[claim["better"]], labels[claim["worse"]]
-    return f"{better} better than {worse} on {claim['column']}"
+    return f"{better} better than {worse} on {column_name(data, claim['column'])}"
 
 
 def published_effect(data: TableData, claim: Mapping[str, Any]) -> float | None:

@@ -75,6 +75,29 @@ def test_a_partial_table_is_marked_in_every_format() -> None:
     assert not any("PARTIAL" in whole.render(form) for form in ("md", "terminal", "csv"))
 
 
+def test_a_stand_in_for_the_official_model_is_named_wherever_its_numbers_are() -> None:
+    data = table()
+    stand_in = {"backend": "geneval-hf", "version": 1, "variant": "geneval-hf, other weights"}
+    cells = tuple(
+        replace(cell, protocol={**cell.protocol, "backends": {"detector": stand_in}})
+        if cell.column == "GE"
+        else cell
+        for cell in data.cells
+    )
+    report = make_report(replace(data, cells=cells), [])
+    text = report.render("md")
+    assert "GE (geneval-hf) ↑ measured" in text and "FID ↓ measured" in text
+    assert "better than dpo on GE (geneval-hf)" in text
+    assert "- GE: measured with geneval-hf, other weights" in text
+    assert "| + dpo | GE (geneval-hf) |" in text
+    terminal = report.render("terminal")
+    assert "  measured with        geneval-hf" in terminal
+    assert max(len(line) for line in terminal.splitlines()) <= 80
+    rows = list(csv.DictReader(io.StringIO(report.render("csv"))))
+    assert {row["variant"] for row in rows if row["column"] == "GE"} == {"geneval-hf"}
+    assert {row["variant"] for row in rows if row["column"] == "FID"} == {""}
+
+
 def test_the_terminal_is_eighty_columns(report: Report) -> None:
     failed = replace(report.data.cells[0], state="n/a", reason="because " * 40, estimate=None)
     data = replace(report.data, cells=(failed, *report.data.cells[1:]), limit=24)
