@@ -108,7 +108,7 @@ def _build_sd(recipe: Recipe, folder: Path) -> dict[str, Any]:
 def _build_clip(recipe: Recipe, folder: Path) -> dict[str, Any]:
     model, facts = train_clip(
         recipe.scenes, recipe.tokenizer, recipe.work / "clip-scorer",
-        steps=1600, lr=7e-4, start=recipe.text_start, stream=12,
+        steps=760, lr=7e-4, start=recipe.text_start, stream=12,
     )  # fmt: skip
     model.to(torch.float16).save_pretrained(folder)
     recipe.tokenizer.save_pretrained(folder)
