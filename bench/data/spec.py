@@ -13,7 +13,7 @@ from bench.api.generation import GenerationSpec, image_seed
 from bench.api.prompts import Prompt, PromptSuite
 from bench.data.perturbation import PERTURBATIONS, Perturbation
 from bench.generation.checkpoint import CheckpointRef
-from bench.generation.image_set import check_spec, suite_identity
+from bench.generation.image_set import spec_identity, suite_identity
 from bench.store import Store
 
 VERSION = 1
@@ -54,10 +54,9 @@ class PairSpec:
         Raises:
             UsageError: a setting is unknown or out of range.
         """
-        check_spec(self.generation)
         rule = self.rule()
         return {
-            "generation": self.generation.identity(),
+            "generation": spec_identity(self.generation),
             "min_words": self.min_words,
             "perturbation": {"name": rule.name, "version": rule.version},
             "seed": self.seed,

@@ -6,9 +6,12 @@ import hashlib
 import io
 import multiprocessing
 import os
+import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -60,6 +63,19 @@ def write_image(path: Path, pixels: np.ndarray, file_format: str, disk: Disk = D
     return hashlib.sha256(data).hexdigest()
 
 
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the parent, and end when it is gone, however it went."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
 def _write_in_worker(path: Path, pixels: np.ndarray, file_format: str) -> str:
     return write_image(path, pixels, file_format)
 
@@ -98,7 +114,9 @@ class ImageWriter:
         if self._processes:
             # forking a process that runs torch's threads may hang
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._processes, mp_context=context)
+            self._pool = ProcessPoolExecutor(
+                self._processes, mp_context=context, initializer=_begin_worker
+            )
         return self
 
     def write(self, paths: Sequence[str], pixels: Sequence[np.ndarray]) -> None:

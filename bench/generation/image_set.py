@@ -74,15 +74,24 @@ def image_set_identity(
         PrerequisiteError: the checkpoint is not on this machine.
         UsageError: settings are out of range; see `check_spec`.
     """
-    check_spec(spec)
     return {
         "version": VERSION,
         "checkpoint": checkpoint.identity(store),
         "suite": suite_identity(suite),
-        "spec": spec.identity(),
+        "spec": spec_identity(spec),
         "images_per_prompt": images_per_prompt,
         "seed": seed,
     }
+
+
+def spec_identity(spec: GenerationSpec) -> dict[str, Any]:
+    """Return what of the settings enters an identity; a scale of 3 is one of 3.0.
+
+    Raises:
+        UsageError: settings are out of range; see `check_spec`.
+    """
+    check_spec(spec)
+    return {**spec.identity(), "cfg_scale": float(spec.cfg_scale)}
 
 
 def check_spec(spec: GenerationSpec) -> None:

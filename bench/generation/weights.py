@@ -111,7 +111,7 @@ def hub_snapshot(repository: str, revision: str | None) -> Path:
 
     index = try_to_load_from_cache(repository, INDEX, revision=revision)
     at = f" --revision {revision}" if revision else ""
-    fix = f"hf download {repository}{at}  (with the network on)"
+    fix = f"python -m bench assets fetch {repository}{at}  (with the network on)"
     if not isinstance(index, str):
         raise PrerequisiteError(f"{repository} is not in the Hugging Face cache", fix=fix)
     folder = Path(index).parent

@@ -106,7 +106,7 @@ def test_a_hub_checkpoint_is_its_commit_and_contents(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     hub = CheckpointRef(kind="hub", location="some/model")
-    with pytest.raises(PrerequisiteError, match="hf download some/model "):
+    with pytest.raises(PrerequisiteError, match="bench assets fetch some/model "):
         hub.identity(store)
     snapshot = hub_cache(tmp_path / "hub", Path(ref.location))
     expected = {"hub": "some/model", "revision": COMMIT, **ref.identity(store)}

@@ -5,6 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +98,46 @@ def test_the_journal_believes_only_matching_bytes(tmp_path: Path) -> None:
     again.add({"images/0.png": write_image(tmp_path / names[0], PIXELS[0], "png")})
     lines = (tmp_path / JOURNAL).read_text().splitlines()
     assert [json.loads(line)["path"] for line in lines] == [*names[2:], names[0]]
+
+
+def test_encoders_end_with_a_killed_parent(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "import numpy as np\n"
+        "from bench.generation.encode import ImageWriter\n"
+        "from bench.store import DISK, Order, Work\n"
+        "if __name__ == '__main__':\n"
+        "    work = Work(Path(sys.argv[1]), Order(kind='images', name='n', identity={}), DISK)\n"
+        "    pixels = np.zeros((8, 8, 3), np.uint8)\n"
+        "    with ImageWriter(work, 'png', pixels_per_image=1, on_written=lambda _: None,\n"
+        "                     processes=2) as writer:\n"
+        "        writer.write(['images/0.png'], [pixels])\n"
+        "        print(*writer._pool._processes, flush=True)\n"
+        "        writer._collect(0)\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        [sys.executable, str(program), str(tmp_path / "w")],
+        env=environment,
+        # a file: a pipe would stay open as long as any worker lives
+        stdout=(tmp_path / "out").open("wb"),
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    workers = [int(word) for word in (tmp_path / "out").read_text().split()]
+    assert workers
+    deadline = time.monotonic() + 30
+    while any(_runs(pid) for pid in workers):
+        assert time.monotonic() < deadline, f"{workers} outlived their parent"
+        time.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in ("Z", "X")
