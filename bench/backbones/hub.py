@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffusers import DiffusionPipeline, DDPMScheduler
+from diffusers import DDPMScheduler, DiffusionPipeline
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError
 
@@ -61,11 +61,22 @@ class Source:
             PrerequisiteError: its files are not there.
         """
         try:
-            return part_class.from_pretrained(
-                self.checkpoint, subfolder=subfolder, **self._where()
-            )
+            return part_class.from_pretrained(self.checkpoint, subfolder=subfolder, **self._where())
         except (OSError, ValueError) as error:
             raise self._missing(subfolder, error) from error
+
+    def load_tokenizer(self, part_class: Any, subfolder: str) -> Any:
+        """Load a tokenizer that knows words.
+
+        transformers 5 builds one with an empty vocabulary where the files are missing.
+
+        Raises:
+            PrerequisiteError: its files are not there.
+        """
+        tokenizer = self.load(part_class, subfolder)
+        if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+            raise self._missing(subfolder, OSError("its vocabulary is empty"))
+        return tokenizer
 
     def load_weights(self, part_class: Any, subfolder: str | None) -> Any:
         """Load a network and make sure that its weights fill it (safetensors only).
@@ -95,7 +106,8 @@ class Source:
         if found:
             shown = "; ".join(f"{len(k)} {kind}, e.g. {k[0]}" for kind, k in found.items())
             raise CorruptArtifactError(
-                f"{self.checkpoint}/{subfolder or ''}: the weights do not fill the network: {shown}. "
+                f"{self.checkpoint}/{subfolder or ''}: the weights do not fill the network: "
+                f"{shown}. "
                 "Expected exactly the network's own weights; save it without an adapter attached "
                 "(unload or fuse the LoRA first), or fetch the checkpoint again."
             )

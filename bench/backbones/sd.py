@@ -187,7 +187,7 @@ def load_backbone(
         )
     scheduler_class = getattr(diffusers, source.scheduler_class())
     parts = {
-        "tokenizer": source.load(CLIPTokenizer, "tokenizer"),
+        "tokenizer": source.load_tokenizer(CLIPTokenizer, "tokenizer"),
         "text_encoder": source.load_weights(CLIPTextModel, "text_encoder"),
         "vae": source.load_weights(AutoencoderKL, "vae"),
         "unet": source.load_weights(UNet2DConditionModel, "unet"),

@@ -89,7 +89,9 @@ class TrainConfig:
         if self.max_grad_norm is not None and self.max_grad_norm <= 0:
             raise UsageError(f"max_grad_norm is {self.max_grad_norm}; expected above 0, or None.")
         if self.ema_decay is not None and not 0 <= self.ema_decay < 1:
-            raise UsageError(f"ema_decay is {self.ema_decay}; expected 0 <= ema_decay < 1, or None.")
+            raise UsageError(
+                f"ema_decay is {self.ema_decay}; expected 0 <= ema_decay < 1, or None."
+            )
         for name, known in (
             ("mode", MODES),
             ("reference", REFERENCES),
@@ -161,4 +163,7 @@ class TrainConfig:
         ]
         if missing:
             raise UsageError(f"training settings lack {', '.join(missing)}.")
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
+        }
+        return cls(**values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -85,15 +86,33 @@ def export_lora(unet: nn.Module, folder: Path, weights: Mapping[str, Tensor] | N
     full = {**unet.state_dict(), **(weights or {})}
     adapter = get_peft_model_state_dict(unet, state_dict=full, adapter_name=POLICY)
     layers = convert_state_dict_to_diffusers(adapter)
+    configuration: Any = unet.peft_config
     with atomic_folder(folder) as temporary:
         StableDiffusionPipeline.save_lora_weights(
             temporary,
             unet_lora_layers={k: v.detach().cpu().contiguous() for k, v in layers.items()},
             # without the metadata a reader takes alpha for the rank
-            unet_lora_adapter_metadata=_plain(unet.peft_config[POLICY].to_dict()),  # type: ignore[index,union-attr]
+            unet_lora_adapter_metadata=_plain(configuration[POLICY].to_dict()),
             weight_name=LORA_FILE,
         )
+        sort_metadata(temporary / LORA_FILE)
     return folder
+
+
+def sort_metadata(file: Path) -> None:
+    """Sort the metadata in a safetensors file's header, which are written in random order.
+
+    The header keeps its length (the format allows trailing spaces), so the tensors stay put.
+    """
+    with file.open("r+b") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) > length:
+            raise ValueError(f"the header of {file} grew from {length} to {len(text)} bytes")
+        stream.seek(8)
+        stream.write(text.ljust(length))
 
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Links that methods share. Importing this module does not import torch, so that a method's
-name, version and settings can be read without it."""
+name, version and settings can be read without it.
+"""
 
 from __future__ import annotations
 

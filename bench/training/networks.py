@@ -15,6 +15,7 @@ Where the reference comes from:
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def _add_adapter(unet: nn.Module, backbone: Backbone, config: TrainConfig) -> No
 
 
 def _require_same_adapter(unet: nn.Module, config: TrainConfig, start_from: Path) -> None:
-    found: Any = unet.peft_config[POLICY]  # type: ignore[index,union-attr]
+    found: Any = unet.peft_config[POLICY]  # type: ignore[index]
     if (found.r, float(found.lora_alpha)) != (config.lora_rank, float(config.lora_alpha)):
         raise UsageError(
             f"{start_from} holds an adapter of rank {found.r} and alpha {found.lora_alpha}; the "
@@ -183,9 +184,7 @@ def build_reference(
         assert config.reference_checkpoint is not None
         folder = Path(config.reference_checkpoint)
         starts_equal = start_from is not None and folder.resolve() == start_from.resolve()
-        module = load_export(
-            backbone, folder, adapter=REFERENCE, dtype=torch.float32, device="cpu"
-        )
+        module = load_export(backbone, folder, adapter=REFERENCE, dtype=torch.float32, device="cpu")
     module.requires_grad_(False).eval()
 
     def predict_frozen(x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
@@ -195,10 +194,11 @@ def build_reference(
 
 
 def _copy_adapter(policy: nn.Module) -> None:
-    policy.add_adapter(  # type: ignore[operator]
-        copy.deepcopy(policy.peft_config[POLICY]),  # type: ignore[index,union-attr]
-        adapter_name=REFERENCE,
-    )
+    config = copy.deepcopy(policy.peft_config[POLICY])  # type: ignore[index]
+    with warnings.catch_warnings():
+        # peft asks whether a second adapter is meant; it is
+        warnings.filterwarnings("ignore", message="Already found a `peft_config`")
+        policy.add_adapter(config, adapter_name=REFERENCE)  # type: ignore[operator]
     state = policy.state_dict()
     with torch.no_grad():
         for name, tensor in state.items():

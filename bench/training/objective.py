@@ -24,6 +24,7 @@ from bench.backbones.condition import concatenate_conditions, condition_key
 Predict = Callable[[Tensor, Tensor, Condition], Tensor]
 """(x_t (N,C,H,W), t (N,), condition) -> prediction (N,C,H,W)."""
 
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Evaluation:
     """What one micro-batch of B pairs gave.

@@ -242,9 +242,7 @@ def test_f11_parameterisations_of_a_flow_differ_by_a_factor_in_kappa(method: typ
             def target(clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:
                 return self.offset * add_noise(clean, noise, t) + self.gain * (noise - clean)
 
-            return StepContext(
-                t=self.t, noise=self.noise, add_noise=add_noise, true_target=target
-            )
+            return StepContext(t=self.t, noise=self.noise, add_noise=add_noise, true_target=target)
 
         def policy(self, x_t: Tensor, t: Tensor, condition: dict[str, Tensor]) -> Tensor:
             velocity = self.predict(x_t, t, condition) + self.moves

@@ -49,7 +49,7 @@ def test_noise_is_standard_normal_and_timesteps_uniform() -> None:
     assert abs(float(noise.mean())) < 5 / math.sqrt(noise.numel())
     assert float(noise.std()) == pytest.approx(1.0, abs=5 / math.sqrt(2 * noise.numel()))
     uniform = CounterStream(0, "t", 5).uniform(samples(*range(4000)))
-    assert 0.0 <= float(uniform.min()) and float(uniform.max()) < 1.0
+    assert float(uniform.min()) >= 0.0 and float(uniform.max()) < 1.0
     counts = torch.histc(uniform.float(), bins=10, min=0, max=1)
     # chi-square with 9 degrees of freedom; 27.9 is its 99.9 % point
     assert float(((counts - 400) ** 2 / 400).sum()) < 27.9

@@ -94,14 +94,14 @@ def test_resumed_is_uninterrupted_to_the_bit(
     }
     straight = run(backbone, tmp_path / "straight", **options)
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def stop(step: int, steps: int, row: object) -> None:
         if step == 3:
-            raise Stop
+            raise StopError
 
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         run(backbone, tmp_path / "broken", options={"progress": stop}, **options)
     latest = latest_checkpoint(tmp_path / "broken" / "checkpoints")
     assert latest is not None and latest.step == 2
@@ -176,9 +176,7 @@ def test_all_trained_parameters_move_and_nothing_else(
     else:
         assert names and all(".lora_A.policy" in n or ".lora_B.policy" in n for n in names)
     run(backbone, tmp_path, mode=mode)
-    with open_session(
-        DDSPO(kappa=KAPPA), backbone, tiny_pairs(), config, **kwargs
-    ) as session:
+    with open_session(DDSPO(kappa=KAPPA), backbone, tiny_pairs(), config, **kwargs) as session:
         assert session.step == 3
         for name, parameter in session.trainable.items():
             assert not torch.equal(parameter.detach(), initial[name]), f"{name} did not move"
@@ -248,9 +246,7 @@ def test_gradient_checkpointing_changes_nothing(
 def test_without_degradation_ddspo_does_not_move(
     backbone: StableDiffusionBackbone, tmp_path: Path
 ) -> None:
-    result = run(
-        backbone, tmp_path, DDSPO(kappa=8000.0), pairs=tiny_pairs(identity_degraded=True)
-    )
+    result = run(backbone, tmp_path, DDSPO(kappa=8000.0), pairs=tiny_pairs(identity_degraded=True))
     for row in rows(result):
         assert row["grad_norm"] == 0.0 and row["loss"] == pytest.approx(LOG_2, abs=1e-6)
     assert_equal_tensors(exported(result), dict(backbone.unet.state_dict()))
@@ -311,7 +307,7 @@ def test_pairs_without_degraded_prompts_are_refused(
 
 def test_dropout_in_the_network_is_refused(tmp_path: Path) -> None:
     leaky = tiny_backbone(tmp_path, dropout=0.1)
-    with pytest.raises(UsageError, match="drops out 0.1"):
+    with pytest.raises(UsageError, match=r"drops out 0\.1"):
         run(leaky, tmp_path / "run")
 
 

@@ -1,0 +1,72 @@
+"""Loss trajectories that must not change unless a method's version does.
+
+    python -m tests.training.golden --write
+
+writes tests/golden/loss-<method>.json anew. Do that only together with a higher `version` in the
+method (or in all methods, where the loop itself changed), and say why in the changelog.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.api.method import Method
+from methods.ddspo import DDSPO
+from methods.diffusion_dpo import DiffusionDPO
+from methods.sft import SFT
+from tests.training.nets import tiny_backbone
+from tests.training.runs import rows, run
+
+FOLDER = Path(__file__).parents[1] / "golden"
+METHODS: tuple[Method, ...] = (SFT(), DiffusionDPO(kappa=20.0), DDSPO(kappa=20.0))
+# A large epsilon keeps Adam from turning the rounding of tiny gradients into full steps, so that
+# the numbers hold on other CPUs.
+SETTINGS: dict[str, Any] = {
+    "steps": 8,
+    "batch": 8,
+    "micro_batch": 8,
+    "lr": 1e-3,
+    "adam_epsilon": 1e-2,
+}
+KEYS = ("loss", "error_a", "grad_norm")
+
+
+def path_of(method: Method) -> Path:
+    return FOLDER / f"loss-{method.name}.json"
+
+
+def trajectory(method: Method, folder: Path) -> dict[str, Any]:
+    """Train the toy network and return what the golden file holds."""
+    result = run(tiny_backbone(folder / "backbone"), folder / "run", method, **SETTINGS)
+    lines = rows(result)
+    return {
+        "command": "python -m tests.training.golden --write",
+        "method": method.name,
+        "version": method.version,
+        "config": method.config(),
+        "settings": SETTINGS,
+        "values": {key: [row[key] for row in lines] for key in KEYS},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", required=True)
+    parser.parse_args()
+    torch.set_num_threads(1)
+    FOLDER.mkdir(exist_ok=True)
+    for method in METHODS:
+        with tempfile.TemporaryDirectory() as folder:
+            found = trajectory(method, Path(folder))
+        path_of(method).write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+        print(path_of(method), found["values"]["loss"])
+
+
+if __name__ == "__main__":
+    main()
