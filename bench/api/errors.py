@@ -71,13 +71,18 @@ class ProtocolError(BenchError):
     """Two numbers measured under unlike protocols were about to be put side by side (exit 1)."""
 
 
+SHOWN = 20
+"""Candidates listed when none is near."""
+
+
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     """Return `" Did you mean 'x' or 'y'?"`, or all candidates when nothing is near."""
     names = sorted(set(candidates))
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if near:
         return " Did you mean " + " or ".join(repr(n) for n in near) + "?"
-    return f" Known: {', '.join(names)}." if names else ""
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if names[SHOWN:] else "")
+    return f" Known: {shown}." if names else ""
 
 
 def unknown(kind: str, name: str, candidates: Iterable[str]) -> UsageError:
