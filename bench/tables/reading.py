@@ -55,7 +55,15 @@ def _construct_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> dict[Any,
 
 
 _UniqueKeys.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
-# YAML 1.1 takes 1e-5 for text; everybody means the number.
+# YAML 1.1 takes yes, no, on and off for booleans (a precision is named "no") ...
+_UniqueKeys.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_UniqueKeys.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|false|False)$"), list("tTfF")
+)
+# ... and 1e-5 for text; everybody means the number.
 _UniqueKeys.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
 )

@@ -145,7 +145,7 @@ def test_a_missing_checkpoint_can_be_planned_and_names_the_command(
         text.replace(line, "checkpoint: {kind: hub, location: nobody/has-this}")
     )
     found = graph(pure_profile, store)
-    assert "hf download nobody/has-this" in found.missing[0].fix
+    assert "nobody/has-this" in found.missing[0].fix
     plan = make_plan(found, store)
     assert plan.missing and plan.to_do
 

@@ -95,8 +95,15 @@ def test_unknown_table_row_and_column_name_the_nearest() -> None:
 
 def test_yaml_reads_exponents_as_numbers_and_refuses_a_repeated_key(tmp_path: Path) -> None:
     file = tmp_path / "x.yaml"
-    file.write_text("lr: 1e-5\nname: e5\nbase: &b {a: 1}\nmore: {<<: *b, c: 2}\n")
-    assert load_yaml(file) == {"lr": 1e-5, "name": "e5", "base": {"a": 1}, "more": {"a": 1, "c": 2}}
+    file.write_text("lr: 1e-5\nname: e5\np: no\nok: true\nbase: &b {a: 1}\nmore: {<<: *b, c: 2}\n")
+    assert load_yaml(file) == {
+        "lr": 1e-5,
+        "name": "e5",
+        "p": "no",
+        "ok": True,
+        "base": {"a": 1},
+        "more": {"a": 1, "c": 2},
+    }
     file.write_text("lr: 1\nlr: 2\n")
     with pytest.raises(UsageError, match="'lr' occurs twice"):
         load_yaml(file)
