@@ -155,7 +155,13 @@ def stored_report(request: Request, graph: TableGraph, folder: Path) -> Report |
     """Return the report that lies in `folder` if it is the one of this request."""
     from bench.api.errors import UsageError
     from bench.report.collect import same_table
-    from bench.report.stored import CSV_FILE, MARKDOWN_FILE, RECORDS_FILE, read_table
+    from bench.report.stored import (
+        CSV_FILE,
+        MARKDOWN_FILE,
+        RECORDS_FILE,
+        read_table,
+        refresh_report,
+    )
 
     if not all((folder / name).is_file() for name in (CSV_FILE, MARKDOWN_FILE, RECORDS_FILE)):
         return None
@@ -163,7 +169,10 @@ def stored_report(request: Request, graph: TableGraph, folder: Path) -> Report |
         found = read_table(folder)
     except UsageError:
         return None
-    return found if same_table(found, request, graph) else None
+    if not same_table(found, request, graph):
+        return None
+    refresh_report(found, folder)
+    return found
 
 
 def report_failures(outcome: Outcome, graph: Graph) -> None:

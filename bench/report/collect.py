@@ -12,7 +12,7 @@ from bench.api.errors import BenchError, UsageError
 from bench.api.estimate import Estimate
 from bench.api.registry import EVALUATORS
 from bench.report.model import CellData, ImageValue, TableData
-from bench.report.stored import Report
+from bench.report.stored import STATISTICS_VERSION, Report
 from bench.store import Artifact, Store, canonical_json, read_jsonl
 from bench.tables.executor import Outcome
 from bench.tables.graph import Cell, TableGraph
@@ -109,7 +109,8 @@ def same_table(report: Report, request: Request, graph: TableGraph) -> bool:
     obstacles = [[c.row, c.column, c.seed, c.node is None, c.reason] for c in graph.cells]
     shown = [[c.row, c.column, c.seed, c.state == "n/a", c.reason] for c in report.data.cells]
     return (
-        list(report.targets) == graph.targets
+        report.version == STATISTICS_VERSION
+        and list(report.targets) == graph.targets
         and obstacles == shown
         and canonical_json(head) == canonical_json(found)
     )

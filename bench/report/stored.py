@@ -41,12 +41,14 @@ class Report:
         statistics: computed from `data`.
         inputs_sha256: hash of what they were computed from.
         targets: ids of the score artifacts, in table order: the same ids, the same report.
+        version: `STATISTICS_VERSION` of the statistics.
     """
 
     data: TableData
     statistics: Statistics
     inputs_sha256: str
     targets: tuple[str, ...]
+    version: int = STATISTICS_VERSION
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `table.json`."""
@@ -57,6 +59,7 @@ class Report:
             **data,
             "cells": [cell_to_json(cell) for cell in self.data.cells],
             "statistics": self.statistics.to_json(),
+            "statistics_version": self.version,
             "inputs_sha256": self.inputs_sha256,
             "targets": list(self.targets),
         }
@@ -112,11 +115,7 @@ def write_report(report: Report, folder: Path, command: str | None = None) -> li
         BenchError: the records would be larger than may be committed.
     """
     written = []
-    texts = {
-        MARKDOWN_FILE: report.render("md"),
-        CSV_FILE: report.render("csv"),
-        JSON_FILE: report.render("json"),
-    }
+    texts = _texts(report)
     if command is not None:
         texts[COMMAND_FILE] = command
     files = {name: text.encode() for name, text in texts.items()}
@@ -130,6 +129,25 @@ def write_report(report: Report, folder: Path, command: str | None = None) -> li
         DISK.write_atomically(folder / name, content)
         written.append(folder / name)
     return written
+
+
+def _texts(report: Report) -> dict[str, str]:
+    return {
+        MARKDOWN_FILE: report.render("md"),
+        CSV_FILE: report.render("csv"),
+        JSON_FILE: report.render("json"),
+    }
+
+
+def refresh_report(report: Report, folder: Path) -> None:
+    """Write those of the rendered files anew that a change of the renderers has made stale.
+
+    Raises:
+        StoreError: the folder cannot be written.
+    """
+    for name, text in _texts(report).items():
+        if (folder / name).read_bytes() != text.encode():
+            DISK.write_atomically(folder / name, text.encode())
 
 
 def records_bytes(data: TableData) -> bytes:
@@ -208,7 +226,7 @@ def read_report(folder: Path, *, recompute: bool = False) -> Report:
     digest = inputs_hash(data)
     if digest == report.inputs_sha256 and not recompute:
         return replace(report, data=data)
-    return replace(report, data=data, statistics=compute(data), inputs_sha256=digest)
+    return make_report(data, report.targets)
 
 
 def _report(stored: Mapping[str, Any], values: Mapping[Any, Sequence[ImageValue]]) -> Report:
@@ -219,6 +237,7 @@ def _report(stored: Mapping[str, Any], values: Mapping[Any, Sequence[ImageValue]
     return Report(
         data=_data(stored, cells),
         statistics=Statistics.from_json(stored["statistics"]),
+        version=stored["statistics_version"],
         inputs_sha256=stored["inputs_sha256"],
         targets=tuple(stored["targets"]),
     )

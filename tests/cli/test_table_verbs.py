@@ -1,0 +1,102 @@
+"""The table verbs' options and exit codes; nothing here imports torch."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from bench.cli import main
+from bench.report.collect import command_words
+from bench.tables.request import make_request
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("run --table 1A", "'1a'"),
+        ("run --table 1a --profile tinny", "'tiny'"),
+        ("run --table 1a --rows ddpso", "'ddspo'"),
+        ("run --table 1a --cols GE,FIDD", "'FID'"),
+        ("run --table 1a --method diffusion-dop", "'diffusion-dpo'"),
+        ("run --table 1a --method bench.nowhere:Class", "no module"),
+        ("run --table 1a --method nowhere.py:Class", "no file"),
+        ("run --table 1a --set traning.common.lr=1", "'training'"),
+        ("run --table 1a --set training.common.lr", "KEY=VALUE"),
+        ("run --table 1a --protocol tets", "'test'"),
+        ("run --table 1a --seeds 0,x", "0,1,2"),
+        ("run --table 1a --limit 0", "at least 1"),
+        ("run --table 1a --jobs 0", "at least 1"),
+        ("run --table 1a --executor ray", "'ray'"),
+        ("run --tabel 1a", "--table"),
+        ("plan --table 1a --row ddspo", "--rows"),
+        ("report --table 1b", "'1a'"),
+        ("report --table 1a", "run the table first"),
+        ("train ddsop", "'ddspo'"),
+        ("train ddspo --pairs shufled", "'shuffled'"),
+        ("generate --col GF", "'GE'"),
+        ("generate --checkpoint tiny-sdd", "'tiny-sd'"),
+        ("score --images images/none-0123456789ab", "no artifact"),
+        ("score --geneval-folder nowhere", "no folder"),
+        ("score", "required"),
+        ("show cell 1a", "TABLE/ROW/COLUMN"),
+    ],
+)
+def test_a_wrong_word_is_exit_two_with_the_nearest(
+    words: str, hint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = shlex.split(words)
+    assert main([*arguments, "--store", str(tmp_path / "store")]) == 2
+    said = capsys.readouterr()
+    assert hint in said.err and said.out == ""
+    assert not list((tmp_path / "store").glob("[!.]*"))
+
+
+def test_plan_lists_every_artifact_with_cost_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    words = ["--table", "1a", "--limit", "6", "--seeds", "0,1", "--store", str(store)]
+    assert main(["plan", *words, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["seconds"] > 0 and plan["bytes"] > 0
+    assert sum(step["id"].startswith("train/") for step in plan["steps"]) == 4
+    assert {step["state"] for step in plan["steps"]} == {"missing"}
+    assert main(["run", *words, "--dry-run"]) == 0
+    text = capsys.readouterr().out
+    assert f"{len(plan['steps'])} artifacts to make, 0 cached" in text
+    assert "train ddspo, seed 1" in text
+    assert not list(store.glob("[!.]*"))  # but for what is remembered of large files
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "run --table 1a --profile tiny --seeds 0",
+        "run --table 1a --profile tiny --controls --seeds 0,1,2",
+        "run --table 1a --profile tiny --rows base,sft --cols GE --seeds 0 --limit 24",
+        "run --table 1a --profile tiny --seeds 0 --protocol validation "
+        "--method examples.my_method:IPO --set training.common.lr=2e-5",
+        "run --table 1a --profile paper --seeds 3 --protocol official",
+    ],
+)
+def test_the_recorded_command_is_the_one_that_asks_for_the_table(
+    words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])
+    from bench.cli._parser import Parser
+    from bench.cli._request import request_of
+    from bench.cli.run import register
+
+    parser = Parser(prog="bench")
+    register(parser.add_subparsers(dest="verb"))
+    request = request_of(parser.parse_args(shlex.split(words)))
+    assert list(command_words(request)) == shlex.split(words)
+
+
+def test_a_row_is_asked_for_in_the_order_of_the_table() -> None:
+    request = make_request("1a", rows=["ddspo", "base"], columns=["IS", "GE"])
+    assert [row.key for row in request.rows] == ["base", "ddspo"]
+    assert [column.key for column in request.columns] == ["GE", "IS"]
