@@ -1,7 +1,10 @@
 """`bench assets build|verify|fetch`: the weights a profile needs.
 
 `build` makes the tiny world's networks from nothing, resumable after any interruption; `verify`
-compares the shipped bytes with their hashes; `fetch` brings hub checkpoints into the local cache.
+compares the shipped bytes with their hashes; `fetch` brings hub checkpoints into the local cache:
+
+bench assets fetch CompVis/stable-diffusion-v1-4
+bench assets fetch --table 1a --profile paper --dry-run    (lists what the table needs)
 """
 
 from __future__ import annotations
@@ -12,7 +15,9 @@ from pathlib import Path
 from bench.api.errors import PrerequisiteError, UsageError
 from bench.cli._output import print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
+from bench.cli._request import go_offline
 from bench.cli._verbs import VERBS
+from bench.cli.run import together
 
 WORK = Path("outputs/assets")
 
@@ -26,6 +31,14 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="where to put what is built (the package itself)")
     parser.add_argument("--again", action="store_true", help="build what is already there, too")
     parser.add_argument("--revision", help="revision to fetch")
+    parser.add_argument("--table", metavar="NAME", help="fetch all that this table needs")
+    parser.add_argument(
+        "--profile", default="paper", metavar="NAME", help="of --table (default: paper)"
+    )
+    parser.add_argument("-n", "--dry-run", action="store_true", help="list, do not fetch")
+    parser.add_argument(
+        "--offline", action="store_true", help="never use the network: say whether it is there"
+    )
     add_common(parser, json=True)
     return parser
 
@@ -33,9 +46,7 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Build, verify or fetch."""
     if args.action == "fetch":
-        rows = [_fetch(name, args.revision) for name in args.names]
-        if not rows:
-            raise UsageError("nothing to fetch; name hub ids, e.g. CompVis/stable-diffusion-v1-4")
+        rows = _fetch(args)
     elif args.action == "verify":
         from bench.tiny.assets import verify
 
@@ -55,17 +66,45 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _fetch(hub_id: str, revision: str | None) -> dict[str, str]:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+def _fetch(args: argparse.Namespace) -> list[dict[str, str | None]]:
+    """Fetch what is asked for; all of it is tried before the first failure is told."""
+    from bench.cli._hub import fetch
 
-    wanted = ["*.json", "*.txt", "*.model", "*.safetensors"]
-    try:
-        folder = snapshot_download(hub_id, revision=revision, allow_patterns=wanted)
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        raise PrerequisiteError(
-            f"cannot fetch {hub_id!r}: {str(error).splitlines()[0]}",
-            fix=f"on a machine with network: python -m bench assets fetch {hub_id}, "
-            "then copy HF_HOME here",
-        ) from error
-    return {"repository": hub_id, "folder": folder}
+    go_offline(args)
+    rows: list[dict[str, str | None]] = []
+    failures: list[PrerequisiteError] = []
+    for repository, revision, purpose in _wanted(args):
+        row = {"repository": repository, "revision": revision, "for": purpose}
+        if not args.dry_run:
+            try:
+                row["folder"] = fetch(repository, revision)
+            except PrerequisiteError as error:
+                failures.append(error)
+                continue
+        rows.append(row)
+    if failures:
+        raise together(failures)
+    return rows
+
+
+def _wanted(args: argparse.Namespace) -> list[tuple[str, str | None, str]]:
+    """Return repository, revision and purpose of what is to be fetched.
+
+    Raises:
+        UsageError: nothing, or a table or profile that does not exist.
+    """
+    wanted = [(name, args.revision, "named") for name in args.names]
+    if args.table is not None:
+        from bench.tables.models import hub_models
+        from bench.tables.profile import load_profile
+        from bench.tables.spec import load_table
+
+        models = hub_models(load_table(args.table), load_profile(args.profile))
+        wanted += [(m.repository, m.revision, m.purpose) for m in models]
+        if not wanted:
+            raise UsageError(f"profile {args.profile} needs nothing of the hub for {args.table}.")
+    if not wanted:
+        raise UsageError(
+            "nothing to fetch; name hub ids, e.g. CompVis/stable-diffusion-v1-4, or --table 1a"
+        )
+    return wanted

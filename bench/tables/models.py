@@ -1,0 +1,52 @@
+"""Which models of the hub a table needs in a profile. Nothing is loaded, no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.api.registry import BACKENDS, EVALUATORS
+from bench.tables.profile import Profile
+from bench.tables.spec import TableSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class HubModel:
+    """A repository of the hub.
+
+    Attributes:
+        repository: `owner/name`.
+        revision: branch, tag or commit; None is the default branch.
+        purpose: what it is for.
+    """
+
+    repository: str
+    revision: str | None
+    purpose: str
+
+
+def hub_models(table: TableSpec, profile: Profile) -> tuple[HubModel, ...]:
+    """Return the checkpoint and the models of the back-ends, each repository once.
+
+    A column that lacks a back-end for one of its roles cannot be measured and needs nothing.
+
+    Raises:
+        UsageError: an evaluator or a back-end is unknown.
+    """
+    found: dict[str, HubModel] = {}
+    base = profile.checkpoint
+    if base.kind == "hub":
+        found[base.location] = HubModel(
+            repository=base.location, revision=base.revision, purpose="base checkpoint"
+        )
+    for column in table.columns:
+        roles = EVALUATORS.load(column.evaluator).spec.backends
+        if not all(role in profile.backends for role in roles):
+            continue
+        for role in roles:
+            name = profile.backends[role]
+            for repository in BACKENDS.load(name).hub_models:
+                model = HubModel(
+                    repository=repository, revision=None, purpose=f"{role} of {column.key}: {name}"
+                )
+                found.setdefault(repository, model)
+    return tuple(found.values())
