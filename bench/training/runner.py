@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from bench.api.errors import BenchError, UsageError
+from bench.api.errors import PrerequisiteError, UsageError
 from bench.api.method import Condition, Method, StepContext
 from bench.backbones.base import Backbone
 from bench.training import checks
@@ -234,10 +234,11 @@ class _Loop:
         policy: nn.Module = self.session.policy
         return self.backbone.predict(policy, x_t, t, condition)
 
-    def _out_of_memory(self) -> BenchError:
+    def _out_of_memory(self) -> PrerequisiteError:
         config = self.config
-        return UsageError(
+        return PrerequisiteError(
             f"the device's memory does not suffice for micro_batch {config.micro_batch} in mode "
-            f"{config.mode!r}. Lower micro_batch (the result stays the same), set "
-            "gradient_checkpointing, use precision 'bf16', or mode 'lora'."
+            f"{config.mode!r} and precision {config.precision!r}",
+            fix="lower micro_batch (the result stays the same), set gradient_checkpointing, or use "
+            "precision 'bf16' or mode 'lora'",
         )

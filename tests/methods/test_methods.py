@@ -183,6 +183,7 @@ def test_configuration_holds_the_hyperparameters_alone(method: Method) -> None:
 def test_reading_a_method_does_not_import_torch() -> None:
     code = (
         "import sys, methods.sft, methods.diffusion_dpo, methods.ddspo;"
+        "import bench.training.config, bench.training.beta;"
         "methods.ddspo.DDSPO(kappa=3.0).config(); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-S", "-c", code], check=True, cwd=ROOT)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.api.errors import BenchError, DivergedError, UsageError
+from bench.api.errors import BenchError, DivergedError, PrerequisiteError, UsageError
 from bench.api.method import Method
 from bench.backbones.sd import StableDiffusionBackbone
 from bench.training.checkpoint import latest_checkpoint, module_sha256
@@ -71,14 +71,17 @@ def test_micro_batches_change_nothing_but_rounding(
     backbone: StableDiffusionBackbone, tmp_path: Path, method: Method
 ) -> None:
     method = replace(method, kappa=KAPPA) if hasattr(method, "kappa") else method  # type: ignore[type-var]
-    whole = run(backbone, tmp_path / "8x1", method, batch=8, micro_batch=8, save_every=1)
-    split = run(backbone, tmp_path / "1x8", method, batch=8, micro_batch=1, save_every=1)
-    one, two = rows(whole)[0], rows(split)[0]
-    assert one["loss"] == pytest.approx(two["loss"], rel=1e-5)
-    assert one["grad_norm"] == pytest.approx(two["grad_norm"], rel=1e-5)
-    run(backbone, tmp_path / "a", method, batch=8, micro_batch=8, steps=1)
-    run(backbone, tmp_path / "b", method, batch=8, micro_batch=3, steps=1)
-    assert relative_difference(gradients(tmp_path / "a"), gradients(tmp_path / "b")) < 1e-5
+    results = [
+        run(backbone, tmp_path / str(micro), method, batch=8, micro_batch=micro, steps=1)
+        for micro in (8, 3, 1)
+    ]
+    one = rows(results[0])[0]
+    for micro, result in zip((3, 1), results[1:], strict=True):
+        (other,) = rows(result)
+        assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
+        assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-5)
+        found = relative_difference(gradients(tmp_path / "8"), gradients(tmp_path / str(micro)))
+        assert found < 1e-5
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -285,6 +288,17 @@ def test_divergence_stops_and_keeps_the_last_good_checkpoint(
     latest = latest_checkpoint(tmp_path / "checkpoints")
     assert latest is not None and latest.step == 2
     assert all(torch.isfinite(t).all() for t in latest.tensors("trainable").values())
+
+
+def test_too_little_memory_is_explained(
+    backbone: StableDiffusionBackbone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def exhausted(*args: Any) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(backbone, "predict", exhausted)
+    with pytest.raises(PrerequisiteError, match="lower micro_batch"):
+        run(backbone, tmp_path)
 
 
 @pytest.mark.parametrize("factor", [0.1, 5.5])
