@@ -7,7 +7,7 @@ back from the files of a published table (`bench.report.stored`); both give the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from bench.api.estimate import Estimate
@@ -111,7 +111,8 @@ def estimate_from_json(data: Mapping[str, Any] | None) -> Estimate | None:
 
 def cell_to_json(cell: CellData) -> dict[str, Any]:
     """Return a cell without its per-image values, which have a file of their own."""
-    data = {k: v for k, v in asdict(cell).items() if k not in ("values", "estimate", "parts")}
+    bare = replace(cell, values=(), estimate=None, parts={})
+    data = {k: v for k, v in asdict(bare).items() if k != "values"}
     data["estimate"] = estimate_to_json(cell.estimate)
     data["parts"] = {name: estimate_to_json(e) for name, e in cell.parts.items()}
     return data

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
+from bench.store import Disk
 from tests.tables.micro import forked, table_arguments
 from tests.tables.toys import save_checkpoint, write_profile
 
@@ -83,6 +85,37 @@ def test_three_kills(profile: Path, uninterrupted: tuple[bytes, float], tmp_path
 @pytest.mark.slow
 def test_twenty_kills(profile: Path, uninterrupted: tuple[bytes, float], tmp_path: Path) -> None:
     survives(profile, uninterrupted, tmp_path, 20, seed=int(time.time()))
+
+
+@pytest.mark.slow
+def test_kill_at_the_boundaries_of_the_stores_writes(
+    profile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every write, sync, rename and removal of the store is a place to die at."""
+    small = ("--rows", "base", "--cols", "GE", "-q")
+    calls = 0
+    deadline = 0
+
+    def before(self: Disk, operation: str, path: Path) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == deadline:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr(Disk, "before", before)
+    assert main(table_arguments(profile, tmp_path / "whole", *small)) == 0
+    expected, boundaries = numbers(tmp_path / "whole"), calls
+    assert boundaries > 50
+    for number in range(1, boundaries + 1, max(1, boundaries // 40)):
+        store = tmp_path / f"store-{number}"
+        calls, deadline = 0, number
+        pid = forked(table_arguments(profile, store, *small), tmp_path / "log")
+        _, status = os.waitpid(pid, 0)
+        assert os.waitstatus_to_exitcode(status) == -signal.SIGKILL
+        deadline = 0
+        assert main(table_arguments(profile, store, *small)) == 0
+        assert numbers(store) == expected, f"killed at boundary {number}"
+        shutil.rmtree(store)
 
 
 def test_interrupt_is_exit_130(profile: Path, tmp_path: Path) -> None:
