@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.cli._request import device_of, job_count
+from bench.cli._request import device_of, job_count, no_bars
 
 if TYPE_CHECKING:
     from bench.store import Store
@@ -20,6 +19,7 @@ def open_source(args: argparse.Namespace, store: Store) -> ImageSource:
     Raises:
         UsageError: the profile is unknown or wrong.
     """
+    no_bars()
     from bench.tables.images import ImageSource
     from bench.tables.nodes import Graph
     from bench.tables.profile import load_profile
@@ -45,7 +45,6 @@ def finish(args: argparse.Namespace, source: ImageSource, targets: Sequence[str]
     needed = graph.needed(targets, complete)
     device = device_of(args, profile.device)
     jobs = max(1, min(job_count(args, device), len(needed)))
-    os.environ.setdefault("TQDM_DISABLE", "1")
     progress = Progress({k: graph[k].seconds for k in needed}, jobs=jobs, quiet=args.quiet)
     try:
         outcome = run_graph(

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from bench.tables.request import Request
 
 DEFAULT_STORE = "outputs"
+BARS_WANTED = "TQDM_DISABLE" not in os.environ
+"""Whether the user left progress displays on; asked before `no_bars` turns the libraries' off."""
 
 
 def add_request(parser: argparse.ArgumentParser) -> None:
@@ -93,6 +95,7 @@ def request_of(args: argparse.Namespace) -> Request:
         UsageError: something is unknown.
     """
     go_offline(args)
+    no_bars()
     from bench.tables.request import make_request
 
     return make_request(
@@ -107,6 +110,11 @@ def request_of(args: argparse.Namespace) -> Request:
         overrides=args.overrides,
         protocol=args.protocol,
     )
+
+
+def no_bars() -> None:
+    """Keep the libraries' progress bars from running through ours; before they are imported."""
+    os.environ.setdefault("TQDM_DISABLE", "1")
 
 
 def go_offline(args: argparse.Namespace) -> None:

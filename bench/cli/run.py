@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -121,8 +120,6 @@ def execute(
     needed = graph.graph.needed(graph.targets, complete)
     if not needed:
         return Outcome(), True
-    # progress bars of the libraries would run through ours
-    os.environ.setdefault("TQDM_DISABLE", "1")
     jobs = min(_jobs(args, request), len(needed))
     estimates = {key: graph.graph[key].seconds for key in needed}
     progress = Progress(estimates, jobs=jobs, quiet=args.quiet)
