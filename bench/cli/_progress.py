@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, TextIO
+
+from bench.cli._request import BARS_WANTED
 
 if TYPE_CHECKING:
     from bench.tables.executor import Event
@@ -44,7 +45,7 @@ class Progress:
         self, seconds: dict[str, float], *, jobs: int, quiet: bool, stream: TextIO | None = None
     ) -> None:
         self._stream = sys.stderr if stream is None else stream
-        self._tty = self._stream.isatty() and "TQDM_DISABLE" not in os.environ
+        self._tty = self._stream.isatty() and BARS_WANTED
         self._quiet = quiet
         self._estimates = seconds
         self._left = dict(seconds)
