@@ -34,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _look_for_plugins_here()
     try:
-        return _run(kebab(sys.argv[1:] if argv is None else argv))
+        code = _run(kebab(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()  # a short output reaches a closed pipe only here
+        return code
     except SystemExit as stop:  # --help and --version
         return stop.code if isinstance(stop.code, int) else 0
     except BenchError as error:
