@@ -147,7 +147,8 @@ def sampled_node(
             "images": count,
         },
         function="bench.tables.making:make_images",
-        label=f"{count} images of {origin}, {suite.name}",
+        label=f"{count} images of {origin}, {suite.name}"
+        + (f", sampling seed {seed}" if seed != profile.sampling_seed else ""),
         seconds=3.0 + count * forwards * profile.speed.image_step_seconds,
         bytes=count * profile.speed.image_bytes,
     )
