@@ -44,11 +44,16 @@ def file_hashes(folder: Path) -> dict[str, str]:
     }
 
 
+def folder_sha256(folder: Path) -> str:
+    """Return one hash over all files of an asset's folder except its card."""
+    listed = json.dumps(file_hashes(folder), sort_keys=True)
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
 @lru_cache
 def weights_sha256(name: str) -> str:
-    """Return one hash over all files of an asset, read once per process."""
-    listed = json.dumps(file_hashes(path_of(name)), sort_keys=True)
-    return hashlib.sha256(listed.encode()).hexdigest()
+    """Return the hash of an asset, read once per process."""
+    return folder_sha256(path_of(name))
 
 
 def expected_hashes() -> dict[str, str]:

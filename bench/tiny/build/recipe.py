@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from bench.api.errors import unknown
-from bench.tiny.assets import NAMES, file_hashes, weights_sha256
+from bench.tiny.assets import NAMES, folder_sha256, weights_sha256
 from bench.tiny.build.calibrate import calibrate
 from bench.tiny.build.cards import write_card
 from bench.tiny.build.clip import MEAN, STD, train_clip
@@ -179,12 +179,8 @@ def build(names: Sequence[str], work: Path, out: Path, *, again: bool = False) -
 
 def write_hashes(out: Path) -> dict[str, str]:
     """Write and return `SHA256.json`, one hash per asset folder in `out`."""
-    import hashlib
-
-    hashes = {}
-    for folder in sorted(p for p in out.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        listed = json.dumps(file_hashes(folder), sort_keys=True)
-        hashes[folder.name] = hashlib.sha256(listed.encode()).hexdigest()
+    folders = sorted(p for p in out.iterdir() if p.is_dir() and not p.name.startswith("."))
+    hashes = {folder.name: folder_sha256(folder) for folder in folders}
     temporary = out / "SHA256.json.tmp"
     temporary.write_text(json.dumps(hashes, indent=1, sort_keys=True) + "\n")
     temporary.replace(out / "SHA256.json")
