@@ -1,7 +1,8 @@
 """Chooses settings on validation prompts: `python benchmarks/sweep.py GRID.yaml`.
 
 Two stages, each a few calls of `bench run --protocol validation`: the sampling CFG for the base
-alone, then as many points for each method. Every point's score goes to
+alone (where the grid has scales; otherwise it stays the profile's), then as many points for each
+method. Every point's score goes to
 `results/sweeps/<grid name>/points.json`; test prompts are never touched. Running it again
 continues: what the store has is not made twice.
 """
@@ -58,11 +59,7 @@ def chosen(scored: Sequence[Mapping[str, Any]]) -> int:
     best = max(scored, key=lambda s: float(s["value"]))
     near = [i for i, s in enumerate(scored) if s["value"] >= best["value"] - 0.5 * best["stderr"]]
 
-    def size(i: int) -> tuple[float, float]:
-        point = scored[i]["point"]
-        return float(point["train"]["lr"]), float(point["method"]["beta_half_mean"])
-
-    return min(near, key=size)
+    return min(near, key=lambda i: (float(scored[i]["point"]["train"]["lr"]), i))
 
 
 def main() -> None:
@@ -77,18 +74,21 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
     scales = []
-    for scale in grid["cfg_scale"]:
+    for scale in grid.get("cfg_scale", ()):
         of_base = run(grid, ["base"], [f"generation.cfg_scale={scale}"], arguments.jobs)["base"]
         scales.append({"cfg_scale": scale, **of_base})
         print(f"base at CFG {scale}: {of_base['value']:.4f} ± {of_base['stderr']:.4f}", flush=True)
-    best = max(scales, key=lambda s: s["value"])["cfg_scale"]
-    print(f"CFG {best}", flush=True)
-    result: dict[str, Any] = {"grid": grid, "base": scales, "cfg_scale": best, "methods": {}}
+    result: dict[str, Any] = {"grid": grid, "base": scales, "methods": {}}
+    shared: list[str] = []
+    if scales:
+        best = max(scales, key=lambda s: s["value"])["cfg_scale"]
+        print(f"CFG {best}", flush=True)
+        result["cfg_scale"] = best
+        shared = [f"generation.cfg_scale={best}", f"pairs.generation.cfg_scale={best}"]
     _write(folder / "points.json", result)
     if arguments.cfg_only:
         return
 
-    shared = [f"generation.cfg_scale={best}", f"pairs.generation.cfg_scale={best}"]
     methods = list(grid["points"])
     result["methods"] = {m: {"points": []} for m in methods}
     for points in zip(*(grid["points"][m] for m in methods), strict=True):
