@@ -257,11 +257,13 @@ def _wanted(
     """
     wanted = [(name, args.revision, "named") for name in args.names if "/" in name]
     if args.table is not None:
+        from bench.tables.adapt import adapted
         from bench.tables.models import hub_models
         from bench.tables.profile import load_profile
         from bench.tables.spec import load_table
 
-        models = hub_models(load_table(args.table), load_profile(args.profile))
+        table = adapted(load_table(args.table), args.profile)
+        models = hub_models(table, load_profile(args.profile, table=table))
         wanted += [(m.repository, m.revision, m.purpose) for m in models]
         if not wanted:
             raise UsageError(f"profile {args.profile} needs nothing of the hub for {args.table}.")

@@ -20,7 +20,7 @@ from bench.tables.executor import Outcome
 from bench.tables.graph import Cell, TableGraph
 from bench.tables.making import METRICS, RECORDS
 from bench.tables.request import Request
-from bench.tables.spec import WIN_RATE, ColumnSpec
+from bench.tables.spec import OVER, WIN_RATE, ColumnSpec
 
 
 def table_data(
@@ -45,7 +45,10 @@ def empty_table(request: Request, cells: Sequence[CellData]) -> TableData:
     spec, profile = request.table, request.profile
     rows, keys = [], {c.key for c in request.columns}
     for row in request.rows:
-        rows.append({**asdict(row), "method": row.method and Path(row.method).name})
+        entry = {**asdict(row), "method": row.method and Path(row.method).name}
+        if not row.rewards:
+            del entry["rewards"]  # as in tables that were stored before rows had them
+        rows.append(entry)
     names = {row.key for row in request.rows}
     return TableData(
         table=spec.name,
@@ -124,6 +127,8 @@ def _head(column: ColumnSpec) -> dict[str, Any]:
     head = {**asdict(column), "range": _range(column)}
     if column.against is None:
         del head["against"]  # as in tables that were stored before there were win rates
+    if column.over == OVER[0]:
+        del head["over"]
     return head
 
 
@@ -190,7 +195,7 @@ def _values(artifact: Artifact, column: ColumnSpec) -> Iterator[ImageValue]:
         yield ImageValue(
             prompt_id=str(record["prompt_id"]),
             ordinal=int(record["ordinal"]),
-            tag=str(record["tag"]),
+            tag=str(record["tag"]) if column.over == "tasks" else "",
             value=value,
         )
 

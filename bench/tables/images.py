@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from bench.api.errors import PrerequisiteError
 from bench.api.prompts import PromptSuite
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.image_set import image_set_identity, suite_json
+from bench.tables.models import hub_id
 from bench.tables.nodes import Node
 from bench.tables.protocol import ColumnProtocol, StoredName, load_suite, read_generation
 from bench.tables.sources import ImageSource as ImageSource
@@ -52,6 +53,7 @@ def image_node(
             through_vae=through,
         )
     checkpoint, origin = source.base(), "base"
+    _require_same_world(source, row)
     try:
         if row.weights is not None:
             checkpoint = weights_checkpoint(source, row.weights, f"row {row.key}: weights")
@@ -66,6 +68,26 @@ def image_node(
     return sampled_node(
         source, checkpoint, origin=origin, protocol=protocol, suite=suite, seed=sampling
     )
+
+
+def _require_same_world(source: ImageSource, row: RowSpec) -> None:
+    """Raise NotRunError where a row needs weights of the hub and the base is a shipped one."""
+    profile = source.profile
+    if profile.checkpoint.kind != "shipped":
+        return
+    for name in _weights_of(source, row, ()):
+        raise NotRunError(
+            f"not run: {name} is for the paper's model; the base of profile {profile.name} is "
+            f"{profile.checkpoint.location}"
+        )
+
+
+def _weights_of(source: ImageSource, row: RowSpec, above: tuple[str, ...]) -> Iterator[str]:
+    """Yield the hub's weights that a row is, or starts from, perhaps by way of other rows."""
+    before = source.rows.get(row.start) if row.start is not None else None
+    if before is not None and before.key not in above:
+        yield from _weights_of(source, before, (*above, row.key))
+    yield from (name for name in (row.weights, row.start) if name is not None and hub_id(name))
 
 
 def sampled_node(

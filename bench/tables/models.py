@@ -28,6 +28,12 @@ class HubModel:
     purpose: str
 
 
+def hub_id(text: str) -> bool:
+    """Whether a text names a repository of the hub, and no folder here."""
+    repository = text.partition("@")[0]
+    return bool(_HUB_ID.fullmatch(repository)) and not Path(repository).is_dir()
+
+
 def hub_models(table: TableSpec, profile: Profile) -> tuple[HubModel, ...]:
     """Return the checkpoint, rows' weights and the back-ends' models, each repository once.
 
@@ -45,7 +51,7 @@ def hub_models(table: TableSpec, profile: Profile) -> tuple[HubModel, ...]:
     for row in table.rows:
         for text in (row.weights, row.start):
             repository, _, revision = (text or "").partition("@")
-            if _HUB_ID.fullmatch(repository) and not Path(repository).is_dir():
+            if hub_id(repository):
                 found.setdefault(
                     repository,
                     HubModel(

@@ -16,6 +16,7 @@ from typing import Any
 from bench.api.errors import UsageError, did_you_mean, unknown
 from bench.api.generation import GenerationSpec
 from bench.api.registry import EVALUATORS
+from bench.tables.adapt import merged
 from bench.tables.protocol import (
     ColumnProtocol,
     StoredName,
@@ -190,12 +191,17 @@ def profile_names() -> list[str]:
 
 
 def load_profile(
-    name: str, *, overrides: Sequence[str] = (), protocol: str | None = None
+    name: str,
+    *,
+    table: TableSpec | None = None,
+    overrides: Sequence[str] = (),
+    protocol: str | None = None,
 ) -> Profile:
     """Read a profile.
 
     Args:
         name: a shipped profile, or the path of a YAML file.
+        table: with what this table changes in a profile of that name.
         overrides: `"key.key=value"`, applied before the file is checked.
         protocol: in place of the profile's own.
 
@@ -209,6 +215,8 @@ def load_profile(
     else:
         raise unknown("profile", name, [*profile_names(), "PATH.yaml"])
     data = copy.deepcopy(load_yaml(path))
+    if table is not None and name in table.profiles:
+        data = merged(data, table.profiles[name].settings)
     for assignment in overrides:
         override(data, assignment)
     if protocol is not None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.api.errors import UsageError
+from bench.tables.adapt import adapted
 from bench.tables.plugins import method_class
 from bench.tables.profile import Profile, load_profile
 from bench.tables.spec import ColumnSpec, RowSpec, TableSpec, load_table
@@ -72,8 +73,10 @@ def make_request(
     Raises:
         UsageError: something is unknown (the nearest names are given) or out of range.
     """
-    spec = load_table(table)
-    settings = load_profile(profile, overrides=overrides, protocol=protocol or spec.protocol)
+    spec = adapted(load_table(table), profile)
+    settings = load_profile(
+        profile, table=spec, overrides=overrides, protocol=protocol or spec.protocol
+    )
     added = [_added_row(target, spec) for target in methods]
     spec = replace(spec, rows=(*spec.rows, *added))
     wanted = {spec.row(key).key for key in rows}

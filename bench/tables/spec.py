@@ -6,13 +6,14 @@ One YAML file per table lies beside this module. Nothing in it is measured here:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bench.api.errors import UsageError, did_you_mean, unknown
+from bench.tables.adapt import Adaptation, read_adaptations
 from bench.tables.protocol import ColumnProtocol, read_protocol
 from bench.tables.reading import construct, load_yaml, mapping, sequence
 
@@ -21,6 +22,7 @@ RENDERS = ("exact", "through-vae")
 SAMPLING = ("cfg_scale", "negative", "negative_prompt")
 WIN_RATE = "win-rate"
 """A column's metric that compares the rows' per-image scores, and is no metric of an evaluator."""
+OVER = ("tasks", "images")
 PAIRINGS = ("standard", "identity-degraded", "shuffled")
 
 
@@ -45,6 +47,8 @@ class RowSpec:
         sampling: where the row is itself a way of sampling: changes of `SAMPLING` to the column's
             settings. Its note must say so, for all else of the column is alike.
         control: a control row: left out unless asked for.
+        rewards: of published weights, the back-ends that were their reward: what those measure
+            is circular.
         note: what the row is for, shown below the table.
         added: a row of `--method`, which no table file has.
     """
@@ -61,6 +65,7 @@ class RowSpec:
     sampling_seed: int | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
     control: bool = False
+    rewards: Sequence[str] = ()
     note: str = ""
     added: bool = False
 
@@ -113,6 +118,7 @@ class ColumnSpec:
             images is the metric, null where an image does not count; None for metrics of a whole
             set (FID, IS). Of a win rate: the score that is compared.
         against: of a win rate, the key of the row that the others are compared with.
+        over: `"tasks"`, or `"images"`: the metric is the mean over all images, whatever their task.
     """
 
     key: str
@@ -123,9 +129,12 @@ class ColumnSpec:
     decimals: int
     per_image: str | None = None
     against: str | None = None
+    over: str = OVER[0]
 
     def __post_init__(self) -> None:
         where = f"column {self.key!r}"
+        if self.over not in OVER:
+            raise UsageError(f"{where}: unknown over {self.over!r}.{did_you_mean(self.over, OVER)}")
         if (self.metric == WIN_RATE) != (self.against is not None):
             raise UsageError(
                 f"{where} has metric {self.metric!r} and against {self.against!r}: a {WIN_RATE} "
@@ -174,6 +183,7 @@ class TableSpec:
         protocol: in place of the profile's, unless another one is asked for.
         published: by row, then column.
         protocols: by protocol name, then column.
+        profiles: by profile name, what the table changes in it.
     """
 
     name: str
@@ -186,6 +196,7 @@ class TableSpec:
     footnotes: Mapping[str, str] = field(default_factory=dict)
     claims: tuple[ClaimSpec, ...] = ()
     protocols: Mapping[str, Mapping[str, ColumnProtocol]] = field(default_factory=dict)
+    profiles: Mapping[str, Adaptation] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for what, keys in (("row", [r.key for r in self.rows]), ("column", self._columns)):
@@ -204,6 +215,9 @@ class TableSpec:
             self.row(claim.better), self.row(claim.worse), self.column(claim.column)
         for columns in self.protocols.values():
             for column in columns:
+                self.column(column)
+        for adaptation in self.profiles.values():
+            for column in adaptation.columns:
                 self.column(column)
         for spec in self.columns:
             if spec.against is not None:
@@ -273,7 +287,7 @@ def read_table(name: str, data: Mapping[str, Any]) -> TableSpec:
         }
         for protocol, entries in mapping(data.get("protocols", {}), f"{where}: protocols").items()
     }
-    made = ("rows", "columns", "published", "claims", "protocols")
+    made = ("rows", "columns", "published", "claims", "protocols", "profiles")
     return construct(
         TableSpec,
         {key: value for key, value in data.items() if key not in made},
@@ -284,4 +298,5 @@ def read_table(name: str, data: Mapping[str, Any]) -> TableSpec:
         published=published,
         claims=tuple(claims),
         protocols=protocols,
+        profiles=read_adaptations(data.get("profiles", {}), f"{where}: profiles"),
     )

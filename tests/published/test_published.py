@@ -166,9 +166,9 @@ def test_stages_of_published_entries_are_the_method_s() -> None:
         assert found == [s.name for s in stages_of(make_method(METHODS.load(method), {}))]
 
 
-@pytest.mark.parametrize("rule", ["llm-ta", "llm-aq"])
-def test_the_paper_profile_names_the_language_model_of_ddspos_authors(rule: str) -> None:
-    settings = load_profile("paper").data[rule].settings
+@pytest.mark.parametrize(("data", "rule"), [("text-alignment", "llm-ta"), ("aesthetics", "llm-aq")])
+def test_the_paper_profile_names_the_language_model_of_ddspos_authors(data: str, rule: str) -> None:
+    settings = load_profile("paper").data[data].settings
     assert settings["perturbation"] == rule
     options = read_options(rule, settings["perturbation_options"])
     assert options.model == "meta-llama/Meta-Llama-3-8B-Instruct"
