@@ -271,6 +271,7 @@ BACKENDS: Registry[Backend] = Registry(
 
 BACKEND_OF_ROLE: Mapping[tuple[str, str], str] = {
     ("detector", "tiny"): "tiny-detector",
+    ("detector_r50", "tiny"): "tiny-detector",
     ("vqa", "tiny"): "tiny-vqa",
     ("clip", "tiny"): "tiny-clip",
     ("features", "tiny"): "tiny-features",

@@ -16,6 +16,7 @@ from bench.api.prompts import PromptSuite
 from bench.api.registry import BACKENDS, backend_name
 from bench.api.validate import EvaluatorSample
 from bench.tiny.graph_suites import dpg_tiny, oneig_tiny
+from bench.tiny.plus_suites import compbench_plus_tiny
 from bench.tiny.render import render
 from bench.tiny.scenes import scene_for
 from bench.tiny.suites import captions_tiny, compbench_tiny, geneval_tiny, meaning_of
@@ -27,12 +28,14 @@ _SUITES: dict[str, Callable[[str], PromptSuite]] = {
     "captions-tiny": captions_tiny,
     "geneval-tiny": geneval_tiny,
     "compbench-tiny": compbench_tiny,
+    "compbench-plus-tiny": compbench_plus_tiny,
     "oneig-tiny": oneig_tiny,
     "dpg-tiny": dpg_tiny,
 }
 _SUITE_OF = {
     "geneval": "geneval-tiny",
     "t2i-compbench": "compbench-tiny",
+    "t2i-compbench-plus": "compbench-plus-tiny",
     "oneig": "oneig-tiny",
     "dpg": "dpg-tiny",
 }
