@@ -260,6 +260,7 @@ BACKENDS: Registry[Backend] = Registry(
         "qwen2.5-vl-answers": "evaluators.models.qwen_vl:QwenAnswers",
         "qwen2.5-vl-reader": "evaluators.models.qwen_vl:QwenReader",
         "dpg-qwen2.5-vl": "evaluators.models.qwen_vl:QwenForDPG",
+        "dpg-mplug": "evaluators.isolated.questions:MPlugAnswers",
         "oneig-text-rapidocr": "evaluators.isolated.reading:RapidOCRReader",
         "tiny-sign-reader": "evaluators.models.tiny_sign_reader:TinySignReader",
         "tiny-style": "evaluators.models.tiny_style:TinyStyle",

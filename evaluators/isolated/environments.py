@@ -177,6 +177,10 @@ _UNIDET = (
     "It needs detectron2, which no index has: in a Python 3.9 with torch 2.0 install detectron2 "
     "from its sources at commit 5aeb252, and put T2I-CompBench's UniDet_eval/experts on its path."
 )
+_MPLUG = (
+    "It needs modelscope with what its multi-modal models import, of which no set of versions has "
+    "been tried here: in a Python of its own install ELLA's requirements.txt (TencentQQGYLab/ELLA)."
+)
 
 ENVIRONMENTS: Mapping[str, Environment] = {
     e.name: e
@@ -217,6 +221,12 @@ ENVIRONMENTS: Mapping[str, Environment] = {
             folder="compbench_unidet",
             purpose="T2I-CompBench's UniDet in detectron2",
             by_hand=_UNIDET,
+        ),
+        Environment(
+            name="dpg-mplug",
+            folder="dpg_mplug",
+            purpose="DPG-Bench's mPLUG in modelscope",
+            by_hand=_MPLUG,
         ),
     )
 }
