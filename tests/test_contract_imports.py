@@ -90,6 +90,8 @@ ALLOWED: dict[str, set[str]] = {
         "bench.tiny",
     },
     "bench.report": {"bench.api", "bench.stats", "bench.store", "bench.tables"},
+    # the sheet of samples opens image sets
+    "bench.report.samples": {"bench.api", "bench.store", "bench.generation", "bench.report"},
     # the figure is trained by the harness's own loop and shown by its own report
     "bench.toy": {
         "bench.api",

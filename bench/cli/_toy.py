@@ -94,8 +94,8 @@ def run_toy(args: argparse.Namespace) -> int:
         from bench.toy.table import table_data
 
         report = make_report(table_data(request, graph, store, outcome), graph.targets)
-        write_report(report, folder)
         write_figures(request, graph, store, folder)
+        write_report(report, folder)
     print(report.render("json" if args.json else "terminal"), end="")
     if found:
         print(f"complete: nothing to do ({folder})", file=sys.stderr)

@@ -18,7 +18,7 @@ from bench.cli._toy import TOY
 from bench.cli._verbs import VERBS
 
 LOG = logging.getLogger("bench.cli")
-FORMS = ("terminal", "md", "csv", "json")
+FORMS = ("terminal", "md", "csv", "json", "tex", "html")
 
 
 def register(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -30,13 +30,13 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     add_store(parser)
     parser.add_argument("--format", choices=FORMS, default="terminal", help="what to print")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="write md, csv, json there too")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="write all formats there too")
     parser.add_argument(
         "--publish",
         type=Path,
         metavar="DIR",
-        help="write DIR/table-NAME/ with table.md, table.csv, table.json, records.parquet and "
-        "command.txt, to be committed",
+        help="write DIR/table-NAME/ with table.{md,csv,json,tex,html}, records.parquet, pictures "
+        "and command.txt, to be committed",
     )
     parser.add_argument(
         "--recompute", action="store_true", help="compute all statistics from the records again"
@@ -47,8 +47,7 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Render the table."""
-    from bench.report.stored import read_report, write_report
-    from bench.store import DISK
+    from bench.report.stored import pictures_of, read_report, write_report
     from bench.tables.spec import table_names
 
     known = [*table_names(), TOY]
@@ -60,15 +59,23 @@ def run(args: argparse.Namespace) -> int:
     if report.data.table != args.table:
         raise UsageError(f"{_folder(args)} holds table {report.data.table}, not {args.table}.")
     if args.output is not None:
+        _copy_pictures(_folder(args), args.output)
         write_report(report, args.output)
     if args.publish is not None:
         folder = args.publish / f"table-{args.table}"
+        _copy_pictures(_folder(args), folder)
         write_report(report, folder, command=command_of(report.data.command))
-        for picture in sorted(_folder(args).glob("*.png")):
-            DISK.write_atomically(folder / picture.name, picture.read_bytes())
         LOG.info("published %s", folder)
-    print(report.render("json" if args.json else args.format), end="")
+    form = "json" if args.json else args.format
+    print(report.render(form, pictures_of(_folder(args)) if form == "html" else None), end="")
     return 0
+
+
+def _copy_pictures(source: Path, folder: Path) -> None:
+    from bench.store import DISK
+
+    for picture in sorted(source.glob("*.png")):
+        DISK.write_atomically(folder / picture.name, picture.read_bytes())
 
 
 def _folder(args: argparse.Namespace) -> Path:

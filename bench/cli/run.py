@@ -69,10 +69,12 @@ def run(args: argparse.Namespace) -> int:
     report = stored_report(request, graph, folder) if complete else None
     if report is None:
         from bench.report.collect import table_data
+        from bench.report.samples import write_samples
         from bench.report.stored import make_report, write_report
 
         data = table_data(request, graph, store, outcome)
         report = make_report(data, graph.targets)
+        write_samples(data, store, folder)
         write_report(report, folder)
     print(report.render("json" if args.json else "terminal"), end="")
     if complete:

@@ -18,8 +18,10 @@ from typing import Any
 
 from bench.api.errors import BenchError, UsageError
 from bench.report.comma import render_csv
+from bench.report.latex import render_latex
 from bench.report.markdown import render_markdown
 from bench.report.model import CellData, ImageValue, TableData, cell_from_json, cell_to_json
+from bench.report.page import render_page
 from bench.report.statistics import Statistics, compute
 from bench.report.terminal import render_terminal
 from bench.report.verified import declared_words
@@ -27,8 +29,17 @@ from bench.store import DISK, canonical_json, read_parquet
 
 FORMAT = 1
 JSON_FILE, MARKDOWN_FILE, CSV_FILE = "table.json", "table.md", "table.csv"
+LATEX_FILE, PAGE_FILE = "table.tex", "table.html"
 RECORDS_FILE, COMMAND_FILE = "records.parquet", "command.txt"
+CAPTIONS = {
+    "samples.png": "The same prompts from the same noise, one column a row of the table; framed "
+    "green where the image scores 1, red where it scores 0.",
+    "fig2.png": "Ground truth, noisy data, reference, Diffusion-DPO, DDSPO.",
+    "fig2-exact.png": "The same with the exact score of the noisy data as reference.",
+}
 MAX_RECORDS_BYTES = 10_000_000
+MAX_PICTURE_BYTES = 1_000_000
+"""Of a picture that goes into the page; a larger one stays beside it."""
 STATISTICS_VERSION = 1
 """Bumped when the statistics of unchanged cells may change."""
 
@@ -67,12 +78,21 @@ class Report:
             "targets": list(self.targets),
         }
 
-    def render(self, form: str) -> str:
-        """Return the report as `"md"`, `"csv"`, `"json"` or `"terminal"`."""
+    def render(self, form: str, pictures: Mapping[str, bytes] | None = None) -> str:
+        """Return the report as `"md"`, `"csv"`, `"json"`, `"tex"`, `"html"` or `"terminal"`.
+
+        Args:
+            form: one of these.
+            pictures: PNG files by caption, for the page.
+        """
         if form == "md":
             return render_markdown(self.data, self.statistics)
         if form == "csv":
             return render_csv(self.data, self.statistics)
+        if form == "tex":
+            return render_latex(self.data, self.statistics)
+        if form == "html":
+            return render_page(self.data, self.statistics, pictures)
         if form == "terminal":
             return render_terminal(self.data, self.statistics)
         text = json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
@@ -111,14 +131,16 @@ def inputs_hash(data: TableData) -> str:
 
 
 def write_report(report: Report, folder: Path, command: str | None = None) -> list[Path]:
-    """Write table.md, table.csv, table.json, records.parquet (and command.txt) atomically.
+    """Write table.{md,csv,json,tex,html}, records.parquet (and command.txt) atomically.
+
+    Pictures (PNG) that lie in the folder become part of the page.
 
     Raises:
         StoreError: the folder cannot be written.
         BenchError: the records would be larger than may be committed.
     """
     written = []
-    texts = _texts(report)
+    texts = _texts(report, folder)
     if command is not None:
         texts[COMMAND_FILE] = command
     files = {name: text.encode() for name, text in texts.items()}
@@ -134,11 +156,23 @@ def write_report(report: Report, folder: Path, command: str | None = None) -> li
     return written
 
 
-def _texts(report: Report) -> dict[str, str]:
+def _texts(report: Report, folder: Path) -> dict[str, str]:
     return {
         MARKDOWN_FILE: report.render("md"),
         CSV_FILE: report.render("csv"),
         JSON_FILE: report.render("json"),
+        LATEX_FILE: report.render("tex"),
+        PAGE_FILE: report.render("html", pictures_of(folder)),
+    }
+
+
+def pictures_of(folder: Path) -> dict[str, bytes]:
+    """Return the pictures that go into a folder's page, by caption."""
+    found = sorted(folder.glob("*.png"))
+    return {
+        CAPTIONS.get(file.name, file.stem): file.read_bytes()
+        for file in found
+        if file.stat().st_size <= MAX_PICTURE_BYTES
     }
 
 
@@ -148,8 +182,9 @@ def refresh_report(report: Report, folder: Path) -> None:
     Raises:
         StoreError: the folder cannot be written.
     """
-    for name, text in _texts(report).items():
-        if (folder / name).read_bytes() != text.encode():
+    for name, text in _texts(report, folder).items():
+        file = folder / name
+        if not file.is_file() or file.read_bytes() != text.encode():
             DISK.write_atomically(folder / name, text.encode())
 
 

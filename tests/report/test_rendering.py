@@ -134,7 +134,7 @@ def test_rendering_again_from_the_two_files_gives_the_same_bytes(
 def test_no_time_host_or_path_is_in_the_output(report: Report) -> None:
     import platform
 
-    for form in ("md", "csv", "json"):
+    for form in ("md", "csv", "json", "tex", "html"):
         text = report.render(form)
         for secret in (
             platform.node(),

@@ -1,0 +1,169 @@
+"""A sheet of samples: the same prompts from the same noise, one column a row of the table.
+
+Which prompts are shown follows from their order alone, never from what came out.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.report.model import CellData, TableData
+from bench.store import DISK, Store
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as Picture
+    from PIL.ImageDraw import ImageDraw
+
+SAMPLES_FILE = "samples.png"
+PROMPTS, MOST_COLUMNS = 8, 10
+SIDE = 96
+"""Pixels of a picture's longer side; smaller ones are enlarged by whole factors."""
+_GAP, _HEAD, _TEXT, _LETTERS = 8, 44, 220, 13
+_RIGHT, _WRONG, _PARTLY = (26, 127, 75), (179, 38, 30), (140, 140, 140)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One row of the table as a column of the sheet.
+
+    Attributes:
+        label: of the row.
+        files: image file by prompt id.
+        values: per-image value by prompt id.
+    """
+
+    label: str
+    files: Mapping[str, Path]
+    values: Mapping[str, float]
+
+
+def write_samples(data: TableData, store: Store, folder: Path) -> Path | None:
+    """Write `samples.png` of a table with per-image values; return it, or None without any.
+
+    Shown is the first image of each prompt, of the first training seed. A frame is green where the
+    image scores 1, red where it scores 0, grey between.
+
+    Raises:
+        CorruptArtifactError: stored images were changed.
+        StoreError: the folder cannot be written.
+    """
+    for column in data.columns:
+        cells = [_first(data, row["key"], column["key"]) for row in data.rows]
+        shown = [(row, cell) for row, cell in zip(data.rows, cells, strict=True) if cell]
+        prompts = _prompts([cell for _, cell in shown])
+        if not prompts:
+            continue
+        found = [
+            _column(str(row["label"]), cell, store, prompts) for row, cell in shown[:MOST_COLUMNS]
+        ]
+        texts = _texts(shown[0][1], store, prompts)
+        DISK.write_atomically(folder / SAMPLES_FILE, _sheet(found, texts))
+        return folder / SAMPLES_FILE
+    return None
+
+
+def _first(data: TableData, row: str, column: str) -> CellData | None:
+    cells = [c for c in data.of(row, column) if c.state == "measured" and c.values]
+    held = [c for c in cells if "images" in c.provenance.get("artifacts", {})]
+    return held[0] if held else None
+
+
+def _prompts(cells: Sequence[CellData]) -> list[str]:
+    """Return ids of prompts that all cells have: of each task the first, then the next ones."""
+    if not cells:
+        return []
+    common = set.intersection(*({v.prompt_id for v in cell.values} for cell in cells))
+    by_task: dict[str, list[str]] = {}
+    for value in cells[0].values:
+        listed = by_task.setdefault(value.tag, [])
+        if value.prompt_id in common and value.prompt_id not in listed:
+            listed.append(value.prompt_id)
+    most = max((len(ids) for ids in by_task.values()), default=0)
+    turns = [ids[n] for n in range(most) for ids in by_task.values() if n < len(ids)]
+    return turns[:PROMPTS]
+
+
+def _column(label: str, cell: CellData, store: Store, prompts: Sequence[str]) -> Column:
+    from bench.generation.image_set import open_image_set
+
+    artifact = store.get(cell.provenance["artifacts"]["images"])
+    images = open_image_set(artifact, verify=False)
+    files = {
+        record.prompt_id: artifact.file(record.path)
+        for record in images.records
+        if record.ordinal == 0 and record.prompt_id in prompts
+    }
+    values = {v.prompt_id: v.value for v in cell.values if v.ordinal == 0}
+    return Column(label=label.removeprefix("+ "), files=files, values=values)
+
+
+def _texts(cell: CellData, store: Store, prompts: Sequence[str]) -> dict[str, str]:
+    from bench.generation.image_set import open_image_set
+
+    images = open_image_set(store.get(cell.provenance["artifacts"]["images"]), verify=False)
+    found = {prompt.id: prompt.text for prompt in images.suite}
+    return {prompt: found[prompt] for prompt in prompts}
+
+
+def _sheet(columns: Sequence[Column], texts: Mapping[str, str]) -> bytes:
+    from PIL import Image, ImageDraw
+
+    wide = _TEXT + len(columns) * (SIDE + _GAP) + _GAP
+    high = _HEAD + len(texts) * (SIDE + _GAP) + _GAP
+    sheet = Image.new("RGB", (wide, high), "white")
+    draw = ImageDraw.Draw(sheet)
+    for place, column in enumerate(columns):
+        left = _TEXT + place * (SIDE + _GAP)
+        _write(draw, left, 6, list(_lines(column.label, _LETTERS))[:2])
+        for line, prompt in enumerate(texts):
+            top = _HEAD + line * (SIDE + _GAP)
+            if prompt not in column.files:
+                continue
+            with Image.open(column.files[prompt]) as picture:
+                _paste(sheet, picture.convert("RGB"), left, top)
+            value = column.values.get(prompt)
+            if value is not None:
+                colour = _RIGHT if value == 1.0 else _WRONG if value == 0.0 else _PARTLY
+                box = (left - 3, top - 3, left + SIDE + 2, top + SIDE + 2)
+                draw.rectangle(box, outline=colour, width=2)
+    for line, text in enumerate(texts.values()):
+        _write(draw, _GAP, _HEAD + line * (SIDE + _GAP) + 4, list(_lines(text, 30))[:6])
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _paste(sheet: Picture, picture: Picture, left: int, top: int) -> None:
+    """Paste a picture in a square of `SIDE`, pixels kept sharp where it is enlarged."""
+    from PIL import Image
+
+    longer = max(picture.size)
+    if longer <= SIDE:
+        factor = max(1, SIDE // longer)
+        size = (picture.width * factor, picture.height * factor)
+        fitted = picture.resize(size, Image.Resampling.NEAREST)
+    else:
+        fitted = picture.copy()
+        fitted.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    sheet.paste(fitted, (left + (SIDE - fitted.width) // 2, top + (SIDE - fitted.height) // 2))
+
+
+def _lines(text: str, letters: int) -> Iterator[str]:
+    import textwrap
+    from unicodedata import normalize
+
+    # the embedded font has no raised signs: c⁻ is written c−, and that c-
+    plain = normalize("NFKC", text).replace("\u2212", "-")
+    yield from textwrap.wrap(plain, letters, break_long_words=True)
+
+
+def _write(draw: ImageDraw, left: int, top: int, lines: Sequence[str]) -> None:
+    from PIL import ImageFont
+
+    font = ImageFont.load_default(12)
+    for place, line in enumerate(lines):
+        draw.text((left, top + 15 * place), line, fill="black", font=font)
