@@ -32,7 +32,7 @@ def test_the_published_table_is_rendered_again_byte_for_byte(
     how: tuple[str, ...], tmp_path: Path
 ) -> None:
     _report("--output", str(tmp_path), *how)
-    for name in ("table.md", "table.csv", "table.json"):
+    for name in ("table.md", "table.csv", "table.json", "table.tex", "table.html"):
         assert (tmp_path / name).read_bytes() == (PUBLISHED / name).read_bytes(), name
 
 
