@@ -153,14 +153,15 @@ def show_scores(args: argparse.Namespace, scores: Artifact, order: list[str], im
     from bench.tables.making import METRICS, RECORDS
 
     metrics: dict[str, dict[str, Any]] = scores.read_json(METRICS)
-    written: dict[str, Any] = {}
+    circular = _circular(args, scores)
+    written: dict[str, Any] = {"circular": circular} if circular else {}
     if args.out is not None:
         from bench.cli._records import write_results
 
-        about = {"evaluator": args.evaluator, "artifact": scores.id, "images": images}
+        about = {"evaluator": args.evaluator, "artifact": scores.id, "images": images, **written}
         records = read_jsonl(scores.file(RECORDS))
         paths = write_results(args.out, metrics, records, about=about)
-        written = {"files": [str(path) for path in paths]}
+        written["files"] = [str(path) for path in paths]
     if args.json:
         print_json({"artifact": scores.id, "images": images, "metrics": metrics, **written})
         return
@@ -170,6 +171,24 @@ def show_scores(args: argparse.Namespace, scores: Artifact, order: list[str], im
         if name in metrics
     ]
     print_rows(rows, ["metric", "value", "low", "high", "n"])
+    if circular:
+        print(f"circular: {', '.join(circular)} selected the data the model was trained on")
+
+
+def _circular(args: argparse.Namespace, scores: Artifact) -> list[str]:
+    """Return the back-ends that measured the images and selected the data behind them."""
+    from bench.report.circular import Selections, circular_names
+
+    store = store_of(args)
+    selectors = Selections(store=store).behind(scores.id)
+    if not selectors:
+        return []
+    measured = {
+        role: store.get(str(key)).identity["backend"]
+        for role, key in scores.upstream.items()
+        if role.startswith("predictions/")
+    }
+    return circular_names(selectors, measured)
 
 
 def _given(args: argparse.Namespace, count: int) -> list[str]:

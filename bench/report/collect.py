@@ -11,6 +11,13 @@ from typing import Any
 from bench.api.errors import BenchError, UsageError
 from bench.api.estimate import Estimate
 from bench.api.registry import EVALUATORS
+from bench.report.circular import (
+    KEY,
+    Selections,
+    circular_names,
+    marked_claims,
+    rewards_of,
+)
 from bench.report.model import CellData, ImageValue, TableData
 from bench.report.stored import STATISTICS_VERSION, Report
 from bench.report.verified import stated_words
@@ -36,8 +43,21 @@ def table_data(
     """
     columns = {c.key: c for c in request.columns}
     cells = [_cell(cell, columns[cell.column], graph, store, outcome) for cell in graph.cells]
+    cells = list(_marked(cells, request, store))
     higher = {k: _scores_are_better_high(c) for k, c in columns.items() if c.metric == WIN_RATE}
-    return empty_table(request, with_win_rates(cells, columns, higher))
+    return marked_claims(empty_table(request, with_win_rates(cells, columns, higher)))
+
+
+def _marked(cells: Sequence[CellData], request: Request, store: Store) -> Iterator[CellData]:
+    """Yield the cells; those that are circular say of what in their provenance."""
+    rows, selections = {row.key: row for row in request.table.rows}, Selections(store=store)
+    for cell in cells:
+        names: list[str] = []
+        if cell.state == "measured":
+            scores = str(cell.provenance["artifacts"]["scores"])
+            selectors = selections.behind(scores) + rewards_of(rows[cell.row], rows)
+            names = circular_names(selectors, cell.protocol["backends"])
+        yield replace(cell, provenance={**cell.provenance, KEY: names}) if names else cell
 
 
 def empty_table(request: Request, cells: Sequence[CellData]) -> TableData:
@@ -111,7 +131,8 @@ def command_words(request: Request) -> Iterator[str]:
 
 def same_table(report: Report, request: Request, graph: TableGraph) -> bool:
     """Whether a stored report is that of a request whose artifacts are all there."""
-    head = asdict(empty_table(request, ()))
+    marked = marked_claims(empty_table(request, report.data.cells))
+    head = asdict(replace(marked, cells=()))
     found = asdict(replace(report.data, cells=()))
     obstacles = [[c.row, c.column, c.seed, c.node is None, c.reason] for c in graph.cells]
     shown = [[c.row, c.column, c.seed, c.state == "n/a", c.reason] for c in report.data.cells]

@@ -63,6 +63,9 @@ def _block(
             yield _line(
                 f"  over {most} seeds", [_seeds(s, c) for s, c in zip(found, columns, strict=True)]
             )
+        marks = [words.circular_mark(data, row["key"], c["key"]).strip() for c in columns]
+        if any(marks):
+            yield _line("", marks)
         published = [_published(data, row["key"], c) for c in columns]
         if any(published):
             yield _line("  published", published)
@@ -114,7 +117,8 @@ def _claims(data: TableData, statistics: Statistics) -> Iterator[str]:
         decimals = words.decimals_of(data, claim["column"])
         effect = words.verdict_effect(verdict, decimals)
         yield from _wrapped(
-            f"{verdict.word}: {words.claim_text(data, claim)}: {effect}; {verdict.reason}",
+            f"{verdict.word}: {words.claim_text(data, claim)}{words.claim_mark(claim)}: {effect}; "
+            f"{verdict.reason}",
             indent="  ",
         )
 

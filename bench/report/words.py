@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from bench.report.circular import circular_cells
 from bench.report.model import TableData
 from bench.report.statistics import Statistics, Summary
 from bench.report.verified import verified_line
@@ -13,7 +14,9 @@ from bench.stats import SeedEstimate
 from bench.stats.claims import Verdict
 from bench.store import canonical_json
 
-NA, FAILED = "n/a", "failed"
+NA, FAILED, NOT_RUN = "n/a", "failed", "not run"
+CIRCULAR = "circular"
+_NOT_RUN = f"{NOT_RUN}: "
 
 
 def number(value: float | None, decimals: int, *, sign: bool = False) -> str:
@@ -38,8 +41,10 @@ def half_width(low: float | None, high: float | None, decimals: int) -> str:
 
 
 def state_word(summary: Summary) -> str:
-    """Return `n/a` or `failed` for a cell without a value."""
-    return NA if summary.state == "n/a" else FAILED
+    """Return `n/a`, `not run` (weights of others are not here) or `failed` for no value."""
+    if summary.state != "n/a":
+        return FAILED
+    return NOT_RUN if summary.reason.startswith(_NOT_RUN) else NA
 
 
 def arrow(column: Mapping[str, Any]) -> str:
@@ -186,6 +191,11 @@ def claim_text(data: TableData, claim: Mapping[str, Any]) -> str:
     return f"{better} better than {worse} on {column_name(data, claim['column'])}"
 
 
+def claim_mark(claim: Mapping[str, Any]) -> str:
+    """Return ` (circular)` for a claim that cannot be supported alone, or nothing."""
+    return f" ({CIRCULAR})" if claim[CIRCULAR] else ""
+
+
 def published_effect(data: TableData, claim: Mapping[str, Any]) -> float | None:
     """Return the published difference of a claim's two rows, or None."""
     sides = [
@@ -210,10 +220,18 @@ def decimals_of(data: TableData, column: str) -> int:
 
 
 def reasons(data: TableData, statistics: Statistics) -> list[str]:
-    """Return one line per distinct reason of cells without a value, with those cells."""
+    """Return one line per distinct reason of cells without a value, or circular, with the cells."""
     found: dict[tuple[str, str], list[str]] = {}
     for summary in statistics.values:
         if summary.state != "measured":
-            key = (state_word(summary), summary.reason)
+            key = (state_word(summary), summary.reason.removeprefix(_NOT_RUN))
             found.setdefault(key, []).append(f"{summary.row}/{summary.column}")
+    for (row, column), names in circular_cells(data.cells).items():
+        what = f"{', '.join(names)} selected the training data or was the reward"
+        found.setdefault((CIRCULAR, what), []).append(f"{row}/{column}")
     return [f"{word}: {', '.join(cells)}: {reason}" for (word, reason), cells in found.items()]
+
+
+def circular_mark(data: TableData, row: str, column: str) -> str:
+    """Return ` (circular)` for a cell measured by what its data were selected by, or nothing."""
+    return f" ({CIRCULAR})" if (row, column) in circular_cells(data.of(row, column)) else ""

@@ -1,4 +1,4 @@
-"""The papers' further tables: their numbers agree with each other, and their rows can be planned."""
+"""The papers' further tables: their numbers agree with each other, their rows can be planned."""
 
 from __future__ import annotations
 
@@ -126,8 +126,6 @@ def test_every_row_is_planned_on_the_tiny_world_or_says_why_not(name: str, tmp_p
             assert any(reason.startswith("not run: ") for reason in reasons), row.key
         else:
             assert row.key in measured, reasons
-    for row in set(spec.published) - measured:
-        assert spec.published[row]  # what was published is shown
 
 
 @pytest.mark.parametrize(("name", "backbone"), sorted(BASES.items()))

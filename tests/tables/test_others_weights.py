@@ -181,8 +181,9 @@ def test_a_row_without_its_weights_shows_what_was_published(shelf: Shelf, tmp_pa
     values = {c.row: c.estimate.value for c in data.cells if c.estimate is not None}
     assert values["network"] == values["pipeline"]
     assert len({values[key] for key in ("base", "lora", "network")}) == 3
-    text = make_report(data, graph.targets).render("markdown")
-    assert "12.5" in text and "not run: there is no folder" in text
+    text = make_report(data, graph.targets).render("md")
+    assert "| theirs | not run | 12.5" in text
+    assert "not run: theirs/FID: there is no folder" in text
 
 
 def test_stages_start_from_each_other_and_the_manifest_says_from_what(
