@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from bench.api.errors import UsageError
-from bench.api.generation import GenerationSpec
 from bench.api.method import Method
 from bench.backbones import PIPELINES, load_backbone
 from bench.backbones.base import Backbone
 from bench.backbones.condition import concatenate_conditions, select_condition
-from bench.generation.sample import Sampler
 from bench.training.export import load_export
 from methods.ddspo import DDSPO
 from methods.diffusion_dpo import DiffusionDPO
+from tests.backbones.stock import assert_stock_samples_alike
 from tests.paper.hub_cache import add_repository
 from tests.tiny_families import (
     FAMILIES,
@@ -28,19 +25,11 @@ from tests.tiny_families import (
     PROMPTS,
     probe,
     random_pairs,
-    side,
     write_checkpoint,
 )
 from tests.training.runs import assert_equal_tensors, exported, run, saved
 
 KAPPA = 20.0
-STOCK_OPTIONS = {"sana": {"use_resolution_binning": False}}
-"""Without it the pipeline makes images of one of its own sizes."""
-
-
-def spec_of(backbone: Backbone) -> GenerationSpec:
-    pixels = side(backbone.family)
-    return GenerationSpec(steps=3, cfg_scale=4.0, height=pixels, width=pixels, dtype="float32")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -143,36 +132,7 @@ def test_exports_sample_alike_in_stock_diffusers(
     network = load_export(backbone, result.export)
     assert not torch.allclose(predict(backbone, network), predict(backbone, backbone.denoiser))
 
-    trained = copy.copy(backbone)
-    trained.denoiser = network
-    spec = spec_of(backbone)
-    ours = Sampler(trained, spec).images(PROMPTS[:2], [11, 12])
-    base = Sampler(backbone, spec).images(PROMPTS[:2], [11, 12])
-    assert not np.array_equal(ours, base)
-
-    stock_class = type(backbone.pipeline())
-    part = backbone.denoiser_name
-    if mode == "full":
-        loaded = type(backbone.denoiser).from_pretrained(result.export)  # type: ignore[attr-defined]
-        stock = stock_class.from_pretrained(folder, **{part: loaded})
-    else:
-        stock = stock_class.from_pretrained(folder)
-        stock.load_lora_weights(result.export)
-    stock.set_progress_bar_config(disable=True)
-    for row, (prompt, seed) in enumerate(zip(PROMPTS[:2], (11, 12), strict=True)):
-        noise = torch.Generator().manual_seed(seed)
-        image = stock(
-            prompt,
-            num_inference_steps=spec.steps,
-            guidance_scale=spec.cfg_scale,
-            height=spec.height,
-            width=spec.width,
-            generator=noise,
-            output_type="np",
-            **STOCK_OPTIONS.get(backbone.family, {}),
-        ).images[0]
-        # one step of 255 where rounding falls the other way
-        assert np.abs(np.round(image * 255) - ours[row]).max() <= 1
+    assert_stock_samples_alike(folder, backbone, result.export, mode)
 
 
 def test_an_unknown_pipeline_lists_the_known_ones(folder: Path, tmp_path: Path) -> None:
