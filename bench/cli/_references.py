@@ -122,6 +122,7 @@ def build_reference(args: argparse.Namespace) -> dict[str, Any]:
         PrerequisiteError: the network's weights are not on this machine.
         ProtocolError: the number of pictures is not the protocol's.
     """
+    from bench.api.memory import predict_within_memory
     from bench.api.registry import BACKENDS
     from bench.generation.folder import read_flat
     from bench.tables.references import named_path
@@ -146,7 +147,10 @@ def build_reference(args: argparse.Namespace) -> dict[str, Any]:
         protocol.require_counts(reference=len(images.records))
     backend.photographs = True
     statistics = ReferenceStatistics.of(
-        (arrays["features"] for _, arrays in backend.predict(images, {}, batch_size=32)),
+        (
+            arrays["features"]
+            for _, arrays in predict_within_memory(backend, images, {}, batch_size=32)
+        ),
         name=name,
         images_sha256=images.identity,
         backend=identity,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from bench.api.errors import UsageError
 from bench.api.generation import GenerationSpec, ImageRecord
+from bench.api.memory import Fitting
 from bench.api.prompts import PromptSuite
 from bench.generation.checkpoint import (
     CheckpointRef,
@@ -101,7 +102,7 @@ def generate_image_set(
     if found:
         return found
 
-    import torch
+    import numpy as np
 
     from bench.generation.sample import Sampler, default_batch_size
 
@@ -115,6 +116,7 @@ def generate_image_set(
         if whole and shards > 1:
             _adopt_shards(work, store, title, identity, shards)
         sampler: Sampler | None = None
+        fitting = Fitting(f"images of {spec.height}x{spec.width}", device)
 
         def sample(jobs: Sequence[ImageJob]) -> np.ndarray:
             nonlocal sampler
@@ -123,14 +125,12 @@ def generate_image_set(
                     checkpoint, store, dtype=spec.dtype, device=device
                 )
                 sampler = Sampler(backbone, spec)
-            texts = [job.prompt.text for job in jobs]
-            try:
-                return sampler.images(texts, [job.seed for job in jobs])
-            except torch.OutOfMemoryError as error:
-                raise UsageError(
-                    f"the memory of {device} does not suffice for {len(jobs)} images of "
-                    f"{spec.height}x{spec.width} at once. Lower --batch-size."
-                ) from error
+            making = sampler
+
+            def part(some: Sequence[ImageJob]) -> np.ndarray:
+                return making.images([j.prompt.text for j in some], [j.seed for j in some])
+
+            return np.concatenate(fitting(part, jobs))
 
         write_description(work, suite, spec=spec, images_per_prompt=images_per_prompt, seed=seed)
         fill_image_set(

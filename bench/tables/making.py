@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from bench.api.errors import BenchError, IncompleteError
 from bench.api.evaluator import Backend, Evaluator, Predictions
 from bench.api.generation import ImageSet
+from bench.api.memory import predict_within_memory
 from bench.api.registry import BACKENDS, EVALUATORS
 from bench.store import Artifact, Store, Work, read_jsonl, write_jsonl, write_safetensors
 from bench.store import read_safetensors as read_arrays
@@ -76,7 +77,9 @@ def make_predictions(store: Store, node: Node, runtime: Runtime) -> Artifact:
         queries: Mapping[str, Sequence[str]] = node.payload["queries"]
         records: list[dict[str, Any]] = []
         arrays: dict[str, list[np.ndarray]] = {}
-        predicted = backend.predict(images, queries, batch_size=runtime.prediction_batch)
+        predicted = predict_within_memory(
+            backend, images, queries, batch_size=runtime.prediction_batch
+        )
         for done, (record, named) in enumerate(predicted, start=1):
             records.append(dict(record))
             for name, array in named.items():

@@ -6,13 +6,14 @@ import hashlib
 import io
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from bench.api import (
@@ -29,6 +30,7 @@ from bench.generation import generate
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.generate import generate_image_set
 from bench.generation.image_set import image_jobs, image_set_identity, open_image_set
+from bench.generation.sample import Sampler
 from bench.store import Artifact, Disk, Store
 from tests.generation.test_sample import counted
 
@@ -101,6 +103,33 @@ def test_a_second_call_computes_nothing(
     first = make(store)
     monkeypatch.setattr(generate, "load_pipeline_backbone", None)
     assert make(store).manifest == first.manifest
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_that_is_said(
+    make: Make,
+    store: Store,
+    whole: Artifact,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    images, asked = Sampler.images, []
+
+    def narrow(self: Sampler, texts: Sequence[str], seeds: Sequence[int]) -> np.ndarray:
+        asked.append(len(texts))
+        if len(texts) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return images(self, texts, seeds)
+
+    monkeypatch.setattr(Sampler, "images", narrow)
+    found = make(store, batch_size=8)
+    assert asked == [8, 4, 2, 2, 2, 2]
+    assert "images of 32x32: the memory of cpu does not suffice" in caplog.text
+    assert "going on with batches of 2" in caplog.text
+    for name in whole.files:
+        if name.endswith(".png"):
+            with Image.open(whole.path / name) as one, Image.open(found.path / name) as other:
+                differ = np.abs(np.asarray(one, int) - np.asarray(other, int))
+                assert differ.max() <= 1 and (differ > 0).mean() < 1e-3
 
 
 @pytest.mark.parametrize("size", [1, 7])

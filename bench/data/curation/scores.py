@@ -11,6 +11,7 @@ import numpy as np
 from bench.api.errors import BenchError, UsageError
 from bench.api.evaluator import Backend
 from bench.api.generation import ImageRecord, ImageSet
+from bench.api.memory import predict_within_memory
 from bench.api.prompts import Prompt, PromptSuite
 from bench.api.registry import BACKENDS
 from bench.data.curation.engine import Progress, Row, Step, Verdict, kept, run_step
@@ -71,7 +72,9 @@ class Scorer:
             records=records,
         )
         queries = {prompt.id: (prompt.text,) for prompt in prompts}
-        for record, _ in self.backend.predict(images, queries, batch_size=batch_size):
+        for record, _ in predict_within_memory(
+            self.backend, images, queries, batch_size=batch_size
+        ):
             yield self._read(record)
 
     def _read(self, record: Mapping[str, Any]) -> float:
