@@ -24,10 +24,10 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--table", required=True, metavar="NAME", help="see `bench list tables`")
     add_profile(parser)
     parser.add_argument(
-        "--rows", type=_names, default=(), metavar="A,B", help="row keys; default: all but controls"
+        "--rows", type=names, default=(), metavar="A,B", help="row keys; default: all but controls"
     )
     parser.add_argument(
-        "--cols", type=_names, default=(), metavar="A,B", help="column keys; default: all"
+        "--cols", type=names, default=(), metavar="A,B", help="column keys; default: all"
     )
     parser.add_argument("--controls", action="store_true", help="the control rows too (slow)")
     parser.add_argument(
@@ -154,11 +154,12 @@ def device_of(args: argparse.Namespace, profile_device: str) -> str | None:
     return None if device == "auto" else str(device)
 
 
-def _names(text: str) -> tuple[str, ...]:
-    names = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not names:
+def names(text: str) -> tuple[str, ...]:
+    """Return the names of a list such as `a,b`."""
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not found:
         raise argparse.ArgumentTypeError("expected names separated by commas")
-    return names
+    return found
 
 
 def _numbers(text: str) -> tuple[int, ...]:

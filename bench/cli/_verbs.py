@@ -17,6 +17,7 @@ VERBS: dict[str, str] = {
     "run": "make everything a table needs, and print the table",
     "plan": "say what a run would do, why, how long and how much",
     "report": "render a table again from what was stored",
+    "compare": "say which numbers of two tables differ by more than noise",
     "curate": "make preference pairs of real images with captions",
     "train": "train one method on the profile's pairs",
     "generate": "sample images from a checkpoint",

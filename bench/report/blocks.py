@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.report import words
-from bench.report.model import TableData
-from bench.report.statistics import Statistics, Summary
+from bench.report.model import Summary, TableData
+from bench.report.statistics import Statistics
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.report import words
-from bench.report.model import TableData
-from bench.report.statistics import Statistics, Summary
+from bench.report.model import Summary, TableData
+from bench.report.statistics import Statistics
 
 WIDTH = 460
 _LABEL, _RIGHT, _TOP, _LINE, _FOOT = 168, 14, 26, 20, 24

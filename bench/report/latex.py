@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.report import words
-from bench.report.model import TableData
-from bench.report.statistics import Statistics, Summary
+from bench.report.model import Summary, TableData
+from bench.report.statistics import Statistics
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from bench.api.estimate import Estimate
+from bench.stats import SeedEstimate
 
 State = Literal["measured", "failed", "n/a"]
 
@@ -131,3 +132,45 @@ def cell_from_json(data: Mapping[str, Any], values: Sequence[ImageValue]) -> Cel
             "values": tuple(values),
         }
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """One row's value of one column, or the difference of two rows.
+
+    Attributes:
+        row, column: keys.
+        state: `"measured"`, `"failed"`, `"n/a"`.
+        reason: why it is not there.
+        given: value and interval given these checkpoints.
+        seeds: value and interval over training seeds; None for a row without training.
+        by_seed: value by training seed; `{"-": value}` without training.
+    """
+
+    row: str
+    column: str
+    state: str
+    reason: str = ""
+    given: Estimate | None = None
+    seeds: SeedEstimate | None = None
+    by_seed: Mapping[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able mapping."""
+        return {
+            **asdict(self),
+            "given": estimate_to_json(self.given),
+            "by_seed": dict(self.by_seed),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Summary:
+        """Read what `to_json` wrote."""
+        seeds = data["seeds"]
+        return cls(
+            **{
+                **data,
+                "given": estimate_from_json(data["given"]),
+                "seeds": None if seeds is None else SeedEstimate(**seeds),
+            }
+        )

@@ -8,71 +8,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.api.errors import BenchError, ProtocolError
 from bench.api.estimate import Estimate
-from bench.report.model import CellData, TableData, estimate_from_json, estimate_to_json
+from bench.report.model import CellData, Summary, TableData
+from bench.report.paired import combined, paired_cells, row_values
 from bench.stats import (
     Claim,
     RowValues,
-    SeedEstimate,
     Verdict,
     clustered_mean,
-    combine,
     judge,
     over_seeds,
-    paired_difference,
-    paired_over_seeds,
-    paired_summary,
     require_equal_n,
 )
 from bench.stats.clusters import mean_of_means, stratify
 
 _SAME = 1e-9
-
-
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """One row's value of one column, or the difference of two rows.
-
-    Attributes:
-        row, column: keys.
-        state: `"measured"`, `"failed"`, `"n/a"`.
-        reason: why it is not there.
-        given: value and interval given these checkpoints.
-        seeds: value and interval over training seeds; None for a row without training.
-        by_seed: value by training seed; `{"-": value}` without training.
-    """
-
-    row: str
-    column: str
-    state: str
-    reason: str = ""
-    given: Estimate | None = None
-    seeds: SeedEstimate | None = None
-    by_seed: Mapping[str, float] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able mapping."""
-        return {
-            **asdict(self),
-            "given": estimate_to_json(self.given),
-            "by_seed": dict(self.by_seed),
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Summary:
-        """Read what `to_json` wrote."""
-        seeds = data["seeds"]
-        return cls(
-            **{
-                **data,
-                "given": estimate_from_json(data["given"]),
-                "seeds": None if seeds is None else SeedEstimate(**seeds),
-            }
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,76 +206,14 @@ def _given(cells: Sequence[CellData], column: Mapping[str, Any]) -> Estimate:
             [v.tag for v in first],
             bounds=tuple(column.get("range") or (None, None)),
         )
-    return _combined(estimates, [1.0 / len(estimates)] * len(estimates))
-
-
-def _combined(estimates: Sequence[Estimate], weights: Sequence[float]) -> Estimate:
-    """Return the weighted sum of jackknifed metrics; without interval where one has none."""
-    value = math.fsum(w * e.value for w, e in zip(weights, estimates, strict=True))
-    n, clusters = estimates[0].n, estimates[0].clusters
-    sizes = {e.block_sizes for e in estimates}
-    if len(sizes) != 1 or not estimates[0].leave_out:
-        return Estimate(value=value, n=n, clusters=clusters)
-    without = [
-        math.fsum(w * e.leave_out[j] for w, e in zip(weights, estimates, strict=True))
-        for j in range(len(estimates[0].leave_out))
-    ]
-    found = combine(value, without, list(estimates[0].block_sizes)).estimate(clusters=clusters)
-    return found
+    return combined(estimates, [1.0 / len(estimates)] * len(estimates))
 
 
 def _difference(
     data: TableData, row: str, baseline: str | None, column: Mapping[str, Any]
 ) -> Summary:
     key = column["key"]
-    ours, base = data.of(row, key), data.of(str(baseline), key)
-    bad = next((c for c in [*ours, *base] if c.state != "measured"), None)
-    if bad is not None or not ours or not base:
-        state, reason = (bad.state, bad.reason) if bad else ("n/a", "not asked for")
-        return Summary(row=row, column=key, state=state, reason=reason)
-    b = base[0]
-    trained = ours[0].seed is not None
-    if b.values and all(c.values for c in ours):
-        if not trained:
-            given = _paired(ours[0], b)
-            return Summary(row=row, column=key, state="measured", given=given)
-        a = {c.seed or 0: {v.key: v.value for v in c.values} for c in ours}
-        found = paired_summary(
-            a,
-            {v.key: v.value for v in b.values},
-            {v.key: v.prompt_id for v in b.values},
-            {v.key: v.tag for v in b.values},
-        )
-        return Summary(
-            row=row,
-            column=key,
-            state="measured",
-            given=found.given_checkpoints,
-            seeds=found.over_seeds,
-        )
-    estimates = [c.estimate for c in [*ours, b] if c.estimate is not None]
-    weights = [1.0 / len(ours)] * len(ours) + [-1.0]
-    seeds = None
-    if trained:
-        values = {c.seed or 0: c.estimate.value for c in ours if c.estimate is not None}
-        fixed = {0: b.estimate.value if b.estimate is not None else math.nan}
-        seeds = paired_over_seeds(
-            RowValues(by_seed=values), RowValues(by_seed=fixed, trained=False)
-        )
-    return Summary(
-        row=row, column=key, state="measured", given=_combined(estimates, weights), seeds=seeds
-    )
-
-
-def _paired(a: CellData, b: CellData) -> Estimate:
-    return paired_difference(
-        [v.value for v in a.values],
-        [v.value for v in b.values],
-        [v.key for v in a.values],
-        [v.key for v in b.values],
-        [v.prompt_id for v in a.values],
-        [v.tag for v in a.values],
-    )
+    return paired_cells(row, key, data.of(row, key), data.of(str(baseline), key))
 
 
 def _verdicts(data: TableData) -> list[Verdict]:
@@ -341,8 +233,5 @@ def _verdicts(data: TableData) -> list[Verdict]:
         for column in data.columns:
             cells = data.of(row["key"], column["key"])
             if cells and all(c.state == "measured" and c.estimate is not None for c in cells):
-                values[row["key"], column["key"]] = RowValues(
-                    by_seed={c.seed or 0: c.estimate.value for c in cells if c.estimate},
-                    trained=cells[0].seed is not None,
-                )
+                values[row["key"], column["key"]] = row_values(cells)
     return judge(claims, values)

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.report import words
-from bench.report.model import TableData
-from bench.report.statistics import Statistics, Summary
+from bench.report.model import Summary, TableData
+from bench.report.statistics import Statistics
 
 WIDTH = 80
 _LABEL = 23

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.report.circular import circular_cells
-from bench.report.model import TableData
-from bench.report.statistics import Statistics, Summary
+from bench.report.model import Summary, TableData
+from bench.report.statistics import Statistics
 from bench.report.verified import verified_line
 from bench.stats import SeedEstimate
 from bench.stats.claims import Verdict
