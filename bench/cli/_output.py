@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 
@@ -14,14 +16,46 @@ def print_json(data: Any) -> None:
     print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
 
 
-def print_rows(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Print aligned columns under a heading, for reading and for `cut`; None prints as `-`."""
+WIDTH = 80
+"""Of a terminal."""
+
+_NARROWEST = 14
+
+
+def print_rows(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], *, width: int | None = None
+) -> None:
+    """Print aligned columns under a heading, for reading and for `cut`; None prints as `-`.
+
+    Args:
+        rows: one line each.
+        columns: which of their keys.
+        width: wrap texts within the widest columns, so that lines are no longer; None never wraps.
+    """
     cells = [list(columns)]
     cells += [["-" if row.get(c) is None else str(row[c]) for c in columns] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    while width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
+        widest = max(range(len(widths)), key=widths.__getitem__)
+        if widths[widest] <= _NARROWEST:
+            break
+        widths[widest] -= 1
     for line in cells:
-        padded = "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        print(padded.rstrip())
+        parts = [
+            [cell] if len(cell) <= w else textwrap.wrap(cell, w, break_long_words=False)
+            for cell, w in zip(line, widths, strict=True)
+        ]
+        for part in zip_longest(*parts, fillvalue=""):
+            padded = "  ".join(text.ljust(w) for text, w in zip(part, widths, strict=True))
+            print(padded.rstrip())
+
+
+def hanging(label: str, text: str, *, width: int = WIDTH) -> str:
+    """Return `label` and `text`, whose further lines stand below its first."""
+    return textwrap.fill(
+        text, width, initial_indent=label, subsequent_indent=" " * len(label),
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
 
 
 def set_up_logging(*, verbose: bool, quiet: bool) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from bench.cli._output import hanging
 from bench.cli._progress import duration, size
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def estimate_lines(found: TrainingEstimate) -> list[str]:
     warm_up = f", warm-up over {train.warmup_steps} updates" if train.warmup_steps else ""
     rows = {
         "method": _settings(found.method),
+        "settings": found.settings,
+        "data": _data(found),
         "effective batch": f"{train.batch} pairs = {share}, {processes}",
         "learning rate": f"{train.lr:g} (effective, whatever the number of devices){warm_up}",
         "steps": f"{train.steps} optimiser steps, {found.visits} pairs seen",
@@ -42,7 +45,20 @@ def estimate_lines(found: TrainingEstimate) -> list[str]:
         "artifact": found.artifact,
     }
     width = max(map(len, rows))
-    return [found.label, *(f"  {name:<{width}}  {text}" for name, text in rows.items())]
+    lines = (hanging(f"  {name:<{width}}  ", text) for name, text in rows.items())
+    return [found.label, *"\n".join(lines).splitlines()]
+
+
+def _data(found: TrainingEstimate) -> str:
+    """Return which data set, and what must be sampled for it."""
+    if found.data_there:
+        return f"{found.data}, which is there: no image to sample"
+    if found.images is None:
+        return f"{found.data}; how many images must be sampled for it is not known"
+    if found.images == 0:
+        return f"{found.data}: no image to sample"
+    time = duration(3600 * found.data_hours)
+    return f"{found.data}: {found.images:,} images to sample first, about {time}"
 
 
 def _settings(method: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from bench.api.errors import UsageError
 from bench.api.method import Method
 from bench.api.registry import EVALUATORS, METHODS, Registry
 from bench.api.stages import StagedMethod
-from bench.cli._output import print_json, print_rows
+from bench.cli._output import WIDTH, hanging, print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._request import add_store
 from bench.cli._verbs import VERBS
@@ -178,19 +178,19 @@ def _fields(cls: type) -> list[dict[str, Any]]:
 
 def _print_card(card: dict[str, Any]) -> None:
     tables = {key: value for key, value in card.items() if _is_rows(value)}
-    facts = [
-        {"": key, " ": ", ".join(map(str, value)) if isinstance(value, tuple) else value}
+    facts = {
+        key: ", ".join(map(str, value)) if isinstance(value, tuple) else value
         for key, value in card.items()
         if key not in tables and key != "description" and value not in ([], ())
-    ]
-    width = max(len(row[""]) for row in facts)
-    for row in facts:
-        print(f"{row['']:<{width}}  {row[' ']}")
+    }
+    label = max(map(len, facts))
+    for key, value in facts.items():
+        print(hanging(f"{key:<{label}}  ", "-" if value is None else str(value)))
     print(f"\n{card['description']}")
     for title, rows in tables.items():
         print(f"\n{title}")
         shown = _tall(rows) if len(rows[0]) > _WIDEST else rows
-        print_rows(shown, list(shown[0]))
+        print_rows(shown, list(shown[0]), width=WIDTH)
 
 
 def _tall(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

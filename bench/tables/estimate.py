@@ -20,7 +20,7 @@ from bench.generation.checkpoint import CheckpointRef
 from bench.generation.parts import network_folder, shapes
 from bench.published import backbones
 from bench.tables.nodes import Node
-from bench.tables.plugins import stage_method
+from bench.tables.plugins import settings_source, stage_method
 from bench.tables.sources import ImageSource
 from bench.training.config import TrainConfig
 
@@ -39,6 +39,11 @@ class TrainingEstimate:
         artifact: its id.
         method: name and settings.
         train: all training settings.
+        settings: in words, where they are from.
+        data: id of the data set.
+        data_there: whether it is in the store.
+        images: to be sampled for it where it is not; None where that is not known.
+        data_hours: of making it, of one device, at the profile's speed.
         processes, micro_batches: how the effective batch is cut: each process takes so many
             micro-batches of `train.micro_batch` in each optimiser step.
         pairs: in the data set, before short prompts are dropped; None where that is not known.
@@ -52,6 +57,11 @@ class TrainingEstimate:
     artifact: str
     method: Mapping[str, Any]
     train: TrainConfig
+    settings: str
+    data: str
+    data_there: bool
+    images: int | None
+    data_hours: float
     processes: int
     micro_batches: int
     pairs: int | None
@@ -86,7 +96,8 @@ def _estimate(source: ImageSource, node: Node) -> TrainingEstimate:
     config = TrainConfig.from_json(payload["train"])
     method = stage_method(payload["method"], payload["settings"], payload.get("stage"))
     processes = max(1, int(os.environ.get("WORLD_SIZE", "1")))
-    pairs = source.graph[node.upstream["pairs"]].payload.get("pairs")
+    data = source.graph[node.upstream["pairs"]]
+    pairs = data.payload.get("pairs")
     sizes = _network_shapes(source)
     parameters = _published(source, "parameters") if sizes is None else _count(sizes)
     trainable = parameters if config.mode == "full" else _lora_parameters(sizes, config)
@@ -98,6 +109,11 @@ def _estimate(source: ImageSource, node: Node) -> TrainingEstimate:
         artifact=node.id,
         method={"name": method.name, **method.config()},
         train=config,
+        settings=settings_source(source.profile, payload["method"], payload.get("stage")),
+        data=data.id,
+        data_there=source.store.status(data.kind, data.name, data.identity).state == "complete",
+        images=_sampled(data),
+        data_hours=data.seconds / 3600,
         processes=processes,
         micro_batches=math.ceil(math.ceil(config.batch / processes) / config.micro_batch),
         pairs=pairs,
@@ -107,6 +123,15 @@ def _estimate(source: ImageSource, node: Node) -> TrainingEstimate:
         memory=memory,
         hours=node.seconds / 3600,
     )
+
+
+def _sampled(data: Node) -> int | None:
+    """Images that are sampled for a data set; None where its prompts are not known."""
+    settings = data.payload["settings"]
+    if not isinstance(settings.get("generation"), Mapping):
+        return 0
+    count = data.payload.get("pairs")
+    return None if count is None else int(count) * (1 if settings.get("losers") is False else 2)
 
 
 def _network_shapes(source: ImageSource) -> dict[str, tuple[int, ...]] | None:

@@ -198,6 +198,25 @@ def _published_train(profile: Profile, published: Entry | None, stage: str) -> d
     return {} if found is None else found.train()
 
 
+def settings_source(profile: Profile, target: str, stage: str | None) -> str:
+    """Return in words where the settings of a training are from; the profile's own come on top.
+
+    Raises:
+        UsageError, ContractError: as `training_plan`.
+    """
+    backbone = profile.training.published
+    if backbone is None:
+        return f"profile {profile.name}"
+    name = str(method_class(target).name)
+    found = find_entry(name, backbone)
+    if found is not None and (stage is None or found.stage(stage) is not None):
+        return f"published for {name} on {backbone}, changed by profile {profile.name}"
+    none = f"none were published for {name} on {backbone}"
+    if found is None and profile.training.otherwise is not None:
+        return f"{none}; taken are those of {profile.training.otherwise}"
+    return f"{none}; profile {profile.name}"
+
+
 def stage_method(target: str, settings: Mapping[str, Any], stage: str | None) -> Method:
     """Return the objective of a stage; `stage` is None for a method without stages.
 

@@ -133,9 +133,35 @@ def test_what_a_training_costs_is_told_before_it_starts(
     assert first["hours"] > second["hours"] > 0  # it samples from the policy
     assert main([*words, "--set", small]) == 0
     text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
     assert "20 pairs = 6 x 4 micro-batches, 1 process" in text
     assert "0.0001 (effective, whatever the number of devices)" in text
     assert "estimate" in text and not list((tmp_path / "store").glob("train"))
+
+
+@pytest.mark.parametrize(
+    ("words", "images", "settings"),
+    [
+        (["ddspo"], 1024, "profile tiny"),
+        (["ddspo-not-paired"], 512, "profile tiny"),
+        (["realalign-stage2"], 0, "profile tiny"),
+        (["sft", "--set", "training.published=sd-1.4", "--set", "training.otherwise=ddspo"], 1024,
+         "none were published for sft on sd-1.4; taken are those of ddspo"),
+        (["diffusion-dpo", "--set", "training.published=sdxl", "--data", "picks"], 1024,
+         "published for diffusion-dpo on sdxl, changed by profile tiny"),
+    ],
+)  # fmt: skip
+def test_images_to_sample_and_the_source_of_settings_are_told(
+    words: list[str], images: int, settings: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["train", *words, "-n", "--store", str(tmp_path / "store")]
+    assert main([*asked, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["trainings"]
+    assert (found["images"], found["settings"]) == (images, settings)
+    assert found["data"].startswith("pairs/tiny.") and found["data_there"] is False
+    assert main(asked) == 0
+    text = capsys.readouterr().out
+    assert (f"{images:,} images to sample first" if images else "no image to sample") in text
 
 
 def test_the_rate_does_not_depend_on_the_number_of_processes(
@@ -163,5 +189,8 @@ def test_published_settings_are_shown_as_a_card(capsys: pytest.CaptureFixture[st
     assert main(["show", "method", "realalign", "--backbone", "sd-1.5"]) == 0
     text = capsys.readouterr().out
     assert "stage1" in text and "2.56e-06" in text and "1600" in text
+    assert main(["show", "method", "realalign", "--backbone", "sd-3.5-m"]) == 0
+    wide = capsys.readouterr().out
+    assert max(map(len, (text + wide).splitlines())) <= 80 and "None" not in wide
     assert main(["show", "method", "realalign"]) == 0
     assert "realalign-stage2" in capsys.readouterr().out
