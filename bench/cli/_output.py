@@ -35,14 +35,15 @@ def print_rows(
     cells = [list(columns)]
     cells += [["-" if row.get(c) is None else str(row[c]) for c in columns] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    words = [max(len(w) for line in cells for w in line[i].split()) for i in range(len(columns))]
     while width is not None and sum(widths) + 2 * (len(widths) - 1) > width:
-        widest = max(range(len(widths)), key=widths.__getitem__)
-        if widths[widest] <= _NARROWEST:
+        slack = [i for i, w in enumerate(widths) if w > max(words[i], _NARROWEST)]
+        if not slack:
             break
-        widths[widest] -= 1
+        widths[max(slack, key=widths.__getitem__)] -= 1
     for line in cells:
         parts = [
-            [cell] if len(cell) <= w else textwrap.wrap(cell, w, break_long_words=False)
+            [cell] if len(cell) <= w else textwrap.wrap(cell, w, break_on_hyphens=False)
             for cell, w in zip(line, widths, strict=True)
         ]
         for part in zip_longest(*parts, fillvalue=""):

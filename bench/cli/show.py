@@ -15,7 +15,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import UsageError
 from bench.api.method import Method
@@ -25,6 +25,9 @@ from bench.cli._output import WIDTH, hanging, print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._request import add_store
 from bench.cli._verbs import VERBS
+
+if TYPE_CHECKING:
+    from bench.tables.spec import ColumnSpec, PublishedValue, RowSpec
 
 _WHAT = "method, evaluator, table or cell"
 _WIDEST = 8
@@ -113,19 +116,19 @@ def _table(name: str) -> dict[str, Any]:
     return {
         "name": table.name,
         "source": table.source,
-        "protocols": ", ".join(table.protocols),
+        "protocols": ", ".join(table.protocols) or "those of the profile",
         "description": table.title,
         "rows": [
             {
                 "key": row.key,
                 "label": row.label,
-                "made by": row.method or row.weights or row.render or row.checkpoint,
+                "made by": " on ".join(filter(None, (_origin(row), row.data))),
                 "starts from": row.start,
-                "control": "yes" if row.control else "no",
-                "note": row.note or None,
+                "control": "yes" if row.control else None,
             }
             for row in table.rows
         ],
+        "notes": [{"row": row.key, "note": row.note} for row in table.rows if row.note],
         "columns": [
             {
                 "key": column.key,
@@ -134,11 +137,25 @@ def _table(name: str) -> dict[str, Any]:
             }
             for column in table.columns
         ],
+        "published": [
+            {"row": row, **{c.key: _published_text(cells.get(c.key), c) for c in table.columns}}
+            for row, cells in table.published.items()
+        ],
         "claims": [
             {"claim": f"{claim.better} beats {claim.worse} in {claim.column}"}
             for claim in table.claims
         ],
     }
+
+
+def _origin(row: RowSpec) -> str | None:
+    return row.method or row.weights or row.render or row.checkpoint
+
+
+def _published_text(found: PublishedValue | None, column: ColumnSpec) -> str | None:
+    if found is None:
+        return None
+    return f"{found.value:.{column.decimals}f}{' (quoted)' if found.quoted else ''}"
 
 
 _CARDS: dict[str, Callable[[str], dict[str, Any]]] = {
@@ -190,7 +207,8 @@ def _print_card(card: dict[str, Any]) -> None:
     for title, rows in tables.items():
         print(f"\n{title}")
         shown = _tall(rows) if len(rows[0]) > _WIDEST else rows
-        print_rows(shown, list(shown[0]), width=WIDTH)
+        told = [key for key in shown[0] if any(row[key] is not None for row in shown)]
+        print_rows(shown, told, width=WIDTH)
 
 
 def _tall(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

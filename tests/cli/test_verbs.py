@@ -59,8 +59,14 @@ def test_show_table(capsys: pytest.CaptureFixture[str]) -> None:
     card = printed(capsys, "show", "table", "1a")
     assert [row["key"] for row in card["rows"]][:3] == ["base", "diffusion-dpo", "ddspo"]
     assert {"claim": "ddspo beats diffusion-dpo in GE"} in card["claims"]
+    assert {row["row"]: row["CB"] for row in card["published"]}["base"] == "0.3150 (quoted)"
     assert main(["show", "table", "1a"]) == 0
-    assert "ddspo beats diffusion-dpo in GE" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "ddspo beats diffusion-dpo in GE" in text and max(map(len, text.splitlines())) <= 80
+    card = printed(capsys, "show", "table", "2a")
+    made = {row["key"]: row["made by"] for row in card["rows"]}
+    assert made["diffusion-dpo"] == "diffusion-dpo on picks"
+    assert made["diffusion-kto-public"] == "jacklishufan/diffusion-kto"
 
 
 def test_validate_passes_a_good_method(capsys: pytest.CaptureFixture[str]) -> None:
