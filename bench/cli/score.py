@@ -96,12 +96,12 @@ def run(args: argparse.Namespace) -> int:
 
     if args.reference is not None:
         args.evaluator = evaluator_of(args.evaluator)
-    evaluator = EVALUATORS.load(args.evaluator)()
-    compares = bool(getattr(evaluator, "pairwise", False))
+    compares = bool(getattr(EVALUATORS.load(args.evaluator), "pairwise", False))
     if not compares:
         refuse_versus(args)
     use_judges(args)
     source = open_source(args, store_of(args))
+    evaluator = source.profile.evaluator(args.evaluator)
     if args.reference is not None:
         use_reference(args, source, evaluator)
     if args.evaluator == PEOPLE and args.votes is not None:

@@ -9,14 +9,19 @@ from typing import Any
 from bench.api.errors import PrerequisiteError, UsageError, did_you_mean
 from bench.api.evaluator import Evaluator
 from bench.api.prompts import PromptSuite
-from bench.api.registry import EVALUATORS
 from bench.store import Store
 from bench.tables.images import ImageSource, NotExpressibleError, image_node, reference_node
 from bench.tables.nodes import Graph
+from bench.tables.profile import Profile
 from bench.tables.protocol import ColumnProtocol, StoredName, load_suite
 from bench.tables.references import evaluator_of, stored_nodes
 from bench.tables.request import Request
-from bench.tables.scoring import backend_identities, needed_roles, scores_node
+from bench.tables.scoring import (
+    backend_identities,
+    needed_roles,
+    scores_node,
+    settings_changed,
+)
 from bench.tables.spec import WIN_RATE, ColumnSpec, RowSpec
 
 
@@ -88,7 +93,7 @@ class _Column:
         self.protocol: ColumnProtocol | None = request.profile.protocol_of(request.table, column)
         stored = self.protocol is not None and isinstance(self.protocol.reference, StoredName)
         self.name = evaluator_of(column.evaluator) if stored else column.evaluator
-        self.evaluator = _evaluator(column, self.name)
+        self.evaluator = _evaluator(column, self.name, request.profile)
         self.suite: PromptSuite | None = None
         self.roles: dict[str, tuple[str, ...]] = {}
         self.backends: dict[str, Mapping[str, Any]] = {}
@@ -180,6 +185,7 @@ class _Column:
                 "version": self.evaluator.spec.version,
                 "upstream": self.evaluator.spec.upstream,
                 "metric": self.column.metric,
+                **settings_changed(self.evaluator),
                 **({} if self.column.against is None else {"against": self.column.against}),
             },
             "backends": self.backends,
@@ -188,9 +194,9 @@ class _Column:
         }
 
 
-def _evaluator(column: ColumnSpec, name: str) -> Evaluator:
+def _evaluator(column: ColumnSpec, name: str, profile: Profile) -> Evaluator:
     """Return the evaluator `name` after comparing it with what the table says of the column."""
-    evaluator = EVALUATORS.load(name)()
+    evaluator = profile.evaluator(name)
     if column.metric == WIN_RATE:
         return evaluator
     metrics = {metric.name: metric for metric in evaluator.spec.metrics}

@@ -159,8 +159,8 @@ def _upstream(store: Store, node: Node, prefix: str) -> Iterator[tuple[str, Arti
 
 
 def make_evaluator(payload: Mapping[str, Any]) -> Evaluator:
-    """Return the evaluator a payload names (UsageError when it is unknown)."""
-    return EVALUATORS.load(payload["evaluator"])()
+    """Return the evaluator a payload names, with its settings (UsageError when it is unknown)."""
+    return EVALUATORS.load(payload["evaluator"])(**payload.get("settings", {}))
 
 
 def make_data(store: Store, node: Node, runtime: Runtime) -> Artifact:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bench.api.errors import UsageError, did_you_mean, unknown
+from bench.api.evaluator import Evaluator
 from bench.api.generation import GenerationSpec
 from bench.api.registry import EVALUATORS
 from bench.tables.adapt import merged
@@ -111,6 +112,7 @@ class Profile:
         backends: by evaluator role, registry name or path of the model that plays it; a role
             without one gives cells that are `n/a`.
         evaluator_backends: by evaluator name, what plays its roles in place of `backends`.
+        evaluators: by evaluator name, its settings, e.g. `{t2i-compbench: {profile: clean}}`.
         references: by evaluator name, the stored reference in place of its protocol's.
         pairs, training: how the methods are trained.
         data: more data sets by name, for methods and rows that name one.
@@ -134,6 +136,7 @@ class Profile:
     data: Mapping[str, DataSpec] = field(default_factory=dict)
     backends: Mapping[str, str] = field(default_factory=dict)
     evaluator_backends: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    evaluators: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     references: Mapping[str, str] = field(default_factory=dict)
     sampling_seed: int = 0
     orientation: bool = False
@@ -179,6 +182,20 @@ class Profile:
             STANDS_FOR.get(name, name)
         )
         return replace(self, backends={**self.backends, **own}) if own else self
+
+    def evaluator(self, name: str) -> Evaluator:
+        """Return evaluator `name` with the profile's settings.
+
+        Raises:
+            UsageError: it is unknown, has no such setting, or refuses the value.
+        """
+        cls: Any = EVALUATORS.load(name)
+        settings = self.evaluators.get(name)
+        where = f"profile {self.name}: evaluators.{name}"
+        if settings and not is_dataclass(cls):
+            raise UsageError(f"{where}: {name} has no settings, found {', '.join(settings)}.")
+        found: Evaluator = construct(cls, settings, where) if settings else cls()
+        return found
 
     def batch_size(self, what: str) -> int:
         """Return images per forward in `"generation"` or `"prediction"`."""
@@ -265,12 +282,13 @@ def read_profile(
 
 
 def _check(profile: Profile, where: str) -> None:
-    for key in ("evaluator_backends", "references"):
+    for key in ("evaluator_backends", "evaluators", "references"):
         for name in mapping(getattr(profile, key), f"{where}: {key}"):
             if name not in EVALUATORS.entries():
                 raise unknown(f"evaluator in {where}: {key}", name, EVALUATORS.entries())
-    for name, roles in profile.evaluator_backends.items():
-        mapping(roles, f"{where}: evaluator_backends.{name}")
+    for key in ("evaluator_backends", "evaluators"):
+        for name, entry in getattr(profile, key).items():
+            mapping(entry, f"{where}: {key}.{name}")
     for key in profile.batch_sizes:
         if key not in ("generation", "prediction"):
             hint = did_you_mean(key, ("generation", "prediction"))

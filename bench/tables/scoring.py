@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -122,13 +122,21 @@ def scores_of(graph: Graph, name: str, evaluator: Evaluator, upstream: Mapping[s
             "upstream": dict(upstream),
         },
         upstream=dict(upstream),
-        payload={"evaluator": name},
+        payload={"evaluator": name, **settings_changed(evaluator)},
         function="bench.tables.making:make_scores",
         label=f"score {graph[images].label} with {evaluator.spec.name}",
         seconds=1.0,
         bytes=200 * _count(graph[images]),
     )
     return graph.add(node)
+
+
+def settings_changed(evaluator: Evaluator) -> dict[str, dict[str, Any]]:
+    """Return {"settings": those that are not the evaluator's defaults}, or nothing."""
+    if not is_dataclass(evaluator):
+        return {}
+    found = {f.name: v for f in fields(evaluator) if (v := getattr(evaluator, f.name)) != f.default}
+    return {"settings": found} if found else {}
 
 
 def _predictions(
