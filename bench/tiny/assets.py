@@ -22,6 +22,9 @@ NAMES = (
     "tiny-hpsv2",
     "tiny-pickscore",
     "tiny-aesthetic",
+    "tiny-imagereward",
+    "tiny-hpsv3",
+    "tiny-deqa",
 )
 FIX = "python -m bench assets build"
 WEIGHTS = Path(__file__).parent / "weights"

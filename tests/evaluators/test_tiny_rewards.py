@@ -5,14 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from bench.api import ImageRecord, ImageSet, Prompt, PromptSuite
 from bench.api.registry import BACKENDS, EVALUATORS
 from bench.tiny.assets import expected_hashes, path_of, weights_sha256
 from bench.tiny.build import choices as made
-from bench.tiny.build import rewards as build
 from bench.tiny.build.aesthetic import new_head
 from bench.tiny.grammar import to_text
 from bench.tiny.render import render
@@ -146,36 +144,6 @@ def test_the_three_pictures_differ_in_what_they_say() -> None:
         assert not np.array_equal(render(clean), render(poor))
     worst = made.degraded(Scene(), 1.0, rng)
     assert max(worst.blur / 1.6, worst.noise / 26, worst.wash / 0.6) == pytest.approx(1.0)
-
-
-def test_the_losses_follow_their_formulas() -> None:
-    torch.manual_seed(0)
-    size = 3
-    scores = torch.randn(size, size, 2)
-    batch = build._Batch(scores=scores, errors=torch.zeros(3, 2), severity=torch.zeros(3, 2))
-    own = torch.stack([scores[i, i] for i in range(size)])
-    torch.testing.assert_close(batch.own, own)
-    chosen = torch.tensor([[1.0, 0.0], [0.25, 0.75], [0.0, 1.0]])
-    others = torch.rand(size, size, 2, 2) < 0.5
-    expected = [
-        -torch.log(torch.softmax(torch.stack([own[i, k], scores[i, j, m]]), 0)[
-            0 if others[i, j, k, m] else 1
-        ])
-        for i in range(size) for j in range(size) for k in range(2) for m in range(2) if i != j
-    ]  # fmt: skip
-    first = -(chosen * own.log_softmax(1)).sum(1).mean()
-    torch.testing.assert_close(
-        build.choice_loss(batch, chosen, others),
-        build.WITHIN_WEIGHT * first + torch.stack(expected).mean(),
-    )
-    perfect = torch.full((size, size, 3), -50.0)
-    for i in range(size):
-        perfect[i, i] = torch.tensor([50.0, 0.0, 0.0])
-    zeros = torch.zeros(size, 3)
-    ranked = build._Batch(scores=perfect, errors=zeros, severity=zeros)
-    assert float(build.rank_loss(ranked)) == pytest.approx(0.0, abs=1e-6)
-    worse = build._Batch(scores=-perfect, errors=zeros, severity=zeros)
-    assert float(build.rank_loss(worse)) > 50
 
 
 def test_the_heads_of_recipe_and_back_end_are_one() -> None:

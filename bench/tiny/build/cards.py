@@ -8,6 +8,13 @@ from typing import Any
 
 from bench.tiny.world import WORLD_VERSION
 
+_EXAM = (
+    " Held out, on pictures that no scorer learnt from: how often the clean picture scores above "
+    "the same one degraded, the right one above a clean one that is wrong in one word, and the "
+    "better of two that differ clearly above the other. `agreement`: with the other scorers, of "
+    "the differences between two pictures of a prompt."
+)
+
 _WHAT = {
     "tiny-sd": (
         "Text-to-image latent diffusion model in the classes and the folder format of Stable "
@@ -52,19 +59,47 @@ _WHAT = {
         "a held-out picture scores above the same text with one wrong word."
     ),
     "tiny-hpsv2": (
-        "Ranks pictures under a prompt, in open_clip's classes and format (CLIP, GELU). Trained "
-        "without noise to put a clean picture above the same one degraded, a right one above one "
-        "with a wrong word, and each picture's text above others'. It plays the role of HPS v2 in "
-        "the tiny profile and learnt nothing from it."
+        "Ranks pictures under a prompt, in open_clip's classes and format (CLIP, GELU). Started "
+        "from tiny-clip, of whose neurons it keeps two thirds (pictures) and half (texts). Trained "
+        "without noise to put a picture above one that is more degraded or follows the prompt less "
+        "(another colour, shape, count, size, fill or relation, or two colours exchanged), and "
+        "each picture's text above others'. It plays the role of HPS v2 in the tiny profile and "
+        "learnt nothing from it." + _EXAM
     ),
     "tiny-pickscore": (
-        "Scores a picture under a prompt, in transformers' CLIPModel. Trained on simulated choices "
-        "of a noisy judge between two pictures of a prompt, as PickScore was on people's. It plays "
-        "its role in the tiny profile and learnt nothing from it. `held_out_choices`: how often it "
-        "says what the judge chose; `held_out_truth`: how often it prefers the better picture "
-        "where the two differ clearly; `judge_agrees_with_truth`: how often the judge does. Under "
-        "`tiny-hpsv2`: the correlation of the two scorers' differences between two pictures of a "
-        "prompt, and the share of pairs they decide alike."
+        "Scores a picture under a prompt, in transformers' CLIPModel. Started from tiny-clip's "
+        "text tower and the first two layers of its vision tower. Trained on simulated choices of noisy "
+        "judges between two pictures of a prompt, as PickScore was on people's. It plays its role "
+        "in the tiny profile and learnt nothing from it. `held_out_choices`: how often it says "
+        "what one judge chose; `judge_agrees_with_truth`: how often the judge is right of two "
+        "pictures that differ clearly." + _EXAM
+    ),
+    "tiny-imagereward": (
+        "Gives a reward for a picture and its prompt, read together by cross attention, in "
+        "ImageReward's form: eyes, transformers' BlipTextModel, five affine layers. Its eyes are "
+        "convolutions that started from tiny-vqa's, in place of a ViT; its reading was learnt from "
+        "nothing. Trained on ranked lists of four pictures of a prompt with words not followed and "
+        "degradations, by -log sigmoid over all ranked pairs. Rewards are standardised by "
+        "`reward_mean` and `reward_std`, those of training pictures. It plays ImageReward's role "
+        "in the tiny profile and learnt nothing from it." + _EXAM
+    ),
+    "tiny-hpsv3": (
+        "Gives mean and sigma of a reward for a picture and its prompt, in HPS v3's form: places "
+        "of the picture, words of the prompt and a token for the reward in one sequence, and two "
+        "numbers from that token's last state. It reads the states of tiny-clip, which must be "
+        "there. Trained on votes of judges whose opinions of degraded pictures spread more: the "
+        "expected sigmoid of the difference of two normal rewards is to be the share of votes. "
+        "`held_out_sigma_and_doubt`: correlation of its sigma with the judges' true deviation. It "
+        "plays the role of HPS v3 in the tiny profile and learnt nothing from it." + _EXAM
+    ),
+    "tiny-deqa": (
+        "Rates a picture's quality, whatever its prompt: probabilities of five levels, 5 for a "
+        "flawless picture to 1 for the worst of the tiny world (blurred, noisy or washed out), and "
+        "their mean, as DeQA-Score does. Trained on soft labels and fidelity of pairs. It plays "
+        "DeQA-Score's role in the tiny profile and learnt nothing from it. "
+        "`held_out_correlation` and `held_out_mean_error`: of its scores and the true marks; "
+        "`held_out_flawless_above_poor`: how often a flawless picture is rated above a degraded "
+        "one of another scene."
     ),
     "tiny-aesthetic": (
         "Rates a picture's quality, 8 for a flawless one to 2 for the worst of the tiny world, by "

@@ -107,7 +107,8 @@ def degraded(scene: Scene, severity: float, rng: np.random.Generator) -> Scene:
     return replace(scene, noise_seed=int(rng.integers(2**31)), **strength)
 
 
-def _clean(meaning: Description, rng: np.random.Generator) -> Scene:
+def clean_scene(meaning: Description, rng: np.random.Generator) -> Scene:
+    """Return a flawless scene of `meaning`."""
     while True:
         try:
             return scene_for(meaning, rng, clean=True)
@@ -128,7 +129,7 @@ def noisy_choice(meaning: Description, rng: np.random.Generator) -> list[tuple[S
         for _ in range(errors):
             drawn = altered(drawn, rng)
         errors = int(drawn != meaning) * errors  # a second exchange may undo the first
-        scene = _clean(drawn, rng)
+        scene = clean_scene(drawn, rng)
         severity = 0.0
         if meaning.quality not in QUALITIES_LOW and rng.random() < 0.5:
             severity = float(rng.uniform(0.2, 1.0))
@@ -139,14 +140,14 @@ def noisy_choice(meaning: Description, rng: np.random.Generator) -> list[tuple[S
 
 def ranked_three(meaning: Description, rng: np.random.Generator) -> list[tuple[Scene, int, float]]:
     """Return a right and clean picture, the same scene degraded, and a clean one that is wrong."""
-    scene = _clean(meaning, rng)
+    scene = clean_scene(meaning, rng)
     severity = float(rng.uniform(0.25, 1.0))
-    wrong = _clean(altered(meaning, rng), rng)
+    wrong = clean_scene(altered(meaning, rng), rng)
     return [(scene, 0, 0.0), (degraded(scene, severity, rng), 0, severity), (wrong, 1, 0.0)]
 
 
 def make_choices(
-    draw: Draw, count: int, stream: int, file: Path, vae: AutoencoderKL, through_vae: float
+    draw: Draw, count: int, stream: int, file: Path, vae: AutoencoderKL, share: float
 ) -> Choices:
     """Return `count` prompts with their pictures; the pixels are kept in `file`.
 
@@ -155,9 +156,9 @@ def make_choices(
         count: prompts, the held-out ones included.
         stream: seed of prompts and pictures.
         file: where the pixels are kept between runs.
-        vae: a share of the prompts has its pictures encoded and decoded by it, as all pictures
-            that a base model draws are.
-        through_vae: that share.
+        vae: encodes and decodes the pictures of a share of the prompts, as all pictures are that
+            a base model draws.
+        share: of them.
     """
     texts, scenes, errors, severity = [], [], [], []
     for index in range(count):
@@ -172,8 +173,8 @@ def make_choices(
         severity.append([depth for _, _, depth in drawn])
     if not file.is_file():
         pixels = np.stack([np.stack([render(scene) for scene in row]) for row in scenes])
-        again = np.random.default_rng([stream, count]).random(count) < through_vae
-        pixels[again] = _round_trip(vae, pixels[again])
+        again = np.random.default_rng([stream, count]).random(count) < share
+        pixels = through_vae(vae, pixels, again)
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(".partial.npy")
         np.save(partial, pixels, allow_pickle=False)
@@ -188,12 +189,15 @@ def make_choices(
 
 
 @torch.no_grad()
-def _round_trip(vae: AutoencoderKL, pixels: np.ndarray) -> np.ndarray:
-    flat = pixels.reshape(-1, *pixels.shape[2:])
+def through_vae(vae: AutoencoderKL, pixels: np.ndarray, which: np.ndarray) -> np.ndarray:
+    """Return pictures (N, K, 32, 32, 3), those of the rows `which` (N,) encoded and decoded."""
+    found = pixels.copy()
+    flat = pixels[which].reshape(-1, *pixels.shape[2:])
     parts = []
     for start in range(0, len(flat), 200):
         latents = vae.encode(to_tensor(flat[start : start + 200])).latent_dist.mean
         decoded = vae.decode(latents).sample.clamp(-1, 1).add(1).mul(127.5).round()
         parts.append(decoded.to(torch.uint8).permute(0, 2, 3, 1).numpy())
-    found: np.ndarray = np.concatenate(parts).reshape(pixels.shape)
+    if parts:
+        found[which] = np.concatenate(parts).reshape(-1, *pixels.shape[1:])
     return found

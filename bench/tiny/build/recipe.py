@@ -17,7 +17,6 @@ import torch
 from diffusers import AutoencoderDC, AutoencoderKL, StableDiffusionPipeline
 from safetensors.torch import load_file
 from transformers import (
-    CLIPImageProcessorPil,
     CLIPModel,
     CLIPTextModelWithProjection,
     CLIPTokenizer,
@@ -25,10 +24,10 @@ from transformers import (
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, unknown
 from bench.tiny.assets import FIX, NAMES, folder_sha256, weights_sha256
-from bench.tiny.build.aesthetic import save_head, train_aesthetic
 from bench.tiny.build.calibrate import calibrate
 from bench.tiny.build.cards import write_card
-from bench.tiny.build.clip import MEAN, STD, train_clip
+from bench.tiny.build.clip import train_clip
+from bench.tiny.build.exam import Exam
 from bench.tiny.build.heads import (
     ROUND_TRIPS,
     Truths,
@@ -38,16 +37,9 @@ from bench.tiny.build.heads import (
     train_phrases,
 )
 from bench.tiny.build.inpaint import train_inpaint
-from bench.tiny.build.rewards import (
-    agreement,
-    load_open_clip,
-    pick_choices,
-    save_open_clip,
-    train_hpsv2,
-    train_pickscore,
-)
 from bench.tiny.build.sana import encode_scenes_dc, train_autoencoder, train_sana
 from bench.tiny.build.scenes_cache import SceneSet, load_scenes
+from bench.tiny.build.scorers import BUILDERS, save_image_processor
 from bench.tiny.build.sd import encode_scenes, train_sd
 from bench.tiny.build.sd3 import train_sd3
 from bench.tiny.build.sdxl import train_sdxl
@@ -141,6 +133,11 @@ class Recipe:
         name = f"latents-{folder_sha256(self.finished('tiny-sd') / 'vae')[:12]}.npy"
         return encode_scenes(self.finished_sd.vae, self.scenes, self.work / name)
 
+    @cached_property
+    def exam(self) -> Exam:
+        """What every scorer is asked."""
+        return Exam(self.work_from("exam", "tiny-sd"), self.finished_sd.vae)
+
     def work_from(self, name: str, *starts: str) -> Path:
         """Return where an asset keeps its state; it depends on the bytes it starts from."""
         joined = "".join(folder_sha256(self.finished(start)) for start in starts)
@@ -223,51 +220,8 @@ def _build_clip(recipe: Recipe, folder: Path) -> dict[str, Any]:
     )  # fmt: skip
     model.to(torch.float16).save_pretrained(folder)
     recipe.tokenizer.save_pretrained(folder)
-    _save_image_processor(folder)
+    save_image_processor(folder)
     return facts
-
-
-def _save_image_processor(folder: Path) -> None:
-    CLIPImageProcessorPil(
-        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32},
-        image_mean=list(MEAN), image_std=list(STD),
-    ).save_pretrained(folder)  # fmt: skip
-
-
-def _build_hpsv2(recipe: Recipe, folder: Path) -> dict[str, Any]:
-    work = recipe.work_from("tiny-hpsv2", "tiny-sd")
-    model, facts = train_hpsv2(recipe.tokenizer, recipe.finished_sd.vae, work)
-    save_open_clip(model, folder)
-    recipe.tokenizer.save_pretrained(folder)
-    (work / "facts.json").write_text(json.dumps(facts))
-    return facts
-
-
-def _build_pickscore(recipe: Recipe, folder: Path) -> dict[str, Any]:
-    """Build it, and note in its card and in tiny-hpsv2's how the two agree."""
-    work, vae = recipe.work_from("tiny-pickscore", "tiny-sd"), recipe.finished_sd.vae
-    model, facts = train_pickscore(recipe.tokenizer, vae, work)
-    other = recipe.finished("tiny-hpsv2")
-    scorers = model, load_open_clip(other, recipe.tokenizer)
-    alike = agreement(*scorers, recipe.tokenizer, vae, work)
-    noted = recipe.work_from("tiny-hpsv2", "tiny-sd") / "facts.json"
-    if noted.is_file():
-        write_card("tiny-hpsv2", other, {**json.loads(noted.read_text()), "tiny-pickscore": alike})
-    model.to(torch.float16).save_pretrained(folder)
-    recipe.tokenizer.save_pretrained(folder)
-    _save_image_processor(folder)
-    return {**facts, "tiny-hpsv2": alike}
-
-
-def _build_aesthetic(recipe: Recipe, folder: Path) -> dict[str, Any]:
-    clip = CLIPModel.from_pretrained(recipe.finished("tiny-clip"), dtype=torch.float32)
-    work = recipe.work_from("tiny-pickscore", "tiny-sd")
-    choices = pick_choices(recipe.finished_sd.vae, work)
-    head, facts = train_aesthetic(
-        clip, choices, recipe.work_from("tiny-aesthetic", "tiny-sd", "tiny-clip")
-    )
-    save_head(head, folder)
-    return {**facts, "tiny-clip": folder_sha256(recipe.finished("tiny-clip"))}
 
 
 def _build_features(recipe: Recipe, folder: Path) -> dict[str, Any]:
@@ -296,9 +250,7 @@ _BUILDERS: dict[str, Callable[[Recipe, Path], dict[str, Any]]] = {
     "tiny-sana": _build_sana,
     "tiny-inpaint": _build_inpaint,
     "tiny-sdxl": _build_sdxl,
-    "tiny-hpsv2": _build_hpsv2,
-    "tiny-pickscore": _build_pickscore,
-    "tiny-aesthetic": _build_aesthetic,
+    **BUILDERS,
 }
 
 
