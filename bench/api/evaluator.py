@@ -66,6 +66,8 @@ class Backend(ABC):
             checked against the original implementation's.
         verified_for: by evaluator name, the same where what that evaluator reads was checked less.
         hub_models: hub ids of the models it loads; `bench assets fetch` gets them.
+        other_weights: names of weights it loads that are not on the hub, as the registry of
+            weights (`bench/assets/weights.yaml`) has them; likewise.
         device: where its model runs; set by who runs it, None picks a GPU where there is one.
     """
 
@@ -74,6 +76,7 @@ class Backend(ABC):
     verified: ClassVar[str] = "rules"
     verified_for: ClassVar[Mapping[str, str]] = {}
     hub_models: ClassVar[tuple[str, ...]] = ()
+    other_weights: ClassVar[tuple[str, ...]] = ()
     device: str | None = None
 
     def identity(self) -> dict[str, Any]:

@@ -154,6 +154,26 @@ def hold_to_registry(repository: str, folder: Path, *, fix: str) -> dict[str, st
     return found
 
 
+def pinned(name: str) -> str | None:
+    """Return the sha256 that weights beside the hub had when they were first fetched, or None.
+
+    Raises:
+        CorruptArtifactError: the file of pins is damaged.
+    """
+    found = _pins(cache_root() / "weights" / "pins.json").get(name, {}).get("sha256")
+    return None if found is None else str(found)
+
+
+def pin(name: str, digest: str) -> None:
+    """Keep the sha256 of weights beside the hub; the first one stays."""
+    path = cache_root() / "weights" / "pins.json"
+    pins = _pins(path)
+    if name not in pins:
+        pins[name] = {"sha256": digest}
+        text = json.dumps(pins, indent=1, sort_keys=True)
+        DISK.write_atomically(path, f"{text}\n".encode())
+
+
 def _expected(
     path: Path, name: str, entry: WeightsEntry | None, pinned: Mapping[str, str]
 ) -> Iterable[str]:

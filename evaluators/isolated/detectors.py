@@ -57,6 +57,7 @@ class MMDetDetector(IsolatedBackend):
     version: ClassVar[int] = 1
     verified: ClassVar[str] = "rules"
     hub_models: ClassVar[tuple[str, ...]] = (COLORS,)
+    other_weights: ClassVar[tuple[str, ...]] = ("mask2former-mmdet",)
     environment_name: ClassVar[str] = "geneval-mmdet"
 
     def __init__(self) -> None:

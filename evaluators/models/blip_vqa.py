@@ -48,6 +48,7 @@ class BlipVqa(Backend):
     version: ClassVar[int] = 1
     verified: ClassVar[str] = "random-weights"
     hub_models: ClassVar[tuple[str, ...]] = (TOKENIZER,)
+    other_weights: ClassVar[tuple[str, ...]] = (WEIGHTS_ENTRY,)
 
     def identity(self) -> dict[str, Any]:
         """Return name, version, a hash of the weights and one of the tokenizer.
@@ -119,6 +120,7 @@ class BlipVqaHub(BlipVqa):
     name: ClassVar[str] = "blip-vqa-hf"
     REPOSITORY: ClassVar[str] = "Salesforce/blip-vqa-capfilt-large"
     hub_models: ClassVar[tuple[str, ...]] = (REPOSITORY,)
+    other_weights: ClassVar[tuple[str, ...]] = ()
     variant: ClassVar[str] = (
         f"blip-vqa-hf, not the original weights: {REPOSITORY} was converted at 384 pixels; "
         "compare only with numbers of blip-vqa-hf"

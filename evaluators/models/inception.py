@@ -35,6 +35,7 @@ class InceptionFeatures(Backend):
     verified: ClassVar[str] = "real-weights"
     # the network that is on the package index has no classifier
     verified_for: ClassVar[Mapping[str, str]] = {"inception-score": "random-weights"}
+    other_weights: ClassVar[tuple[str, ...]] = ("fid-inception",)
     protocol: ClassVar[protocols.FidProtocol]
     photographs: bool = False
 

@@ -25,7 +25,11 @@ from bench.assets.weights import (
 )
 from bench.cli import main
 from bench.published import backbones
+from bench.suites import catalog
+from bench.tables.adapt import adapted
+from bench.tables.needs import table_needs
 from bench.tables.profile import load_profile, profile_names
+from bench.tables.spec import load_table, table_names
 from tests.assets.server import Site, serve
 from tests.paper.hub_cache import add_repository
 
@@ -70,6 +74,18 @@ def test_every_model_that_is_loaded_has_a_line_in_the_registry() -> None:
         base = load_profile(name).checkpoint
         wanted.update([base.location] if base.kind == "hub" else [])
     assert not sorted(wanted - set(registry()))
+
+
+@pytest.mark.parametrize("name", table_names())
+def test_what_a_table_needs_is_known_by_name(name: str) -> None:
+    """A row's weights need a line in the registry, a column's prompts one in the catalogue."""
+    table = adapted(load_table(name), "paper")
+    needs = table_needs(table, load_profile("paper", table=table))
+    assert needs.models and needs.suites
+    assert not {model.repository for model in needs.models} - set(registry())
+    assert not {need.name for need in needs.weights} - set(registry())
+    assert not {need.name for need in needs.suites} - set(catalog())
+    assert all(thing.fix and thing.purpose for thing in needs.by_hand)
 
 
 def test_each_line_says_licence_size_and_user() -> None:
@@ -189,6 +205,12 @@ def test_weights_beside_the_hub_are_fetched_whole_or_not_at_all(
     known(monkeypatch, name="toy", url=url, sha256="0" * 64)
     assert main(["assets", "fetch", "toy"]) == 1
     assert not list((cache / "weights").glob("m.pth*[!k]"))
+    # where nobody knows a hash, the first fetch says what it is ever after
+    known(monkeypatch, name="toy", url=url)
+    site.files["/m.pth"] = DATA + b"!"
+    assert main(["assets", "fetch", "toy"]) == 1
+    said = capsys.readouterr().err
+    assert SHA256 in said and not list((cache / "weights").glob("m.pth*[!k]"))
     assert main(["assets", "fetch", "toyy"]) == 2
     assert "'toy'" in capsys.readouterr().err
 
@@ -197,6 +219,7 @@ def test_a_table_s_weights_are_listed_with_licence_and_size(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["assets", "fetch", "--table", "1a", "--profile", "paper", "-n", "--json"]) == 0
-    rows = {row["repository"]: row for row in json.loads(capsys.readouterr().out)}
+    every = json.loads(capsys.readouterr().out)
+    rows = {row["repository"]: row for row in every if "repository" in row}
     assert rows["CompVis/stable-diffusion-v1-4"]["licence"] == "creativeml-openrail-m"
     assert all(row["gigabytes"] != "?" for row in rows.values())

@@ -1,15 +1,22 @@
 """`bench assets fetch`: which repositories, which of their files, and what is said offline."""
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bench.api.errors import PrerequisiteError
+from bench.assets.weights import WeightsEntry
 from bench.cli import main
 from bench.cli._hub import wanted_files
+from bench.tables.models import HubModel
+from bench.tables.needs import Need, Needs
+from tests.assets.server import Site, serve
 
 ROOT = Path(__file__).parents[2]
 NEEDED = {
@@ -22,11 +29,94 @@ NEEDED = {
 }
 
 
-def test_a_table_s_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.delenv("DDSPO_PAIR_PROMPTS", raising=False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    return tmp_path / "cache"
+
+
+def test_all_that_a_table_needs_is_listed(
+    cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = ["assets", "fetch", "--table", "1a", "--profile", "paper", "--dry-run", "--json"]
     assert main(asked) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert {row["repository"]: row["for"] for row in rows} == NEEDED
+
+    def named(key: str) -> dict[str, str]:
+        return {row[key]: row.get("for", "") for row in rows if key in row}
+
+    assert named("repository") == NEEDED
+    assert named("asset") == {
+        "blip-vqa-original": "vqa of CB: blip-vqa",
+        "fid-inception": "features of FID: fid-ddspo-30k",
+    }
+    assert list(named("suite")) == ["t2i-compbench", "coco-30k"]
+    assert named("not here") == {
+        "coco-val2014-ddspo-30k": "reference of FID",
+        "DDSPO_PAIR_PROMPTS": "data set pairs",
+    }
+    assert not cache.exists()
+    (cache / "references").mkdir(parents=True)
+    (cache / "references" / "coco-val2014-ddspo-30k.safetensors").touch()
+    monkeypatch.setenv("DDSPO_PAIR_PROMPTS", "prompts.txt")
+    assert main(asked) == 0
+    assert not [row for row in json.loads(capsys.readouterr().out) if "not here" in row]
+
+
+def test_environments_and_data_sets_of_the_hub_are_told_of(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["assets", "fetch", "--table", "realalign-sd15-parti", "-n", "--json"]) == 0
+    rows = {
+        row["not here"]: row for row in json.loads(capsys.readouterr().out) if "not here" in row
+    }
+    assert rows["hpsv3"]["to provide it"] == "python -m bench assets build --env hpsv3"
+    assert "pickapic_v2" in rows["yuvalkirstain/pickapic_v2"]["to provide it"]
+
+
+def test_one_failure_does_not_keep_the_others_from_being_fetched(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A table's suite, weights and repositories, of which one repository cannot be reached."""
+    content = b"weights"
+    digest = hashlib.sha256(content).hexdigest()
+    entry = WeightsEntry(
+        name="toy", licence="MIT", used_by=("a test",), gigabytes=0.1, url="", sha256=digest
+    )
+    needs = Needs(
+        models=tuple(
+            HubModel(repository=f"someone/{n}", revision=None, purpose="x") for n in ("a", "b")
+        ),
+        weights=(Need(name="toy", purpose="y"),),
+        suites=(Need(name="geneval", purpose="z"),),
+        by_hand=(),
+    )
+
+    def fetch(repository: str, revision: str | None) -> str:
+        if repository == "someone/a":
+            raise PrerequisiteError("cannot fetch 'someone/a'", fix="later")
+        return f"/cache/{repository}"
+
+    with serve(Site(files={"/toy.pth": content})) as site:
+        entry = replace(entry, url=f"{site.url}/toy.pth")
+        monkeypatch.setattr("bench.assets.weights.registry", lambda: {"toy": entry})
+        monkeypatch.setattr("bench.cli._fetch._needs", lambda _: needs)
+        monkeypatch.setattr("bench.cli._hub.fetch", fetch)
+        assert main(["assets", "fetch", "--table", "1a"]) == 3
+        assert "cannot fetch 'someone/a'" in capsys.readouterr().err
+        assert (cache / "weights" / "toy.pth").read_bytes() == content
+        monkeypatch.setattr("bench.cli._hub.fetch", lambda name, _: f"/cache/{name}")
+        assert main(["assets", "fetch", "--table", "1a", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row.get("folder") for row in rows] == [
+        None,
+        None,
+        "/cache/someone/a",
+        "/cache/someone/b",
+    ]
 
 
 def test_the_tiny_profile_needs_nothing_of_the_hub(capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,7 +59,7 @@ class Place:
 
     def bench(self, *argv: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run `python -m bench`, offline; `variables` are of its environment."""
-        lacking = ("T2I_COMPBENCH_PROMPTS", "COCO_CAPTIONS", "HF_HUB_CACHE", "HF_TOKEN")
+        lacking = ("HF_HUB_CACHE", "HF_TOKEN")
         environment = {k: v for k, v in os.environ.items() if k not in lacking}
         environment |= {
             "HF_HOME": str(self.home),

@@ -35,17 +35,17 @@ NAMED = f"--set=references.fid={REFERENCE}"
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     found = make_place(*(tmp_path_factory.mktemp(n) for n in ("home", "repositories", "work")))
-    captions = (f"picture number {i}\n" for i in range(CAPTIONS))
-    (found.work / "captions.txt").write_text("".join(captions))
+    rows = (f"{i}.jpg,picture number {i}\n" for i in range(CAPTIONS))
+    (found.work / "metadata.csv").write_text("file_name,text\n" + "".join(rows))
+    asked = ("assets", "fetch", "coco-30k", "--from", str(found.work / "metadata.csv"))
+    done = found.bench(*asked)
+    assert done.returncode == 0, done.stderr
     write_inception(found.work / "inception.safetensors")
     return found
 
 
 def variables(place: Place) -> dict[str, str]:
-    return {
-        "COCO_CAPTIONS": str(place.work / "captions.txt"),
-        "BENCH_FID_INCEPTION": str(place.work / "inception.safetensors"),
-    }
+    return {"BENCH_FID_INCEPTION": str(place.work / "inception.safetensors")}
 
 
 def fid_table(place: Place, *more: str, **others: str) -> subprocess.CompletedProcess[str]:

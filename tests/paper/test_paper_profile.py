@@ -56,8 +56,8 @@ def test_geneval_is_measured_on_all_six_tasks(table: dict[str, Any]) -> None:
 def test_other_columns_say_what_they_lack(table: dict[str, Any]) -> None:
     reasons = {cell["column"]: cell["reason"] for cell in table["cells"] if cell["reason"]}
     assert set(reasons) == {"CB", "FID", "IS"}
-    assert "T2I_COMPBENCH_PROMPTS" in reasons["CB"]
-    assert "COCO_CAPTIONS" in reasons["FID"] and "COCO_CAPTIONS" in reasons["IS"]
+    assert "assets fetch t2i-compbench" in reasons["CB"]
+    assert "assets fetch coco-30k" in reasons["FID"] and reasons["IS"] == reasons["FID"]
     assert all(cell["state"] == "n/a" for cell in table["cells"] if cell["column"] in reasons)
 
 

@@ -155,13 +155,13 @@ def test_paper_profile_says_what_it_lacks(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    for name in ("T2I_COMPBENCH_PROMPTS", "COCO_CAPTIONS", "DDSPO_PAIR_PROMPTS"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("DDSPO_PAIR_PROMPTS", raising=False)
     found = graph("paper", store)
     reasons = {c.column: c.reason for c in found.cells}
     assert reasons["GE"] == ""
-    assert "T2I_COMPBENCH_PROMPTS" in reasons["CB"]
-    assert "COCO_CAPTIONS" in reasons["FID"]
+    assert "assets fetch t2i-compbench" in reasons["CB"]
+    assert "assets fetch coco-30k" in reasons["FID"]
     lacking = {"DDSPO_PAIR_PROMPTS", "stable-diffusion-v1-4", "mask2former-swin-small"}
     assert len(found.missing) == len(lacking)
     assert all(any(name in str(error) for error in found.missing) for name in lacking)
