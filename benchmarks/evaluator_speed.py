@@ -1,15 +1,23 @@
-"""Images per second of the evaluators' back-ends: `python benchmarks/evaluator_speed.py`.
+"""Images per second of the evaluators, against the published calls image by image.
 
-Two comparisons, on one thread of this CPU, loading left out of neither side:
+    python benchmarks/evaluator_speed.py                          (some minutes)
+    python benchmarks/evaluator_speed.py --only hpsv2,blip-vqa --images 16 --repeats 5
+    python benchmarks/evaluator_speed.py --only tiny
 
-    ours           the back-end as the harness calls it, 64 images a forward, texts encoded once
-    one by one     the same back-end, one image a forward
-    the package    the published library called image by image, its texts encoded with each image:
-                   for CLIP, transformers' CLIPModel and CLIPProcessor. The network has the true
-                   width of ViT-B/32 and random weights, cut to a few layers
+One thread, the same pictures, the same weights: random ones of the published widths, cut to a few
+layers where the column says so. Networks and tokenizers are in memory on both sides before the
+clock starts, pictures are read from disk. "published" is the authors' package, or where that cannot
+be installed here the library calls it consists of, one image (or question) at a time; ours is the
+back-end as the harness calls it, `--batch` images a forward. The largest difference of the two
+sides' numbers stands beside the speed, as a share of the largest number.
 
-The largest difference of the two sides' numbers stands beside the speed. The best of three counts:
-a shared machine only adds.
+Seconds are those of the processor (`time.process_time`), so that another process on the machine
+does not count against either side; what shares a core's caches still slows both. The two sides take
+turns, and the lowest and the highest rate of `--repeats` are shown. The packages pytorch-fid,
+torch-fidelity and hpsv2 are taken where they are (`pip install --no-deps`; `bench assets build
+--env hpsv2-package`).
+
+`tiny` is a table of its own: the tiny world's back-ends, together and one image a forward.
 """
 
 from __future__ import annotations
@@ -20,44 +28,90 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from statistics import median
+from typing import Any
 
-import numpy as np
-import torch
-from PIL import Image
+import bench  # noqa: F401  (before torch: threads, torchvision)
 
-from bench.api import ImageRecord, ImageSet, Prompt, PromptSuite
-from bench.api.errors import PrerequisiteError
+import torch  # isort: skip
+from speed_case import Case, Sides
+from tabulate import tabulate
+
+from bench.api import ImageSet
+from bench.api.errors import PrerequisiteError, unknown
 from bench.api.registry import BACKEND_OF_ROLE, BACKENDS, EVALUATORS
 from bench.tables.profile import load_profile
 from bench.tables.regression_sets import protocol_of, read_set, set_names
-from bench.tiny.assets import path_of
-from evaluators.models.clip import ClipCosine
 
 COMMITTED = Path(__file__).parents[1] / "results" / "regression"
-REPEATS, LAYERS, PIXELS = 3, 2, 512
+TINY = "tiny"
+HEADS = ("evaluator", "network, random weights", "published call", "published images/s",
+         "ours images/s", "ratio", "largest difference")  # fmt: skip
 
 
-def best_of(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Return the shortest wall time in seconds and the last result."""
-    best, result = float("inf"), None
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        result = work()
-        best = min(best, time.perf_counter() - start)
-    return best, result
+def all_cases() -> dict[str, Case]:
+    """Return the cases by name."""
+    import speed_clip
+    import speed_others
+    import speed_questions
+
+    files = (speed_others, speed_clip, speed_questions)
+    return {case.name: case for file in files for case in file.cases()}
+
+
+def rate_of(work: Callable[[], Any], images: int) -> tuple[float, Any]:
+    """Return images per second of processor time, and the result."""
+    start = time.process_time()
+    result = work()
+    return images / (time.process_time() - start), result
+
+
+def compared(sides: Sides, images: int, repeats: int) -> dict[str, Any]:
+    """Return the rates of both sides, taken in turns after one image each, and the difference."""
+    sides.published(1)
+    sides.ours(1)
+    rates: dict[str, list[float]] = {"published": [], "ours": []}
+    found: dict[str, list[float]] = {}
+    for _ in range(repeats):
+        for name in rates:
+            side = getattr(sides, name)
+            rate, found[name] = rate_of(lambda side=side: side(images), images)
+            rates[name].append(rate)
+    difference = None
+    if sides.alike:
+        pairs = zip(found["published"], found["ours"], strict=True)
+        largest = max(abs(value) for value in found["published"])
+        difference = max(abs(a - b) for a, b in pairs) / largest
+    return {**rates, "difference": difference, "note": sides.note}
+
+
+def row_of(case: Case, options: argparse.Namespace) -> list[str]:
+    """Measure a case and return its row."""
+    images = max(1, options.images // case.divisor)
+    with tempfile.TemporaryDirectory(prefix="bench-speed-") as folder:
+        sides = case.make(Path(folder), images, options.batch)
+        with sides.memory():
+            found = compared(sides, images, options.repeats)
+    ratio = median(found["ours"]) / median(found["published"])
+    difference = "" if found["difference"] is None else f"{found['difference']:.1e}"
+    told = ", ".join(part for part in (difference, found["note"]) if part)
+    rates = (f"{min(found[name]):.3g}–{max(found[name]):.3g}" for name in ("published", "ours"))
+    return [case.name, case.network, case.published, *rates, f"{ratio:.2f}", told]
 
 
 def asked(role: str) -> tuple[ImageSet, Mapping[str, Sequence[str]]]:
     """Return committed images of an evaluator that has the role, and what it asks of them."""
-    profile = load_profile("tiny")
+    profile = load_profile(TINY)
     for name in EVALUATORS.names():
         evaluator = EVALUATORS.load(name)()
         if role not in evaluator.spec.backends:
             continue
         protocol = protocol_of(profile, name, evaluator)
         assert protocol is not None
-        images = read_set(COMMITTED, set_names(protocol, evaluator)[0])
+        try:
+            images = read_set(COMMITTED, set_names(protocol, evaluator)[0])
+        except PrerequisiteError:
+            continue  # nothing is committed for this evaluator
         wanted = tuple(p for p in images.suite if evaluator.wants(role, p))
         ids = {p.id for p in wanted}
         queries = {p.id: q for p in wanted if (q := list(evaluator.queries(role, p)))}
@@ -69,118 +123,58 @@ def asked(role: str) -> tuple[ImageSet, Mapping[str, Sequence[str]]]:
     raise LookupError(role)
 
 
-def tiny_rows() -> Iterator[tuple[str, int, float, float]]:
-    """Yield name, images, images/s at 64 a forward and at one a forward, for the tiny back-ends."""
-    roles = {name: role for (role, profile), name in BACKEND_OF_ROLE.items() if profile == "tiny"}
+def tiny_rows(repeats: int) -> Iterator[list[object]]:
+    """Yield name, images, and the best rates at 64 and at one a forward, of the tiny back-ends."""
+    roles = {name: role for (role, profile), name in BACKEND_OF_ROLE.items() if profile == TINY}
     for name, role in sorted(roles.items()):
-        images, queries = asked(role)
+        try:
+            images, queries = asked(role)
+        except LookupError:
+            continue
         cls = BACKENDS.load(name)
 
         def look(size: int, cls: Any = cls, images: Any = images, queries: Any = queries) -> Any:
             return list(cls().predict(images, queries, batch_size=size))
 
-        try:
-            together, _ = best_of(lambda look=look: look(64))
-            apart, _ = best_of(lambda look=look: look(1))
-        except PrerequisiteError:
-            continue  # its weights are not shipped yet
-        yield name, len(images.records), len(images.records) / together, len(images.records) / apart
-
-
-class WideClip(ClipCosine):
-    """ClipCosine on a folder of random weights."""
-
-    place: ClassVar[Path]
-
-    def folder(self) -> Path:
-        """Return the folder."""
-        return self.place
-
-
-def write_clip(folder: Path) -> None:
-    """Write a CLIP of ViT-B/32's width with random weights, and the tiny world's tokenizer."""
-    from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
-
-    torch.manual_seed(0)
-    tokenizer = CLIPTokenizer.from_pretrained(path_of("tiny-clip"), local_files_only=True)
-    end = int(tokenizer.eos_token_id)
-    text = {"hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8}
-    vision = {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12}
-    config = CLIPConfig(
-        text_config={
-            **text, "num_hidden_layers": LAYERS, "vocab_size": len(tokenizer),
-            "eos_token_id": end, "bos_token_id": int(tokenizer.bos_token_id), "pad_token_id": end,
-        },
-        vision_config={**vision, "num_hidden_layers": LAYERS},
-    )  # fmt: skip
-    CLIPModel(config).eval().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    CLIPImageProcessorPil().save_pretrained(folder)
-
-
-def pictures(folder: Path, count: int) -> ImageSet:
-    """Write pictures of the size diffusion models make, each with a prompt of its own."""
-    random = np.random.default_rng(0)
-    words = ("red", "green", "blue", "circle", "square", "cross", "a", "large")
-    prompts, records = [], []
-    for i in range(count):
-        small = Image.fromarray(random.integers(0, 256, (16, 16, 3), dtype=np.uint8))
-        small.resize((PIXELS, PIXELS), Image.Resampling.BICUBIC).save(folder / f"{i}.png")
-        text = " ".join(random.choice(words, 8))
-        prompts.append(Prompt(id=str(i), text=text))
-        records.append(ImageRecord(prompt_id=str(i), ordinal=0, path=f"{i}.png", sha256="", seed=0))
-    suite = PromptSuite(name="speed", version="1", prompts=tuple(prompts))
-    return ImageSet(root=folder, suite=suite, images_per_prompt=1, records=tuple(records))
-
-
-def package_clip(folder: Path, images: ImageSet) -> list[float]:
-    """Return the cosines as the library's users compute them: one image and its text at a time."""
-    from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
-
-    model = CLIPModel.from_pretrained(folder).eval()
-    tokenizer = CLIPTokenizer.from_pretrained(folder)
-    processor = CLIPImageProcessorPil.from_pretrained(folder)
-    found = []
-    for record, prompt in zip(images.records, images.suite, strict=True):
-        with Image.open(images.root / record.path) as picture:
-            pixels = processor(picture.convert("RGB"), return_tensors="pt")
-        tokens = tokenizer(prompt.text, truncation=True, return_tensors="pt")
-        with torch.no_grad():
-            output = model(**tokens, **pixels)
-        found.append(float((output.image_embeds * output.text_embeds).sum()))
-    return found
-
-
-def clip_row(count: int) -> tuple[float, float, float]:
-    """Return images/s of ours and of the package, and the largest difference of the cosines."""
-    with tempfile.TemporaryDirectory(prefix="bench-speed-") as scratch:
-        root = Path(scratch)
-        (root / "clip").mkdir()
-        (root / "pictures").mkdir()
-        write_clip(root / "clip")
-        WideClip.place = root / "clip"
-        images = pictures(root / "pictures", count)
-        queries = {p.id: [p.text] for p in images.suite}
-        ours, made = best_of(lambda: list(WideClip().predict(images, queries, batch_size=32)))
-        theirs, expected = best_of(lambda: package_clip(root / "clip", images))
-    found = [record["cosine"][0] for record, _ in made]
-    difference = max(abs(a - b) for a, b in zip(found, expected, strict=True))
-    return count / ours, count / theirs, difference
+        count = len(images.records)
+        best = [
+            max(rate_of(lambda size=size, look=look: look(size), count)[0] for _ in range(repeats))
+            for size in (64, 1)
+        ]
+        yield [name, count, *(f"{rate:.0f}" for rate in best)]
 
 
 def main() -> None:
-    """Print one line for each back-end."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=32, help="of 512 x 512 pixels, for CLIP")
-    count = parser.parse_args().images
+    """Print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", metavar="A,B", help="cases by name, or tiny; default: all")
+    parser.add_argument("--images", type=int, default=8, help="of a case; slow ones take a quarter")
+    parser.add_argument("--batch", type=int, default=8, help="images a forward, on our side")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    ours, package, difference = clip_row(count)
-    print(f"{'CLIP, width of ViT-B/32':<24} {'ours':>9} {'package':>9}  images/s; {count} images")
-    print(f"{f'{LAYERS} layers, random':<24} {ours:9.1f} {package:9.1f}  cosines differ by "
-          f"{difference:.1e} at most")  # fmt: skip
-    print(f"\n{'back-end':<24} {'64':>9} {'one':>9}  images/s, images a forward")
-    for name, images, together, apart in tiny_rows():
-        print(f"{name:<24} {together:9.0f} {apart:9.0f}  {images} images")
+    known = all_cases()
+    names = options.only.split(",") if options.only else [*known, TINY]
+    for name in names:
+        if name not in (*known, TINY):
+            raise SystemExit(str(unknown("case", name, [*known, TINY])))
+    print(
+        f"{options.images} images, {options.repeats} runs, one thread, torch {torch.__version__}\n"
+    )
+    rows = []
+    for name in (n for n in names if n in known):
+        try:
+            rows.append(row_of(known[name], options))
+        except (ImportError, PrerequisiteError) as error:
+            rows.append([name, known[name].network, known[name].published, "", "", "", str(error)])
+        print("| " + " | ".join(rows[-1]) + " |", flush=True)
+    if rows:
+        print("\n" + tabulate(rows, headers=HEADS, tablefmt="pipe", disable_numparse=True))
+    if TINY in names:
+        heads = ("tiny back-end", "images", "images/s, 64 a forward", "one a forward")
+        print("\n" + tabulate(tiny_rows(options.repeats), headers=heads, tablefmt="pipe"))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from bench.api.errors import PrerequisiteError
@@ -44,8 +45,12 @@ Tokenise = Callable[[Sequence[str]], Any]
 """Texts to token ids (N, L)."""
 
 
+@lru_cache
 def byte_pair_tokenizer(context: int = 77) -> Tokenise:
-    """Return CLIP's own tokenizer: lower case, cut at `context` tokens, padded with 0."""
+    """Return CLIP's own tokenizer: lower case, cut at `context` tokens, padded with 0.
+
+    It is made once a process: reading its words takes as long as a network's look at a picture.
+    """
     require_open_clip()
     from open_clip.tokenizer import SimpleTokenizer
 
