@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import logging
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import ProtocolError, UsageError
 
@@ -24,8 +23,8 @@ LOG = logging.getLogger(__name__)
 LAYOUTS = ("official", "manifest")
 OFFICIAL: dict[str, str] = {
     "geneval": "bench.cli._layouts:read_geneval",
-    "t2i-compbench": "evaluators.compbench_layout:import_layout",
-    "t2i-compbench-plus": "evaluators.compbench_layout:import_layout",
+    "t2i-compbench": "bench.cli._compbench:read_compbench",
+    "t2i-compbench-plus": "bench.cli._compbench:read_compbench",
     "oneig": "bench.cli._layouts:read_oneig",
     "dpg": "bench.cli._layouts:read_dpg",
     "hpsv2": "bench.generation.folder:read_styles",
@@ -37,6 +36,12 @@ OFFICIAL: dict[str, str] = {
     "clip-fid": "bench.generation.folder:read_flat",
 }
 """The folder an evaluator's authors read: a function of (root, suite=...) to a complete set."""
+
+COMPLETED = {
+    "t2i-compbench": "bench.cli._compbench:annotated",
+    "t2i-compbench-plus": "bench.cli._compbench:annotated",
+}
+"""What an evaluator's prompts may lack: a function of an image set to one that has it."""
 
 SUITE_OF = {"hpsv2": "hpdv2", "oneig": "oneig-en", "dpg": "dpg-bench"}
 """The suite meant where an official layout names no prompts and none is asked for."""
@@ -72,19 +77,26 @@ def read_folder(
 
     Raises:
         UsageError: no such folder, or the evaluator has no official layout.
+        PrerequisiteError: what is asked about the prompts is not known here.
         IncompleteError, ProtocolError: as the reader.
     """
+    images = _read(root, evaluator, layout, suite)
+    if evaluator not in COMPLETED:
+        return images
+    complete: Callable[[ImageSet], ImageSet] = _attribute(COMPLETED[evaluator])
+    return complete(images)
+
+
+def _read(root: Path, evaluator: str, layout: str | None, suite: PromptSuite | None) -> ImageSet:
     from bench.generation.folder import MANIFEST_FILE, read_manifest
 
     if layout is None:
         layout = "manifest" if (root / MANIFEST_FILE).is_file() else "official"
     if layout == "manifest":
         return read_manifest(root, suite=suite)
-    reader = _official(evaluator)
-    if reader is None:
-        known = ", ".join(name for name in OFFICIAL if _official(name))
+    if evaluator not in OFFICIAL:
         raise UsageError(
-            f"{evaluator} has no official folder layout here; those of {known} are read. "
+            f"{evaluator} has no official folder layout; those of {', '.join(OFFICIAL)} are read. "
             f"Describe the images in {root / MANIFEST_FILE}: one JSON object per image, with "
             "`file` and `prompt`."
         )
@@ -92,15 +104,13 @@ def read_folder(
         from bench.suites import load_suite
 
         suite = load_suite(SUITE_OF[evaluator])
+    reader: Reader = _attribute(OFFICIAL[evaluator])
     return reader(root, suite=suite)
 
 
-def _official(evaluator: str) -> Reader | None:
-    module, _, attribute = OFFICIAL.get(evaluator, "").partition(":")
-    if not module or importlib.util.find_spec(module) is None:
-        return None
-    reader: Reader = getattr(importlib.import_module(module), attribute)
-    return reader
+def _attribute(target: str) -> Any:
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def take_folder(
