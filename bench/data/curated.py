@@ -17,6 +17,7 @@ from bench.data.curation.engine import read_pixels
 from bench.data.curation.run import Plan
 from bench.data.curation.selection import PAIRS_FILE
 from bench.data.curation.settings import load_settings
+from bench.data.images import encode_pixels, require_posterior
 from bench.data.kinds import read_settings
 from bench.data.spec import KIND
 from bench.generation.checkpoint import CheckpointRef
@@ -43,12 +44,19 @@ class CuratedSettings:
         changes: with these values by dotted key.
         winner: `"as-is"`, or `"round-trip"`: the real image passes the VAE once before it is
             encoded, as every copy has. A control for what training learns of the VAE alone.
+        posterior: see `bench.data.images.POSTERIORS`. The published trainers draw a sample.
+        flip: mirror half of the images, the real one and its copy independently, as they do; but
+            once for each image, as latents are encoded once.
+        seed: of both.
     """
 
     run: str | None = None
     preset: str | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
     winner: str = "as-is"
+    posterior: str = "mean"
+    flip: bool = False
+    seed: int = 0
 
     def __post_init__(self) -> None:
         if (self.run is None) == (self.preset is None):
@@ -58,6 +66,13 @@ class CuratedSettings:
             )
         if self.winner not in WINNERS:
             raise UsageError(f"unknown winner {self.winner!r}.{did_you_mean(self.winner, WINNERS)}")
+        require_posterior(self.posterior)
+
+    def encoding(self) -> dict[str, Any]:
+        """Return how images are encoded; nothing where they are taken as they are."""
+        drawn = self.posterior != "mean" or self.flip
+        changed = {"posterior": self.posterior, "flip": self.flip, "seed": self.seed}
+        return changed if drawn else {}
 
 
 def identity(
@@ -71,6 +86,7 @@ def identity(
         "checkpoint": checkpoint.identity(store),
         "selection": found.run or _plan(store, found).ids()["selection"],
         "winner": found.winner,
+        **found.encoding(),
     }
 
 
@@ -90,6 +106,7 @@ def build(
     """
     from bench.data.stored import StoredRow, write_set
     from bench.generation.checkpoint import device_name, load_pipeline_backbone, pick_device
+    from bench.training.randomness import coin
 
     found = read_settings(CuratedSettings, settings, "curated")
     device = pick_device(device)
@@ -109,20 +126,26 @@ def build(
     def make(work: Work) -> None:
         backbone = load_pipeline_backbone(checkpoint, store, device=device)
 
+        def side(name: str, number: int, start: int, end: int, round_trip: bool) -> Tensor:
+            images = [_pixels(store, pair[name]) for pair in pairs[start:end]]
+            if found.flip:
+                stream = ("flip-winner", "flip-loser")[number]
+                coins = [coin(found.seed, stream, row) for row in range(start, end)]
+                images = [i[:, ::-1] if c else i for i, c in zip(images, coins, strict=True)]
+            return encoded(
+                backbone,
+                images,
+                batch_size=batch_size,
+                round_trip=round_trip,
+                posterior=found.posterior,
+                keys=[2 * row + number for row in range(start, end)],
+                seed=found.seed,
+            )
+
         def latents(start: int, end: int) -> dict[str, Tensor]:
-            some = pairs[start:end]
             return {
-                "winner": encoded(
-                    backbone,
-                    [_pixels(store, pair["real"]) for pair in some],
-                    batch_size=batch_size,
-                    round_trip=found.winner == "round-trip",
-                ),
-                "loser": encoded(
-                    backbone,
-                    [_pixels(store, pair["negative"]) for pair in some],
-                    batch_size=batch_size,
-                ),
+                "winner": side("real", 0, start, end, found.winner == "round-trip"),
+                "loser": side("negative", 1, start, end, False),
             }
 
         gaps = [float(pair["gap"]) for pair in pairs]
@@ -130,6 +153,7 @@ def build(
             "kind": "curated",
             "score_gap_mean": sum(gaps) / len(gaps),
             "circular": circular(selection),
+            **found.encoding(),
         }
         write_set(work, backbone, rows, latents, facts, progress=progress)
 
@@ -139,7 +163,11 @@ def build(
         identity(store, checkpoint, settings),
         make,
         upstream={"selection": selection.id},
-        config={"winner": found.winner, "circular": circular(selection)},
+        config={
+            "winner": found.winner,
+            "circular": circular(selection),
+            **found.encoding(),
+        },
         device=device_name(device),
         exclude=("parts/*",),
     )
@@ -159,6 +187,9 @@ def encoded(
     *,
     batch_size: int | None = None,
     round_trip: bool = False,
+    posterior: str = "mean",
+    keys: Sequence[int] = (),
+    seed: int = 0,
 ) -> Tensor:
     """Return scaled latents (N, C, h, w) of (H, W, 3) uint8 images.
 
@@ -167,6 +198,10 @@ def encoded(
         images: N of them, of one size.
         batch_size: images at once; by default decided by their size.
         round_trip: decode once (to 8 bits, as a stored copy is) and encode again.
+        posterior, keys, seed: see `bench.data.images.encode_pixels`; keys are needed for samples.
+
+    Raises:
+        UsageError: a sample is asked of an autoencoder that has no posterior.
     """
     import numpy as np
     import torch
@@ -176,11 +211,12 @@ def encoded(
     size = batch_size or max(1, min(64, _ENCODE_PIXELS // (images[0].shape[0] ** 2)))
     parts = []
     for start in range(0, len(images), size):
-        pixels = torch.from_numpy(np.stack(images[start : start + size]))
-        latents = backbone.encode_images(pixels.permute(0, 3, 1, 2).float() / 255.0)
+        pixels = np.stack(images[start : start + size])
+        some = keys[start : start + size]
         if round_trip:
-            again = torch.from_numpy(to_uint8(backbone.decode(latents)))
-            latents = backbone.encode_images(again.permute(0, 3, 1, 2).float() / 255.0)
+            once = encode_pixels(backbone, pixels, posterior="mean", keys=some, seed=seed)
+            pixels = to_uint8(backbone.decode(once))
+        latents = encode_pixels(backbone, pixels, posterior=posterior, keys=some, seed=seed)
         parts.append(latents.cpu())
     return torch.cat(parts)
 

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     from bench.backbones.base import Backbone
 
 POSTERIORS = ("sample", "mean")
-"""How a latent is taken from the VAE's posterior: drawn once, as trainers do, or its mean."""
+"""How a latent is taken from the VAE's posterior: drawn once, as trainers do, or its mean.
+
+SANA's deep-compression autoencoder has no posterior: an image has one latent there, and only
+`"mean"` can be asked.
+"""
 
 
 def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
@@ -68,8 +72,9 @@ def encode_pixels(
     vae = getattr(backbone, "vae", None)
     if vae is None or not hasattr(vae.config, "latent_channels") or not _has_posterior(vae):
         raise UsageError(
-            f"the autoencoder of {backbone.checkpoint} has no posterior to sample from; set "
-            "posterior: mean"
+            f"the autoencoder of {backbone.checkpoint} ({type(vae).__name__}) gives one latent for "
+            "an image, so there is none to sample; set posterior: mean for this data set (--set "
+            "data.NAME.posterior=mean)."
         )
     with torch.no_grad():
         inputs = images.to(backbone.device, vae.dtype) * 2.0 - 1.0

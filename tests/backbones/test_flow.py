@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler, SanaPipeline, StableDiffusion3Pipeline
@@ -14,8 +15,9 @@ from torch import Tensor
 
 from bench.api import GenerationSpec
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError
-from bench.backbones import sana, sd3
+from bench.backbones import load_backbone, sana, sd3
 from bench.backbones.flow import FlowSchedule
+from bench.data.images import encode_pixels
 from bench.generation.sample import Sampler
 from bench.generation.text import TextCache
 from tests.tiny_families import PROMPTS
@@ -292,6 +294,16 @@ def test_sana_latents_are_scaled_once_and_sizes_are_the_pipeline_s(sana_folder: 
     torch.testing.assert_close(backbone.decode(latents), expected, rtol=0, atol=1e-5)
     with pytest.raises(UsageError, match="multiples of 32"):
         backbone.latent_shape(32, 48)
+
+
+def test_an_image_has_one_latent_in_sana_s_autoencoder(sana_folder: Path) -> None:
+    backbone = load_backbone(sana_folder)
+    pixels = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8)
+    mean = encode_pixels(backbone, pixels, posterior="mean", keys=[0, 1], seed=0)
+    again = encode_pixels(backbone, pixels, posterior="mean", keys=[7, 8], seed=9)
+    assert torch.equal(mean, again) and mean.shape == (2, *backbone.latent_shape(32, 32))
+    with pytest.raises(UsageError, match=r"AutoencoderDC\) gives one latent .* posterior: mean"):
+        encode_pixels(backbone, pixels, posterior="sample", keys=[0, 1], seed=0)
 
 
 def test_gemma_and_the_autoencoder_never_run_in_float16(sana_folder: Path) -> None:

@@ -203,11 +203,43 @@ def test_a_finished_run_becomes_a_pair_set(
         store, base, {"run": done.selection.id, "winner": "round-trip"}, device="cpu"
     )
     assert control.id != pairs.id and control.content_sha256 != pairs.content_sha256
+    drawn = {"run": done.selection.id, "posterior": "sample", "flip": True, "seed": 4}
+    _as_trainers_do(store, base, drawn, pixels, data)
     for wrong in ({}, {"run": "x", "preset": "tiny"}, {"run": "x", "winner": "raw"}, {"rum": "x"}):
         with pytest.raises(UsageError):
             curated.identity(store, base, wrong)
     with pytest.raises(UsageError, match="no selection"):
         curated.build(store, base, {"run": done.steps["colour"].id}, device="cpu")
+
+
+def _as_trainers_do(
+    store: Store, base: CheckpointRef, wanted: dict[str, Any], third: np.ndarray, plain: Any
+) -> None:
+    """Samples of the posterior, and both sides flipped by coins of their own."""
+    import torch
+
+    from bench.data.images import encode_pixels
+    from bench.data.on_disk import PairsOnDisk
+    from bench.generation.checkpoint import load_pipeline_backbone
+    from bench.training.randomness import coin
+
+    made = curated.build(store, base, wanted, device="cpu", batch_size=3)
+    again = curated.build(store, base, {**wanted, "seed": 5}, device="cpu")
+    assert len({made.id, again.id}) == 2 and made.content_sha256 != again.content_sha256
+    assert made.manifest["config"]["flip"] is True
+    backbone = load_pipeline_backbone(base, store, device="cpu")
+    found = PairsOnDisk(made).batch([3], torch.device("cpu"))
+    flipped = third[:, ::-1] if coin(4, "flip-winner", 3) else third
+    expected = encode_pixels(backbone, np.stack([flipped]), posterior="sample", keys=[6], seed=4)
+    assert torch.allclose(found.winner, expected, atol=1e-5)
+    mean = plain.batch([3], torch.device("cpu")).winner
+    assert not torch.allclose(found.winner, mean, atol=1e-3)
+    # what was not asked for enters no identity: sets of before keep theirs
+    plainly = curated.identity(store, base, {"run": wanted["run"], "seed": 9})
+    assert plainly == curated.identity(store, base, {"run": wanted["run"]})
+    assert not {"posterior", "flip", "seed"} & plainly.keys()
+    with pytest.raises(UsageError, match="'sample'"):
+        curated.identity(store, base, {**wanted, "posterior": "sampled"})
 
 
 def test_the_command_line(
