@@ -85,12 +85,17 @@ def load_original(file: Path, *, device: str) -> tuple[Any, Any, Any]:
 
 
 class ImageRewardScorer(Backend):
-    """See the module's docstring; computed in float32."""
+    """See the module's docstring; computed in float32.
+
+    Attributes:
+        longest: tokens of a prompt; the rest is cut off.
+    """
 
     name: ClassVar[str] = "imagereward"
     version: ClassVar[int] = 1
     verified: ClassVar[str] = "random-weights"
     hub_models: ClassVar[tuple[str, ...]] = (REPOSITORY, TOKENIZER)
+    longest: ClassVar[int] = LONGEST
 
     def checkpoint(self) -> Path:
         """Return the checkpoint's file (PrerequisiteError where it is not on this machine)."""
@@ -99,6 +104,20 @@ class ImageRewardScorer(Backend):
     def tokenizer_folder(self) -> Path:
         """Return the folder of the word pieces (PrerequisiteError where it is not there)."""
         return hub.snapshot(TOKENIZER, needs=_TOKENIZER_FILES)
+
+    def networks(self, device: str) -> tuple[Any, Any, Any]:
+        """Return vision model, text encoder and head (errors as `predict`)."""
+        return load_original(self.checkpoint(), device=device)
+
+    def tokenizer(self) -> Any:
+        """Return the text encoder's tokenizer (PrerequisiteError where it is not there)."""
+        from transformers import BertTokenizer
+
+        return BertTokenizer.from_pretrained(self.tokenizer_folder(), local_files_only=True)
+
+    def scale(self) -> tuple[float, float]:
+        """Return mean and deviation of raw rewards, by which they are standardised."""
+        return REWARD_MEAN, REWARD_STD
 
     def identity(self) -> dict[str, Any]:
         """Return name, version, and hashes of the weights and of the tokenizer.
@@ -127,11 +146,11 @@ class ImageRewardScorer(Backend):
         """
         import torch
         from PIL import Image
-        from transformers import BertTokenizer, CLIPImageProcessorPil
+        from transformers import CLIPImageProcessorPil
 
-        file, device = self.checkpoint(), hub.pick_device(self.device)
-        vision, text, head = load_original(file, device=device)
-        tokenizer = BertTokenizer.from_pretrained(self.tokenizer_folder(), local_files_only=True)
+        device = hub.pick_device(self.device)
+        vision, text, head = self.networks(device)
+        tokenizer, (center, spread) = self.tokenizer(), self.scale()
         size = vision.config.image_size
         processor = CLIPImageProcessorPil(
             size={"shortest_edge": size}, crop_size={"height": size, "width": size},
@@ -147,7 +166,7 @@ class ImageRewardScorer(Backend):
                 ).pixel_values
                 seen = vision(pixel_values=pixels.to(device)).last_hidden_state
                 tokens = tokenizer(
-                    texts, padding="max_length", truncation=True, max_length=LONGEST,
+                    texts, padding="max_length", truncation=True, max_length=self.longest,
                     return_tensors="pt",
                 ).to(device)  # fmt: skip
                 states = text(
@@ -159,7 +178,7 @@ class ImageRewardScorer(Backend):
                     ),
                     is_decoder=False,
                 ).last_hidden_state
-                rewards = ((head(states[:, 0]).squeeze(-1) - REWARD_MEAN) / REWARD_STD).tolist()
+                rewards = ((head(states[:, 0]).squeeze(-1) - center) / spread).tolist()
             position = 0
             for record in records:
                 count = len(queries[record.prompt_id])

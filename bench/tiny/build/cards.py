@@ -68,10 +68,10 @@ _WHAT = {
     ),
     "tiny-pickscore": (
         "Scores a picture under a prompt, in transformers' CLIPModel. Started from tiny-clip's "
-        "text tower and the first two layers of its vision tower. Trained on simulated choices of noisy "
-        "judges between two pictures of a prompt, as PickScore was on people's. It plays its role "
-        "in the tiny profile and learnt nothing from it. `held_out_choices`: how often it says "
-        "what one judge chose; `judge_agrees_with_truth`: how often the judge is right of two "
+        "text tower and the first two layers of its vision tower. Trained on simulated choices of "
+        "noisy judges between two pictures of a prompt, as PickScore was on people's. It plays its "
+        "role in the tiny profile and learnt nothing from it. `held_out_choices`: how often it "
+        "says what one judge chose; `judge_agrees_with_truth`: how often the judge is right of two "
         "pictures that differ clearly." + _EXAM
     ),
     "tiny-imagereward": (

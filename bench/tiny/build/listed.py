@@ -25,7 +25,7 @@ from transformers.models.blip.modeling_blip_text import BlipTextModel
 
 from bench.tiny.build.aesthetic import new_head
 from bench.tiny.build.clip import clip_pixels
-from bench.tiny.build.contests import Entry, make_contests
+from bench.tiny.build.contests import Contests, Entry, make_contests
 from bench.tiny.build.exam import Exam, Scorer, utility
 from bench.tiny.build.loop import LoopConfig, train_network
 from bench.tiny.build.tokenizer import MAX_TOKENS
@@ -37,6 +37,8 @@ PROMPTS, THROUGH_VAE = 4000, 0.25
 STEPS, BATCH = 900, 16
 CLEAR = 0.25
 """Utilities this far apart are ranked."""
+SCALED = 500
+"""Training prompts whose pictures' rewards are to have mean 0 and deviation 1."""
 LISTED = (
     Entry(),
     Entry(degraded=1.0, like=0),
@@ -131,14 +133,23 @@ def train_imagereward(
 
     config = LoopConfig(steps=steps, lr=1.5e-3, ema=0.99)
     facts = train_network("tiny-imagereward", net, loss_of_step, config, work)
-    raw = [
-        reward_scorer(net, tokenizer)(contests.pixels[i : i + 100, k], first)
-        for i in range(0, 500, 100)
-        for first in [[texts[0] for texts in contests.texts[i : i + 100]]]
-        for k in range(each)
-    ]
+    raw = _raw_rewards(reward_scorer(net, tokenizer), contests)
     scale = {"reward_mean": float(np.mean(raw)), "reward_std": float(np.std(raw))}
     return net, {**facts, **scale, **exam.take("tiny-imagereward", reward_scorer(net, tokenizer))}
+
+
+def _raw_rewards(scorer: Scorer, contests: Contests) -> np.ndarray:
+    """Return raw rewards (M, K) of training pictures under their prompts."""
+    first = [texts[0] for texts in contests.texts[:SCALED]]
+    each = contests.pixels.shape[1]
+    columns = [
+        np.concatenate([
+            scorer(contests.pixels[i : i + 100, k][: len(first) - i], first[i : i + 100])
+            for i in range(0, len(first), 100)
+        ])
+        for k in range(each)
+    ]  # fmt: skip
+    return np.stack(columns, axis=1)
 
 
 def reward_scorer(net: RewardNet, tokenizer: CLIPTokenizer) -> Scorer:

@@ -42,7 +42,7 @@ JUDGES = 8
 """Who choose between two pictures; the softmax is to meet the share that chose each."""
 WITHIN_WEIGHT = 4.0
 """Of pairs of one contest, which are the hard ones, against pairs of unlike prompts."""
-PICK_STEPS, HPS_STEPS = 300, 300
+PICK_STEPS, HPS_STEPS = 500, 300
 PICK_BATCH, HPS_BATCH = 32, 24
 CALIBRATION = 96
 """Pictures and texts on which neurons are chosen."""
