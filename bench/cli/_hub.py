@@ -66,7 +66,10 @@ def fetch(repository: str, revision: str | None) -> str:
             wanted = [f.name for f in entry.files] if entry and entry.files else wanted_files(names)
             folder = snapshot_download(repository, revision=revision, allow_patterns=wanted)
     except Exception as error:  # the client's HTTP library, and so its errors, change by version
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        if constants.HF_HUB_OFFLINE:  # the client's own advice is about its arguments
+            reason = "it is not in the cache, and the network is off (HF_HUB_OFFLINE, --offline)"
+        else:
+            reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise PrerequisiteError(
             f"cannot fetch {repository!r}: {reason}",
             fix=f"on a machine with network: {command}, then copy the cache "

@@ -196,9 +196,10 @@ def _given(args: argparse.Namespace, count: int) -> list[str]:
     if len(given) != count:
         what = "one image set" if count == 1 else "two: the candidate's, then the other's"
         found = ", ".join(map(str, given)) or "nothing"
+        votes = " (or --votes FILE... of forms that came back)" if args.evaluator == PEOPLE else ""
         raise UsageError(
             f"--images is required, an artifact images/NAME-HASH or a folder: {args.evaluator} "
-            f"looks at {what}; found {found}."
+            f"looks at {what}{votes}; found {found}."
         )
     return [str(text) for text in given]
 
@@ -252,7 +253,9 @@ def _reference(args: argparse.Namespace, source: ImageSource) -> str:
     if protocol is None:
         raise UsageError(
             f"profile {profile.name} has no protocol {profile.protocol!r} for {args.evaluator}, so "
-            "there are no reference images; choose another --profile or --protocol."
+            "there are no reference images. Name a reference with --reference NAME (bench assets "
+            "build --fid-reference NAME --images DIR makes one), or choose another --profile or "
+            "--protocol."
         )
     return reference_node(source, protocol)
 

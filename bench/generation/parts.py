@@ -77,7 +77,7 @@ def find_weights(location: str, revision: str | None, *, hub: bool) -> Found:
 
 
 def _snapshot(repository: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download, try_to_load_from_cache
+    from huggingface_hub import constants, snapshot_download, try_to_load_from_cache
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     folder: Path | None
@@ -93,7 +93,7 @@ def _snapshot(repository: str, revision: str | None) -> Path:
         return folder
     at = f" --revision {revision}" if revision else ""
     raise PrerequisiteError(
-        f"{repository} is not in the Hugging Face cache",
+        f"{repository} is not in the Hugging Face cache ({constants.HF_HUB_CACHE})",
         fix=f"python -m bench assets fetch {repository}{at}  (with the network on)",
     )
 

@@ -114,13 +114,14 @@ def hub_snapshot(repository: str, revision: str | None) -> Path:
     Raises:
         PrerequisiteError: it, or one of the parts a pipeline is loaded from, is not there.
     """
-    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub import constants, try_to_load_from_cache
 
+    cache = f"the Hugging Face cache ({constants.HF_HUB_CACHE})"
     index = try_to_load_from_cache(repository, INDEX, revision=revision)
     at = f" --revision {revision}" if revision else ""
     fix = f"python -m bench assets fetch {repository}{at}  (with the network on)"
     if not isinstance(index, str):
-        raise PrerequisiteError(f"{repository} is not in the Hugging Face cache", fix=fix)
+        raise PrerequisiteError(f"{repository} is not in {cache}", fix=fix)
     folder = Path(index).parent
     present = {path.relative_to(folder).parts[0] for path in loaded_files(folder)}
     wanted = [
@@ -131,6 +132,6 @@ def hub_snapshot(repository: str, revision: str | None) -> Path:
     missing = [name for name in wanted if name not in present]
     if missing:
         raise PrerequisiteError(
-            f"{repository} is in the Hugging Face cache without its {', '.join(missing)}", fix=fix
+            f"{repository} is in {cache} without its {', '.join(missing)}", fix=fix
         )
     return folder

@@ -48,18 +48,19 @@ def snapshot(
     Raises:
         PrerequisiteError: it, or a file that is needed, is not there.
     """
-    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub import constants, try_to_load_from_cache
 
     fix = fetch_command(repository, revision)
+    cache = f"the Hugging Face cache ({constants.HF_HUB_CACHE})"
     first = needs[0][0]
     found = try_to_load_from_cache(repository, first, revision=revision)
     if not isinstance(found, str):
-        raise PrerequisiteError(f"{repository} is not in the Hugging Face cache", fix=fix)
+        raise PrerequisiteError(f"{repository} is not in {cache}", fix=fix)
     folder = Path(found).parent
     for alternatives in needs:
         if not any((folder / name).is_file() for name in alternatives):
             raise PrerequisiteError(
-                f"{repository} is in the Hugging Face cache without {' or '.join(alternatives)}",
+                f"{repository} is in {cache} without {' or '.join(alternatives)}",
                 fix=fix,
             )
     return folder
