@@ -112,6 +112,7 @@ def run(args: argparse.Namespace) -> int:
         print()
         for key, value in data["thresholds"].items():
             print(f"{key}: {'-' if value is None else value}")
+        print(f"circular: metrics of {', '.join(data['circular'])}, which selected these pairs")
         print(f"report: {folder / 'report.md'}\n{done.selection.id}")
     if not data["pairs"]:
         LOG.warning("no pair is left; the table says where the images went")

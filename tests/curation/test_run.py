@@ -255,6 +255,7 @@ def test_the_command_line(
     assert main([*command, "--sheet", str(tmp_path / "sheet.png")]) == 0
     out, error = capsys.readouterr()
     assert "selection" in out and "negatives: 6 of 6 images" in error
+    assert "circular: metrics of tiny-clip, which selected these pairs" in out
     assert (tmp_path / "store/tables/curation-mine/report.md").is_file()
     assert Image.open(tmp_path / "sheet.png").width > 300
     assert main([*command, "--json"]) == 0
