@@ -38,13 +38,14 @@ class ClipCosine(PublishedClip):
         Raises:
             PrerequisiteError: the checkpoint is not on this machine.
             CorruptArtifactError: its weights do not fill the network.
+            ProtocolError: its configuration names another activation than QuickGELU.
         """
         import torch
         from PIL import Image
-        from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
+        from transformers import CLIPImageProcessorPil, CLIPTokenizer
 
         folder, device = self.folder(), hub.pick_device(self.device)
-        model = hub.load_network(CLIPModel, folder, device=device)
+        model = self.network(folder, device)
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
         asked = {prompt_id for prompt_id, texts in queries.items() if texts}

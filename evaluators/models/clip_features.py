@@ -39,12 +39,12 @@ class ClipImageFeatures(PublishedClip):
         Raises:
             PrerequisiteError: the checkpoint is not on this machine.
             CorruptArtifactError: its weights do not fill the network.
+            ProtocolError: its configuration names another activation than QuickGELU.
         """
         import torch
-        from transformers import CLIPModel
 
         device = hub.pick_device(self.device)
-        model = hub.load_network(CLIPModel, self.folder(), device=device)
+        model = self.network(self.folder(), device)
         side = int(model.config.vision_config.image_size)
         for records, pictures in read_batches(images, batch_size):
             pixels = torch.from_numpy(np.stack([clip_input(p, side) for p in pictures]))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from bench.api.errors import ProtocolError
 from bench.api.evaluator import Backend
 from evaluators.models import hub
 
@@ -15,11 +16,32 @@ class PublishedClip(Backend):
 
     Attributes:
         needs: the files of the checkpoint that it reads.
+        activation: what the weights were trained with; None takes what the checkpoint says.
     """
 
     verified: ClassVar[str] = "random-weights"
     hub_models: ClassVar[tuple[str, ...]] = ("openai/clip-vit-base-patch32",)
     needs: ClassVar[Sequence[hub.Alternatives]] = hub.NETWORK
+    activation: ClassVar[str | None] = "quick_gelu"
+
+    def network(self, folder: Path, device: str) -> Any:
+        """Return the CLIPModel of a folder, in float32.
+
+        Raises:
+            CorruptArtifactError: its weights do not fill the network.
+            ProtocolError: it computes with another activation than the weights were trained with.
+        """
+        from transformers import CLIPModel
+
+        model = hub.load_network(CLIPModel, folder, device=device)
+        for part in (model.config.text_config, model.config.vision_config):
+            if self.activation not in (None, part.hidden_act):
+                raise ProtocolError(
+                    f"{folder}: the CLIP computes with {part.hidden_act!r}; OpenAI's weights need "
+                    f"{self.activation!r}, and give other numbers without. Fetch "
+                    f"{self.hub_models[0]} again: its config.json was changed."
+                )
+        return model
 
     def folder(self) -> Path:
         """Return the folder the model is loaded from.
@@ -48,6 +70,7 @@ class ShippedClip(PublishedClip):
 
     verified: ClassVar[str] = "real-weights"
     hub_models: ClassVar[tuple[str, ...]] = ()
+    activation: ClassVar[str | None] = None
 
     def folder(self) -> Path:
         """Return the folder of the shipped weights."""

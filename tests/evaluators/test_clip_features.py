@@ -1,9 +1,15 @@
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from bench.api import ImageRecord, ImageSet, Prompt, PromptSuite
+from bench.api import ImageRecord, ImageSet, Prompt, PromptSuite, ProtocolError
+from evaluators.models.clip import ClipCosine
 from evaluators.models.clip_features import ClipImageFeatures, TinyClipFeatures, clip_input
+from tests.evaluators.pictures import ask, make_images
+from tests.paper.hub_cache import add_repository
+from tests.paper.repositories import write_clip
 
 
 def picture(height, width, seed=0):
@@ -53,3 +59,27 @@ def test_features_are_those_of_the_library_and_know_no_batch(tmp_path):
     assert one == pytest.approx(all_, rel=1e-5, abs=1e-6)
     assert backend.identity()["backend"] == "tiny-clip-features"
     assert ClipImageFeatures.hub_models == ("openai/clip-vit-base-patch32",)
+
+
+def test_gelu_gives_other_numbers_and_is_refused(tmp_path, monkeypatch):
+    """The same weights under another activation, for both back-ends over OpenAI's CLIP."""
+    repository = ClipImageFeatures.hub_models[0]
+    images = make_images(tmp_path, per_prompt=1)
+    found = {}
+    for activation in ("quick_gelu", "gelu"):
+        source = write_clip(tmp_path / activation)
+        config = json.loads((source / "config.json").read_text())
+        for part in ("text_config", "vision_config"):
+            config[part]["hidden_act"] = activation
+        (source / "config.json").write_text(json.dumps(config))
+        add_repository(tmp_path / f"home-{activation}", repository, source)
+        hub = str(tmp_path / f"home-{activation}" / "hub")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", hub)
+        if activation == "gelu":
+            for backend in (ClipCosine(), ClipImageFeatures()):
+                with pytest.raises(ProtocolError, match=r"'gelu'; OpenAI's weights need"):
+                    list(backend.predict(images, ask()))
+            monkeypatch.setattr(ClipCosine, "activation", None)
+        found[activation] = [r["cosine"] for r, _ in ClipCosine().predict(images, ask())]
+    difference = np.abs(np.array(found["gelu"]) - np.array(found["quick_gelu"]))
+    assert difference.min() > 1e-5
