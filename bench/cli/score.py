@@ -154,7 +154,10 @@ def show_scores(args: argparse.Namespace, scores: Artifact, order: list[str], im
 
     metrics: dict[str, dict[str, Any]] = scores.read_json(METRICS)
     circular = _circular(args, scores)
+    measured_by = _measured_by(args, scores)
     written: dict[str, Any] = {"circular": circular} if circular else {}
+    if measured_by:
+        written["backends"] = measured_by
     if args.out is not None:
         from bench.cli._records import write_results
 
@@ -171,8 +174,34 @@ def show_scores(args: argparse.Namespace, scores: Artifact, order: list[str], im
         if name in metrics
     ]
     print_rows(rows, ["metric", "value", "low", "high", "n"])
+    for role, backend in measured_by.items():
+        variant = f"; variant: {backend['variant']}" if "variant" in backend else ""
+        print(f"{role}: {backend['name']}, verified: {backend['verified']}{variant}")
     if circular:
         print(f"circular: {', '.join(circular)} selected the data the model was trained on")
+
+
+def _measured_by(args: argparse.Namespace, scores: Artifact) -> dict[str, dict[str, str]]:
+    """Return, by role, the back-end's name, how far it was verified, and its variant if it is one.
+
+    Back-ends of others, and votes of people, are named alone.
+    """
+    from bench.api.declared import verified_of
+    from bench.api.registry import BACKENDS
+
+    known, store = BACKENDS.entries(), store_of(args)
+    found = {}
+    for role, key in sorted(scores.upstream.items()):
+        kind, _, name = role.partition("/")
+        backend = store.get(str(key)).identity.get("backend") if kind == "predictions" else None
+        if not isinstance(backend, dict):
+            continue
+        entry = known.get(str(backend["backend"]))
+        word = None if entry is None else verified_of(entry, args.evaluator)
+        found[name] = {"name": str(backend["backend"]), "verified": word or "not stated"}
+        if "variant" in backend:
+            found[name]["variant"] = str(backend["variant"])
+    return found
 
 
 def _circular(args: argparse.Namespace, scores: Artifact) -> list[str]:

@@ -94,7 +94,12 @@ def test_both_layouts_give_the_same_scores_and_records(
         (r["prompt_id"], r["ordinal"], r["correct"]) for r in rows
     ]
     assert len(rows) == len(PROMPTS) * PER_PROMPT
-    assert json.loads((out / "metrics.json").read_text())["metrics"] == first["metrics"]
+    written = json.loads((out / "metrics.json").read_text())
+    assert written["metrics"] == first["metrics"]
+    used = {"detector": {"name": "tiny-detector", "verified": "real-weights"}}
+    assert written["backends"] == first["backends"] == used
+    assert score(store, "--images", str(official)) == 0
+    assert "detector: tiny-detector, verified: real-weights" in capsys.readouterr().out
 
 
 def test_an_order_to_measure_nothing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
