@@ -34,6 +34,9 @@ OFFICIAL: dict[str, str] = {
     "kid": "bench.generation.folder:read_flat",
     "precision-recall": "bench.generation.folder:read_flat",
     "clip-fid": "bench.generation.folder:read_flat",
+    # they read no prompt
+    "aesthetic": "bench.generation.folder:read_flat",
+    "deqa": "bench.generation.folder:read_flat",
 }
 """The folder an evaluator's authors read: a function of (root, suite=...) to a complete set."""
 

@@ -42,7 +42,8 @@ def snapshot(
 
     Args:
         repository: hub id.
-        revision: branch, tag or commit; None is the default branch as the cache knows it.
+        revision: branch, tag or commit; None is the default branch as the cache knows it, or the
+            only commit that it holds.
         needs: what must be in it.
 
     Raises:
@@ -54,9 +55,11 @@ def snapshot(
     cache = f"the Hugging Face cache ({constants.HF_HUB_CACHE})"
     first = needs[0][0]
     found = try_to_load_from_cache(repository, first, revision=revision)
-    if not isinstance(found, str):
+    folder = Path(found).parent if isinstance(found, str) else None
+    if folder is None and revision is None:
+        folder = _only_snapshot(Path(constants.HF_HUB_CACHE), repository)
+    if folder is None:
         raise PrerequisiteError(f"{repository} is not in {cache}", fix=fix)
-    folder = Path(found).parent
     for alternatives in needs:
         if not any((folder / name).is_file() for name in alternatives):
             raise PrerequisiteError(
@@ -64,6 +67,16 @@ def snapshot(
                 fix=fix,
             )
     return folder
+
+
+def _only_snapshot(cache: Path, repository: str) -> Path | None:
+    """Return the one commit that the cache holds of a repository, None of none or several.
+
+    One that was fetched by `--revision` is not called the default branch there.
+    """
+    folder = cache / f"models--{repository.replace('/', '--')}" / "snapshots"
+    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    return there[0] if len(there) == 1 else None
 
 
 def content_hash(folder: Path) -> str:

@@ -350,3 +350,14 @@ def test_a_geneval_folder_of_no_prompt_of_the_suite_is_refused(official: Path) -
     fewer = replace(read.suite, prompts=read.suite.prompts[:5])
     with pytest.raises(ProtocolError, match="00005 is of none of them"):
         read_folder(official, evaluator="geneval", suite=fewer)
+
+
+@pytest.mark.parametrize("evaluator", ["aesthetic", "deqa"])
+def test_scorers_that_read_no_prompt_take_a_folder_of_pictures(
+    evaluator: str, tmp_path: Path
+) -> None:
+    flat(tmp_path)
+    read = read_folder(tmp_path, evaluator=evaluator)
+    assert [(r.prompt_id, r.path) for r in read.records] == [("a", "a.jpg"), ("b", "b.png")]
+    with pytest.raises(UsageError, match=r"Describe the images in .*manifest\.jsonl"):
+        read_folder(tmp_path, evaluator="pickscore")
