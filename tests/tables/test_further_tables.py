@@ -29,6 +29,7 @@ BASES = {
     "2b": "sdxl",
     "3a": "sd-1.4",
     "3b": "sd-1.4",
+    "dro-wins": "sd-1.5",
     "realalign-sd15-parti": "sd-1.5",
     "realalign-sd15-pickapic": "sd-1.5",
     "realalign-sd35m-drawbench": "sd-3.5-m",
