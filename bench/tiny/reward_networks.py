@@ -27,8 +27,8 @@ PICTURE_LAYER, TEXT_LAYER = 2, 1
 class Places(nn.Module):
     """What tiny-imagereward sees: 8x8 places of a picture, by tiny-vqa's trunk and raw pixels.
 
-    The trunk's normalisations forget how strong a picture's colours are; the pixels of each place
-    are added so that a washed-out picture can be told.
+    The trunk stays as tiny-vqa has it. Its normalisations forget how strong a picture's colours
+    are; the pixels of each place are added so that a washed-out picture can be told.
     """
 
     width = 96
@@ -43,10 +43,20 @@ class Places(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> Any:
         """Map CLIP-normalised (N, 3, 32, 32) to an object with `last_hidden_state` (N, 64, 96)."""
-        mean, std = (pixel_values.new_tensor(x)[:, None, None] for x in (MEAN, STD))
-        unit = (pixel_values * std + mean) * 2 - 1
-        seen = self.trunk(unit) + self.pixels(unit)
-        return SimpleNamespace(last_hidden_state=seen.flatten(2).transpose(1, 2) + self.position)
+        unit = unit_pixels(pixel_values)
+        return SimpleNamespace(last_hidden_state=self.joined(self.trunk(unit), unit))
+
+    def joined(self, seen: Tensor, unit: Tensor) -> Tensor:
+        """Return the states (N, 64, 96) of what the trunk saw (N, 96, 8, 8) in pictures `unit`."""
+        both: Tensor = seen + self.pixels(unit)
+        return both.flatten(2).transpose(1, 2) + self.position
+
+
+def unit_pixels(pixel_values: Tensor) -> Tensor:
+    """Return CLIP-normalised pixels (N, 3, H, W) as -1 to 1."""
+    mean, std = (pixel_values.new_tensor(x)[:, None, None] for x in (MEAN, STD))
+    unit: Tensor = (pixel_values * std + mean) * 2 - 1
+    return unit
 
 
 def reading_config(vocabulary: int, end: int, longest: int) -> Any:

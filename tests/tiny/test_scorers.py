@@ -214,9 +214,9 @@ def test_the_reward_reads_picture_and_text_and_no_padding() -> None:
     ids, mask = listed._tokens(tokenizer, texts[:1])
     other = ids.clone()
     other[mask == 0] = 5
-    rows = torch.tensor([0])
     with torch.no_grad():
-        a, b = (net.rewards(clip_pixels(pictures[:1]), rows, i, mask) for i in (ids, other))
+        seen = net.vision(pixel_values=clip_pixels(pictures[:1])).last_hidden_state
+        a, b = (net.rewards(seen, i, mask) for i in (ids, other))
     assert a.item() == pytest.approx(b.item(), abs=1e-6)
 
 
@@ -229,6 +229,9 @@ def test_its_eyes_see_what_tiny_vqas_trunk_sees() -> None:
     with torch.no_grad():
         seen = net(pixel_values=clip_pixels(pictures)).last_hidden_state
         torch.testing.assert_close(seen, eyes.look(to_unit(pictures)), atol=1e-4, rtol=1e-4)
+        kept = listed._seen(net, pictures[:, None])
+        again = net.joined(kept[:, 0].float(), to_unit(pictures))
+        torch.testing.assert_close(again, seen, atol=5e-3, rtol=5e-3)
 
 
 def test_the_expectation_of_the_preference_is_that_of_many_draws() -> None:

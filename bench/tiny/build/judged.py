@@ -29,8 +29,8 @@ from bench.tiny.build.loop import LoopConfig, train_network
 from bench.tiny.reward_networks import PairReader, Read, Seen, look, read
 
 STREAM = 65
-PROMPTS, THROUGH_VAE = 3000, 0.3
-STEPS, BATCH = 500, 16
+PROMPTS, THROUGH_VAE = 2500, 0.2
+STEPS, BATCH = 350, 16
 JUDGES = 10
 DOUBT, DOUBT_DEGRADED = 0.4, 2.0
 """Deviation of what a judge thinks of a picture: of a flawless one, and more by its severity."""

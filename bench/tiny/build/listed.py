@@ -1,11 +1,12 @@
 """`tiny-imagereward`: a text encoder that looks at the picture, and a head that gives a reward.
 
 In ImageReward's form: picture and prompt are read together by cross attention (transformers'
-BlipTextModel), and the first token's state goes through five affine layers. Its eyes start from
-tiny-vqa's, as ImageReward starts from BLIP. It learns from ranked lists: of all pairs of a prompt's
-pictures, -log sigmoid of the difference, the better one's reward first. Source of the objective: Xu
-et al., NeurIPS 2023 (ImageReward), eq. 1. As its reading is learnt here, too, and not before, the
-same loss also asks under which of two prompts a picture is the better one.
+BlipTextModel), and the first token's state goes through five affine layers. Its eyes are
+tiny-vqa's, as ImageReward's are BLIP's, and their trunk stays as it is. It learns from ranked
+lists: of all pairs of a prompt's pictures, -log sigmoid of the better one's reward less the
+other's. Source of the objective: Xu et al., NeurIPS 2023 (ImageReward), eq. 1. As its reading is
+learnt here, too, and not before, the same loss also asks under which of two prompts a picture is
+the better one.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ from bench.tiny.build.contests import Contests, Entry, make_contests
 from bench.tiny.build.exam import Exam, Scorer, utility
 from bench.tiny.build.loop import LoopConfig, train_network
 from bench.tiny.build.tokenizer import MAX_TOKENS
-from bench.tiny.networks import PhraseNet
+from bench.tiny.networks import PhraseNet, to_unit
 from bench.tiny.reward_networks import Places, reading_config
 
 STREAM = 64
-PROMPTS, THROUGH_VAE = 4000, 0.25
-STEPS, BATCH = 900, 16
+PROMPTS, THROUGH_VAE = 4000, 0.15
+STEPS, BATCH = 1000, 16
 CLEAR = 0.25
 """Utilities this far apart are ranked."""
 SCALED = 500
@@ -60,9 +61,8 @@ class RewardNet(nn.Module):
         )
         self.mlp = new_head(self.text.config.hidden_size)
 
-    def rewards(self, pixels: Tensor, rows: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return rewards (M,) of pictures `pixels[rows]` under M texts."""
-        seen = self.vision(pixel_values=pixels).last_hidden_state[rows]
+    def rewards(self, seen: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+        """Return rewards (M,) of pictures, whose places are `seen` (M, 64, 96), under M texts."""
         states = self.text(
             input_ids=ids, attention_mask=mask, encoder_hidden_states=seen,
             encoder_attention_mask=torch.ones(seen.shape[:2], dtype=torch.long), is_decoder=False,
@@ -85,6 +85,15 @@ def list_loss(rewards: Tensor, worth: Tensor) -> Tensor:
         return F.softplus(-gap)[better].mean()
 
     return pairs(2) + pairs(1)
+
+
+@torch.no_grad()
+def _seen(eyes: Places, pixels: np.ndarray) -> Tensor:
+    """Return what the trunk sees (N, K, 96, 8, 8) of pictures (N, K, 32, 32, 3), half precision."""
+    flat = to_unit(pixels.reshape(-1, *pixels.shape[2:]))
+    parts = [eyes.trunk(flat[i : i + 200]).half() for i in range(0, len(flat), 200)]
+    seen: Tensor = torch.cat(parts).unflatten(0, pixels.shape[:2])
+    return seen
 
 
 def _tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> tuple[Tensor, Tensor]:
@@ -116,6 +125,8 @@ def train_imagereward(
     net = RewardNet(tokenizer)
     net.vision.trunk.load_state_dict(eyes.trunk.state_dict())
     contests = make_contests(LISTED, PROMPTS, STREAM, work / "contests.npy", vae, THROUGH_VAE)
+    net.vision.trunk.requires_grad_(False)
+    seen = _seen(net.vision, contests.pixels)
     ids, mask = _tokens(tokenizer, [text for both in contests.texts for text in both])
     ids, mask = ids.unflatten(0, (-1, 2)), mask.unflatten(0, (-1, 2))
     each = len(LISTED)
@@ -124,14 +135,15 @@ def train_imagereward(
     def loss_of_step(step: int) -> Tensor:
         rng = np.random.default_rng([STREAM, step])
         picked = rng.choice(len(contests.texts), size=BATCH, replace=False)
-        pixels = clip_pixels(contests.pixels[picked].reshape(-1, 32, 32, 3))
+        unit = to_unit(contests.pixels[picked].reshape(-1, 32, 32, 3))
+        places = net.vision.joined(seen[picked].flatten(0, 1).float(), unit)
         said = [t[picked][:, :, None].expand(-1, -1, each, -1).flatten(0, 2) for t in (ids, mask)]
-        rewards = net.rewards(pixels, place.flatten(), *said).reshape(BATCH, 2, each)
+        rewards = net.rewards(places[place.flatten()], *said).reshape(BATCH, 2, each)
         errors = torch.from_numpy(contests.errors[picked]).float()
         severity = torch.from_numpy(contests.severity[picked]).float()
         return list_loss(rewards, utility(errors, severity[:, None]))
 
-    config = LoopConfig(steps=steps, lr=1.5e-3, ema=0.99)
+    config = LoopConfig(steps=steps, lr=1e-3, ema=0.99)
     facts = train_network("tiny-imagereward", net, loss_of_step, config, work)
     raw = _raw_rewards(reward_scorer(net, tokenizer), contests)
     scale = {"reward_mean": float(np.mean(raw)), "reward_std": float(np.std(raw))}
@@ -157,10 +169,8 @@ def reward_scorer(net: RewardNet, tokenizer: CLIPTokenizer) -> Scorer:
 
     @torch.no_grad()
     def score(pixels: np.ndarray, texts: list[str]) -> np.ndarray:
-        rows = torch.arange(len(texts))
-        found: np.ndarray = net.rewards(
-            clip_pixels(pixels), rows, *_tokens(tokenizer, texts)
-        ).numpy()
+        seen = net.vision(pixel_values=clip_pixels(pixels)).last_hidden_state
+        found: np.ndarray = net.rewards(seen, *_tokens(tokenizer, texts)).numpy()
         return found
 
     return score
