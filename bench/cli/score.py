@@ -2,6 +2,7 @@
 
 bench score --images images/tiny.base.geneval-tiny-test.300x4.s0-0123456789ab
 bench score --evaluator geneval --images my_images/                  (GenEval's own folders)
+bench score --evaluator geneval --images images/... --official out/  (as its scripts have them)
 bench score --evaluator pickscore --images mine/ --layout manifest   (mine/manifest.jsonl)
 bench score --evaluator vlm-judge --images mine/ --images base/ --judges judges.yaml
 bench score --evaluator human --images mine/ --images base/ --limit 60 --export study/
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import UsageError
 from bench.cli._folder import LAYOUTS, is_artifact, read_folder, size_of, take_folder
+from bench.cli._official import require_official, write_official
 from bench.cli._output import print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._references import reference_nodes, use_reference
@@ -72,6 +74,13 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--out", type=Path, metavar="DIR", help="write metrics and per-sample records there"
     )
     parser.add_argument(
+        "--official",
+        type=Path,
+        metavar="DIR",
+        help="write the images, and results, as the evaluator's own scripts have them "
+        "(geneval, t2i-compbench, t2i-compbench-plus, oneig, dpg)",
+    )
+    parser.add_argument(
         "--reference",
         metavar="NAME",
         help="fid, kid, precision-recall, clip-fid: a reference that bench assets build "
@@ -99,6 +108,8 @@ def run(args: argparse.Namespace) -> int:
     compares = bool(getattr(EVALUATORS.load(args.evaluator), "pairwise", False))
     if not compares:
         refuse_versus(args)
+    if args.official is not None:
+        require_official(args.evaluator, args.official)
     use_judges(args)
     source = open_source(args, store_of(args))
     evaluator = source.profile.evaluator(args.evaluator)
@@ -165,6 +176,9 @@ def show_scores(args: argparse.Namespace, scores: Artifact, order: list[str], im
         records = read_jsonl(scores.file(RECORDS))
         paths = write_results(args.out, metrics, records, about=about)
         written["files"] = [str(path) for path in paths]
+    if args.official is not None:
+        names = write_official(args.evaluator, store_of(args), scores, args.official)
+        written["official"] = {"folder": str(args.official), "results": names}
     if args.json:
         print_json({"artifact": scores.id, "images": images, "metrics": metrics, **written})
         return
