@@ -77,11 +77,12 @@ _WHAT = {
     "tiny-imagereward": (
         "Gives a reward for a picture and its prompt, read together by cross attention, in "
         "ImageReward's form: eyes, transformers' BlipTextModel, five affine layers. Its eyes are "
-        "tiny-vqa's convolutions in place of a ViT, which stay as they are, and the pixels of each "
-        "place; its reading was learnt from nothing. Trained on ranked lists of four pictures of "
-        "a prompt with words not followed and degradations, by -log sigmoid over all ranked pairs. Rewards "
-        "are standardised by `reward_mean` and `reward_std`, those of training pictures. It plays ImageReward's role "
-        "in the tiny profile and learnt nothing from it." + _EXAM
+        "tiny-vqa's convolutions in place of a ViT, which stay as they are, and the pixels of "
+        "each place; its reading was learnt from nothing. Trained on ranked lists of four "
+        "pictures of a prompt with words not followed and degradations, by -log sigmoid over all "
+        "ranked pairs. Rewards are standardised by `reward_mean` and `reward_std`, those of "
+        "training pictures. It plays ImageReward's role in the tiny profile and learnt nothing "
+        "from it." + _EXAM
     ),
     "tiny-hpsv3": (
         "Gives mean and sigma of a reward for a picture and its prompt, in HPS v3's form: places "
