@@ -155,7 +155,9 @@ def _write_latents(
 ) -> None:
     """Sample winners and losers and write them."""
     sampler = Sampler(backbone, spec.generation)
-    conditions = TextRows(work.path, plan.texts)
+    # a family that trains on other conditions than it samples with (SD3) encodes texts anew
+    special = hasattr(backbone, "encode_train")
+    conditions = sampler.texts.many if special else TextRows(work.path, plan.texts)
     parts: list[Path] = []
     for start in range(0, len(plan.rows), PAIRS_PER_PART):
         rows = plan.rows[start : start + PAIRS_PER_PART]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
 import torch
@@ -13,9 +14,16 @@ from bench.backbones.base import Backbone
 from bench.training.objective import Evaluation
 from bench.training.source import PairSource
 
+LOG = logging.getLogger(__name__)
+
 LATENT_STD = (0.5, 1.5)
 START_TOLERANCE = {"no": 1e-6, "bf16": 1e-3, "fp16": 1e-3}
-"""How far the first loss may be from link(0), by precision; kappa amplifies rounding."""
+"""How far the first loss may be from link(0), by precision."""
+
+ROUNDINGS = 64
+"""Roundings of float32 that two evaluations of one network may differ by: kernels with and without
+gradient sum in other orders. A reference that is one optimiser step away differs by far more.
+"""
 
 
 def require_fields(method: Method, batch: Batch) -> None:
@@ -131,7 +139,8 @@ def require_start_at_reference(
         |loss - loss(0)|.
 
     Raises:
-        BenchError: the loss is further from loss(0) than rounding explains.
+        BenchError: the loss is further from loss(0) than rounding explains. In float32 rounding
+            is known by the predictions, as kappa amplifies it; with half precision by the loss.
     """
     zero = torch.zeros_like(evaluation.delta)
     still = replace(batch, mean_delta=zero.mean()) if method.centred else batch
@@ -140,6 +149,12 @@ def require_start_at_reference(
     deviation = abs(found - expected)
     tolerance = START_TOLERANCE[precision]
     if not deviation <= tolerance:
+        if precision == "no" and _is_rounding(evaluation):
+            LOG.info(
+                "the first loss is %.3g from loss(0): rounding, which the strength of %s amplifies",
+                deviation, method.name,
+            )  # fmt: skip
+            return deviation
         drift = max((float(d.max()) for d in evaluation.drift), default=0.0)
         raise BenchError(
             f"the first loss of {method.name} is {found:.8g}; expected loss(0) = {expected:.8g} "
@@ -149,3 +164,11 @@ def require_start_at_reference(
             "random layers, or kernels that are not deterministic."
         )
     return deviation
+
+
+def _is_rounding(evaluation: Evaluation) -> bool:
+    """Whether policy and reference predict the same up to float32 rounding, in every half."""
+    unit = ROUNDINGS * torch.finfo(torch.float32).eps
+    halves = zip(evaluation.drift, evaluation.reference_errors, strict=True)
+    # predictions are about as large as targets (1) and errors together
+    return all(bool((drift <= unit**2 * (1.0 + error)).all()) for drift, error in halves)
