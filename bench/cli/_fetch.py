@@ -114,8 +114,8 @@ def _model(args: argparse.Namespace, repository: str, revision: str | None, purp
     """Fetch a repository of the hub."""
     from bench.cli._hub import about, fetch, revision_of
 
-    revision = revision_of(repository, revision)
-    row = {"repository": repository, "revision": revision, "for": purpose, **about(repository)}
+    named = revision_of(repository, revision)
+    row = {"repository": repository, "revision": named, "for": purpose, **about(repository)}
     if not args.dry_run:
         row["folder"] = fetch(repository, revision)
     return row

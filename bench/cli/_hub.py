@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
 from bench.api.errors import PrerequisiteError
+from bench.store import DISK
+
+LOG = logging.getLogger(__name__)
 
 _SMALL = (".json", ".txt", ".model")
 _UNUSED = ("safety_checker",)
@@ -44,8 +48,12 @@ def wanted_files(names: Iterable[str]) -> list[str]:
     return sorted(kept)
 
 
-def fetch(repository: str, revision: str | None) -> str:
+def fetch(repository: str, revision: str | None = None) -> str:
     """Bring a repository into the cache, hold it to its hashes, and return its folder there.
+
+    Where no revision is asked for it is the registry's. One that is not the cache's default branch
+    becomes it where the cache has none, for that is what back-ends look for; offline, what the
+    cache has will do.
 
     Raises:
         PrerequisiteError: it cannot be fetched, and is not there either.
@@ -56,15 +64,18 @@ def fetch(repository: str, revision: str | None) -> str:
     from bench.assets.weights import hold_to_registry, registry
 
     entry = registry().get(repository)
+    wanted = revision_of(repository, revision)
     at = f" --revision {revision}" if revision else ""
     command = f"python -m bench assets fetch {repository}{at}"
     try:
         if constants.HF_HUB_OFFLINE:
-            folder = snapshot_download(repository, revision=revision, local_files_only=True)
+            folder = _in_cache(repository, wanted, other=revision is None)
         else:
-            names = HfApi().list_repo_files(repository, revision=revision)
-            wanted = [f.name for f in entry.files] if entry and entry.files else wanted_files(names)
-            folder = snapshot_download(repository, revision=revision, allow_patterns=wanted)
+            names = HfApi().list_repo_files(repository, revision=wanted)
+            files = [f.name for f in entry.files] if entry and entry.files else wanted_files(names)
+            folder = snapshot_download(repository, revision=wanted, allow_patterns=files)
+            if revision is None:
+                _name_default(Path(folder))
     except Exception as error:  # the client's HTTP library, and so its errors, change by version
         if constants.HF_HUB_OFFLINE:  # the client's own advice is about its arguments
             reason = "it is not in the cache, and the network is off (HF_HUB_OFFLINE, --offline)"
@@ -77,6 +88,37 @@ def fetch(repository: str, revision: str | None) -> str:
         ) from error
     hold_to_registry(repository, Path(folder), fix=command)
     return str(folder)
+
+
+def _in_cache(repository: str, wanted: str | None, *, other: bool) -> str:
+    """Return the folder of a revision in the cache, or that of its default branch.
+
+    Raises:
+        Exception: the client's, where there is neither.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        return str(snapshot_download(repository, revision=wanted, local_files_only=True))
+    except Exception:  # as in `fetch`
+        if not other or wanted is None:
+            raise
+    folder = str(snapshot_download(repository, local_files_only=True))
+    LOG.warning(
+        "%s: the cache has commit %s, not %s, which the registry names",
+        repository,
+        Path(folder).name,
+        wanted,
+    )
+    return folder
+
+
+def _name_default(folder: Path) -> None:
+    """Let a snapshot be the cache's default branch of its repository where there is none."""
+    main = folder.parents[1] / "refs" / "main"
+    if not main.is_file():
+        DISK.makedirs(main.parent)
+        DISK.write_atomically(main, folder.name.encode())
 
 
 def revision_of(repository: str, asked: str | None) -> str | None:

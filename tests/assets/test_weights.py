@@ -24,6 +24,7 @@ from bench.assets.weights import (
     registry,
 )
 from bench.cli import main
+from bench.cli._hub import fetch
 from bench.published import backbones
 from bench.suites import catalog
 from bench.tables.adapt import adapted
@@ -172,6 +173,46 @@ def test_offline_the_cache_is_enough(snapshot: Path, tmp_path: Path) -> None:
     (snapshot / FILE).resolve().write_bytes(b"x")
     done = bench("assets", "fetch", NAME, HF_HOME=home, HF_HUB_OFFLINE="1")
     assert done.returncode == 1 and "damaged, or other weights" in done.stderr
+
+
+def test_the_registry_s_commit_is_fetched_and_becomes_the_default(
+    snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Through the hub's client, whose two calls to the hub are answered here."""
+    known(monkeypatch, revision="c0ffee")
+    asked = []
+
+    def download(repository: str, *, revision: str | None, **_: object) -> str:
+        asked.append(revision)
+        return str(snapshot)
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", lambda *_, **__: [FILE])
+    main_branch = snapshot.parents[1] / "refs" / "main"
+    main_branch.unlink()
+    fetch(NAME, "v2")
+    assert not main_branch.exists()
+    assert fetch(NAME) == str(snapshot) and asked == ["v2", "c0ffee"]
+    assert main_branch.read_text() == snapshot.name
+    main_branch.write_text("another")
+    fetch(NAME)
+    assert main_branch.read_text() == "another"
+
+
+def test_offline_another_commit_than_the_registry_s_will_do_and_is_told(
+    snapshot: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    known(monkeypatch, revision="c" * 40)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
+    assert fetch(NAME) == str(snapshot)
+    assert f"has commit {snapshot.name}, not {'c' * 40}" in caplog.text
+    with pytest.raises(PrerequisiteError, match="the network is off"):
+        fetch(NAME, "c" * 40)
 
 
 @pytest.mark.slow
