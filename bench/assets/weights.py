@@ -42,6 +42,7 @@ class WeightsEntry:
         revision: branch, tag or commit; None is the default branch.
         files: those that are loaded; none means the usual ones.
         known: of the usual ones, those of which the hash is known.
+        code: whether its Python files are needed too: they run in a worker's environment.
         url: where it is not on the hub.
         package: `name==version` of the package index that holds it.
         sha256: of the file at `url`, or in the package.
@@ -54,6 +55,7 @@ class WeightsEntry:
     revision: str | None = None
     files: tuple[WeightsFile, ...] = ()
     known: tuple[WeightsFile, ...] = ()
+    code: bool = False
     url: str | None = None
     package: str | None = None
     sha256: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
@@ -11,20 +12,21 @@ from bench.store import DISK
 
 LOG = logging.getLogger(__name__)
 
-_SMALL = (".json", ".txt", ".model")
+_SMALL = (".json", ".txt", ".model", ".jinja")
 _UNUSED = ("safety_checker",)
 _PIPELINE = "model_index.json"
-_FALLBACK = "pytorch_model.bin"
+_FALLBACK = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin")
+_CODE = ".py"
 _PLAIN = (".pt", ".pth")
 
 
-def wanted_files(names: Iterable[str]) -> list[str]:
+def wanted_files(names: Iterable[str], *, code: bool = False) -> list[str]:
     """Return which files of a repository are loaded, of those it has.
 
-    Configurations and vocabularies; safetensors without named variants (`.fp16.`) and without
-    the one-file checkpoints that lie beside a pipeline; no safety checker. Where a repository has
-    no safetensors, its `pytorch_model.bin`; where it has not that either, as the repositories of
-    reward models, its `.pt` and `.pth` files.
+    Configurations, vocabularies and, where asked for, Python files; safetensors without named
+    variants (`.fp16.`) and without the one-file checkpoints that lie beside a pipeline; no safety
+    checker. Where a repository has no safetensors, its `pytorch_model.bin`, whole or in parts;
+    where it has not that either, as the repositories of reward models, its `.pt` and `.pth` files.
     """
     every = list(names)
     pipeline = _PIPELINE in every
@@ -34,15 +36,16 @@ def wanted_files(names: Iterable[str]) -> list[str]:
         path = PurePosixPath(name)
         if path.parts[0] in _UNUSED or path.parts[0].startswith("."):
             continue
-        if path.suffix in _SMALL:
+        if path.suffix in _SMALL or (code and path.suffix == _CODE):
             kept.append(name)
             continue
         beside = pipeline and len(path.parts) == 1
         if path.suffix == ".safetensors" and "." not in path.stem and not beside:
             kept.append(name)
             weights += 1
-    if not weights and _FALLBACK in every:
-        kept.append(_FALLBACK)
+    parts = [name for name in every if _FALLBACK.fullmatch(name)]
+    if not weights and parts:
+        kept += parts
     elif not weights:
         kept += [name for name in every if "/" not in name and name.endswith(_PLAIN)]
     return sorted(kept)
@@ -72,7 +75,9 @@ def fetch(repository: str, revision: str | None = None) -> str:
             folder = _in_cache(repository, wanted, other=revision is None)
         else:
             names = HfApi().list_repo_files(repository, revision=wanted)
-            files = [f.name for f in entry.files] if entry and entry.files else wanted_files(names)
+            code = entry is not None and entry.code
+            loaded = wanted_files(names, code=code)
+            files = [f.name for f in entry.files] if entry and entry.files else loaded
             folder = snapshot_download(repository, revision=wanted, allow_patterns=files)
             if revision is None:
                 _name_default(Path(folder))

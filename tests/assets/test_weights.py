@@ -35,6 +35,7 @@ from tests.assets.server import Site, serve
 from tests.paper.hub_cache import add_repository
 
 ROOT = Path(__file__).parents[2]
+WORKERS = ROOT / "evaluators" / "workers"
 NAME = "someone/model"
 FILE = "unet/model.safetensors"
 DATA = b"weights" * 1000
@@ -87,6 +88,22 @@ def test_what_a_table_needs_is_known_by_name(name: str) -> None:
     assert not {need.name for need in needs.weights} - set(registry())
     assert not {need.name for need in needs.suites} - set(catalog())
     assert all(thing.fix and thing.purpose for thing in needs.by_hand)
+
+
+def test_a_back_end_s_own_revision_and_code_are_what_is_fetched() -> None:
+    """Where a worker runs the checkpoint's Python files, at the revision that it asks for."""
+    for name in BACKENDS.names():
+        backend = BACKENDS.load(name)
+        for repository in backend.hub_models:
+            wanted = getattr(backend, "revision", None)
+            assert wanted is None or registry()[repository].revision == wanted
+    trusting = {
+        p.parent.name for p in WORKERS.glob("*/worker.py") if "remote_code" in p.read_text()
+    }
+    assert trusting == {"deqa", "llm2clip"}
+    code = {name for name, entry in registry().items() if entry.code}
+    used = {word for name in code for by in registry()[name].used_by for word in by.split()}
+    assert trusting <= used
 
 
 def test_each_line_says_licence_size_and_user() -> None:

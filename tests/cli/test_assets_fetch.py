@@ -187,6 +187,23 @@ def test_files_of_a_network() -> None:
     assert wanted_files(["config.json", index, *shards]) == sorted(["config.json", index, *shards])
 
 
+def test_files_in_parts_and_code_that_runs_in_a_worker() -> None:
+    names = [
+        "config.json",
+        "modeling_x.py",
+        "chat_template.jinja",
+        "README.md",
+        "training_args.bin",
+    ]
+    parts = [f"pytorch_model-0000{n}-of-00002.bin" for n in (1, 2)]
+    index = "pytorch_model.bin.index.json"
+    without = sorted(["config.json", "chat_template.jinja", index, *parts])
+    assert wanted_files([*names, index, *parts]) == without
+    assert wanted_files([*names, index, *parts], code=True) == sorted([*without, "modeling_x.py"])
+    with_both = wanted_files(["model.safetensors", *parts])
+    assert with_both == ["model.safetensors"]
+
+
 def test_files_of_a_reward_model() -> None:
     names = ["README.md", "ImageReward.pt", "med_config.json", "old/first.pt"]
     assert wanted_files(names) == ["ImageReward.pt", "med_config.json"]
