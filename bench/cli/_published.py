@@ -36,7 +36,7 @@ def config_card(method: str, backbone: str) -> dict[str, Any]:
         "departures": [
             {"stage": stage.name or found.method, "departure": text}
             for stage in found.stages
-            for text in stage.departures()
+            for text in stage.departures
         ],
         "description": f"{found.method} on {found.backbone.title}, as published",
     }

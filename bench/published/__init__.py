@@ -150,7 +150,8 @@ def _stage(name: str, data: Any, where: str) -> Stage:
     given: dict[str, Any] = {"name": name}
     for key, cls in (("lora", Lora), ("beta", Beta), ("ema", Ema)):
         given[key] = _part(cls, found.pop(key, None), f"{where}.{key}")
-    return construct(Stage, found, where, **given)
+    told = sequence(found.pop("departures", []), f"{where}.departures")
+    return construct(Stage, found, where, departures=tuple(map(str, told)), **given)
 
 
 def _part(cls: type[Any], data: Any, where: str) -> Any:

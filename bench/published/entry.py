@@ -15,8 +15,6 @@ from bench.training.beta import (
 CONVENTIONS = ("beta_half_mean", "beta_hf", "beta_sum", "kappa")
 MODES = ("full", "lora")
 OPTIMISERS = ("adamw", "adafactor")
-HERE = "adamw"
-"""The optimiser of this project's runner."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +119,7 @@ class Stage:
         precision: of the forwards, as in `TrainConfig.precision`.
         prompt_dropout: share of prompts left empty.
         gradient_checkpointing: activations are computed again in the backward.
+        departures: in words, where this project does something else than was published.
     """
 
     name: str
@@ -141,6 +140,7 @@ class Stage:
     ema: Ema | None = None
     prompt_dropout: float = 0.0
     gradient_checkpointing: bool = False
+    departures: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, known in (("mode", MODES), ("optimiser", OPTIMISERS)):
@@ -158,7 +158,7 @@ class Stage:
             "lr": self.lr,
             "steps": self.steps,
             "warmup_steps": self.warmup_updates,
-            "optimiser": HERE,
+            "optimiser": self.optimiser,
             "weight_decay": self.weight_decay,
             "max_grad_norm": self.max_grad_norm,
             "precision": self.precision,
@@ -175,12 +175,6 @@ class Stage:
                 "lora_targets": list(self.lora.targets),
             }
         return found
-
-    def departures(self) -> list[str]:
-        """Return in words where this project's runner does something else than was published."""
-        if self.optimiser == HERE:
-            return []
-        return [f"trained with {HERE} here, published with {self.optimiser}"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,10 @@ _RECOMPUTED = 0.15
 """Share of the activations that gradient checkpointing keeps, roughly."""
 
 
+_FACTORED = 0.01
+"""Adafactor's second moments, rows and columns alone, as a share of the weights; roughly."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingEstimate:
     """One training before it starts.
@@ -185,7 +189,7 @@ def _memory(
         "base, text encoders and VAE": _pipeline_bytes(source.base(), network),
         "reference": reference,
         "gradients": trained,
-        "optimiser": 2 * trained,
+        "optimiser": (_FACTORED if config.optimiser == "adafactor" else 2.0) * trained,
         "moving average": 0 if config.ema_decay is None else trained,
     }
     image = source.profile.speed.activation_bytes or _published(source, "activation_bytes") or 0
@@ -193,7 +197,7 @@ def _memory(
     share = 0.5 if config.precision in ("bf16", "fp16") else 1.0
     share *= _RECOMPUTED if config.gradient_checkpointing else 1.0
     found["activations"] = int(image * share * halves * config.micro_batch)
-    return {name: size for name, size in found.items() if size}
+    return {name: int(size) for name, size in found.items() if size}
 
 
 def _pipeline_bytes(base: CheckpointRef, network: int) -> int:

@@ -119,6 +119,7 @@ def test_what_a_training_costs_is_told_before_it_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["train", "realalign", "--dry-run", "--store", str(tmp_path / "store")]
+    words += ["--set", "training.methods.realalign.train={}"]
     small = "training.common={mode: lora, steps: 10, batch: 20, micro_batch: 6, lr: 1e-4}"
     assert main([*words, "--set", small, "--json"]) == 0
     first, second = json.loads(capsys.readouterr().out)["trainings"]
@@ -185,7 +186,11 @@ def test_published_settings_are_shown_as_a_card(capsys: pytest.CaptureFixture[st
     (strength,) = card["strength"]
     assert strength["kappa"] == 8000 and strength["beta_half_mean"] == 16000
     assert strength["beta_sum"] == pytest.approx(0.12207, abs=1e-5)
-    assert "adafactor" in card["departures"][0]["departure"] and card["sources"]
+    assert training["optimiser"] == "adafactor, weight decay 0.01" and card["sources"]
+    assert not card["departures"]
+    assert main(["show", "method", "ddspo", "--backbone", "sd-3-m", "--json"]) == 0
+    (departure,) = json.loads(capsys.readouterr().out)["departures"]
+    assert "sigma squared" in departure["departure"]
     assert main(["show", "method", "realalign", "--backbone", "sd-1.5"]) == 0
     text = capsys.readouterr().out
     assert "stage1" in text and "2.56e-06" in text and "1600" in text

@@ -151,6 +151,8 @@ def test_settings_of_the_rows_are_the_published_ones() -> None:
     assert (kto.method.config()["kappa"], kto.train.lr, kto.train.steps) == (5000.0, 1e-7, 10_000)
     dpo = stage("2a", "diffusion-dpo")
     assert (dpo.method.config()["kappa"], dpo.train.prompt_dropout) == (2500.0, 0.2)
+    assert stage("2b", "ddspo").train.optimiser == "adafactor"
+    assert stage("3a", "ddspo").train.optimiser == "adamw"
     first, second = (stage("realalign-sd35m-drawbench", "realalign", n) for n in (0, 1))
     assert (first.train.lora_rank, first.train.steps, second.train.steps) == (32, 3200, 450)
     assert first.method.config()["variant"] == "released"
