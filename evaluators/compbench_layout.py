@@ -16,7 +16,6 @@ import hashlib
 import json
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,11 +27,11 @@ from bench.api import (
     Prompt,
     PromptSuite,
     ProtocolError,
-    StoreError,
     UsageError,
 )
 from evaluators.compbench_prompts import MORE_CATEGORIES
 from evaluators.compbench_rules import CATEGORIES
+from evaluators.whole_folder import appearing
 
 SAMPLES = "samples"
 LONGEST_NAME = 255
@@ -95,28 +94,16 @@ def export_layout(images: ImageSet, root: Path) -> Path:
         StoreError: `root` exists already, or cannot be written.
     """
     images.require_complete()
-    if root.exists():
-        raise StoreError(f"{root} exists already; name a folder that does not, or remove it")
     sources = {(r.prompt_id, r.ordinal): images.root / r.path for r in images.records}
     names = {
         (prompt.id, ordinal): Path(category_of(prompt), SAMPLES, file_name(prompt.text, number))
         for prompt, ordinal, number in numbered(images.suite, images.images_per_prompt)
     }
-    partial: Path | None = None
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f"{root.name}.", suffix=".partial", dir=root.parent))
+    with appearing(root) as partial:
         for key, name in names.items():
             target = partial / name
             target.parent.mkdir(parents=True, exist_ok=True)
             _copy_as_png(sources[key], target)
-        partial.chmod(0o755)  # mkdtemp makes it private
-        partial.rename(root)
-    except OSError as error:
-        raise StoreError(f"cannot write {root}: {error}") from error
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
     return root
 
 

@@ -12,14 +12,13 @@ from typing import ClassVar
 
 from bench.api import (
     Estimate,
-    Evaluator,
     EvaluatorSpec,
     MetricSpec,
     Predictions,
     PromptSuite,
     Record,
 )
-from evaluators.rewards import mean_of, scored
+from evaluators.rewards import RewardEvaluator, mean_of
 
 ROLE = "deqa"
 LOWEST, HIGHEST = 1.0, 5.0
@@ -27,7 +26,7 @@ _ROUNDING = 0.01
 """Half precision: five probabilities may add up to a little more than 1."""
 
 
-class DeQA(Evaluator):
+class DeQA(RewardEvaluator):
     """Mean quality over all images."""
 
     spec: ClassVar[EvaluatorSpec] = EvaluatorSpec(
@@ -52,15 +51,15 @@ class DeQA(Evaluator):
             IncompleteError: an image has no score, naming it.
             ValueError: a score is not in 1 to 5, naming the image.
         """
-        found = []
-        for record, (score,) in scored(suite, predictions, ROLE, evaluator=self.spec.name):
+        records = list(super().score(suite, predictions))
+        for record in records:
+            score = record["score"]
             if not LOWEST - _ROUNDING <= score <= HIGHEST + _ROUNDING:
                 raise ValueError(
                     f"image {record['prompt_id']}/{record['ordinal']}: quality {score}, expected "
                     f"{LOWEST:g} to {HIGHEST:g}; the back-end is no DeQA-Score"
                 )
-            found.append({**record, "score": score})
-        return found
+        return records
 
     def aggregate(
         self,

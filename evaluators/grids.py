@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,9 +19,9 @@ from bench.api import (
     IncompleteError,
     PromptSuite,
     ProtocolError,
-    StoreError,
     UsageError,
 )
+from evaluators.whole_folder import appearing
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -130,7 +127,7 @@ def export_grids(
     sources: dict[str, list[Path]] = {prompt.id: [] for prompt in images.suite}
     for record in sorted(images.records, key=lambda r: r.ordinal):
         sources[record.prompt_id].append(images.root / record.path)
-    with _appearing(root) as target:
+    with appearing(root) as target:
         for prompt_id, paths in sources.items():
             tiles = []
             for path in paths:
@@ -176,7 +173,7 @@ def import_grids(
         raise UsageError(f"{tiles} tiles of a grid of {columns} x {rows}")
     sources = _sources(suite, find)
     records: list[ImageRecord] = []
-    with _appearing(target) as folder:
+    with appearing(target) as folder:
         for prompt in suite:
             parts = split(
                 _read(sources[prompt.id], columns, rows, size), columns=columns, rows=rows
@@ -234,22 +231,3 @@ def _read(path: Path, columns: int, rows: int, size: int | None) -> Image.Image:
             f"tiles of {size} x {size}"
         )
     return picture
-
-
-@contextmanager
-def _appearing(root: Path) -> Iterator[Path]:
-    """Yield a folder that becomes `root` when all went well, and vanishes otherwise."""
-    if root.exists():
-        raise StoreError(f"{root} exists already; name a folder that does not, or remove it")
-    partial: Path | None = None
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f"{root.name}.", suffix=".partial", dir=root.parent))
-        yield partial
-        partial.chmod(0o755)  # mkdtemp makes it private
-        partial.rename(root)
-    except OSError as error:
-        raise StoreError(f"cannot write {root}: {error}") from error
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,34 @@
+"""A folder that others read: it is there whole, or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.api import StoreError
+
+
+@contextmanager
+def appearing(root: Path) -> Iterator[Path]:
+    """Yield a folder that becomes `root` when all went well, and vanishes otherwise.
+
+    Raises:
+        StoreError: `root` exists, or cannot be written.
+    """
+    if root.exists():
+        raise StoreError(f"{root} exists already; name a folder that does not, or remove it")
+    partial: Path | None = None
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f"{root.name}.", suffix=".partial", dir=root.parent))
+        yield partial
+        partial.chmod(0o755)  # mkdtemp makes it private
+        partial.rename(root)
+    except OSError as error:
+        raise StoreError(f"cannot write {root}: {error}") from error
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
