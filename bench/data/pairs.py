@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from bench.api.errors import UsageError
+from bench.api.memory import Fitting
 from bench.api.prompts import PromptSuite
 from bench.backbones.base import Backbone
 from bench.backbones.condition import concatenate_conditions
@@ -158,6 +159,7 @@ def _write_latents(
     # a family that trains on other conditions than it samples with (SD3) encodes texts anew
     special = hasattr(backbone, "encode_train")
     conditions = sampler.texts.many if special else TextRows(work.path, plan.texts)
+    fitting = Fitting("pairs", str(backbone.device))
     parts: list[Path] = []
     for start in range(0, len(plan.rows), PAIRS_PER_PART):
         rows = plan.rows[start : start + PAIRS_PER_PART]
@@ -165,10 +167,11 @@ def _write_latents(
         parts.append(work.file(name))
         if read_part(parts[-1], len(rows)) is None:
             if spec.losers:
-                winner, loser = sample_pairs(sampler, conditions, rows, batch_size)
+                winner, loser = sample_pairs(sampler, conditions, rows, batch_size, fitting)
                 latents = {"winner": stored(winner), "loser": stored(loser)}
             else:
-                latents = {"winner": stored(sample_winners(sampler, conditions, rows, batch_size))}
+                winner = sample_winners(sampler, conditions, rows, batch_size, fitting)
+                latents = {"winner": stored(winner)}
             write_safetensors(work, name, latents)
         if progress:
             progress(start + len(rows), len(plan.rows))
@@ -198,6 +201,7 @@ def sample_pairs(
     conditions: Callable[[Sequence[str]], Mapping[str, Tensor]],
     rows: Sequence[PairRow],
     batch_size: int,
+    fitting: Fitting | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return winners and losers (N, C, h, w); the two of a pair start from the same noise.
 
@@ -206,14 +210,19 @@ def sample_pairs(
         conditions: texts -> their condition.
         rows: N pairs.
         batch_size: images sampled at once; half of them are losers.
+        fitting: remembers what fits into memory; a new one where None.
     """
-    winners, losers = [], []
-    for start in range(0, len(rows), batch_size // 2):
-        some = rows[start : start + batch_size // 2]
+
+    def both(some: Sequence[PairRow]) -> tuple[Tensor, Tensor]:
         texts = [row.prompt for row in some] + [row.degraded for row in some]
         latents = sampler.latents(conditions(texts), [row.seed for row in some] * 2)
-        winners.append(latents[: len(some)])
-        losers.append(latents[len(some) :])
+        return latents[: len(some)], latents[len(some) :]
+
+    fitting = fitting or Fitting("pairs", str(sampler.backbone.device))
+    made = []
+    for start in range(0, len(rows), batch_size // 2):
+        made += fitting(both, rows[start : start + batch_size // 2])
+    winners, losers = zip(*made, strict=True)
     return torch.cat(winners), torch.cat(losers)
 
 
@@ -222,14 +231,19 @@ def sample_winners(
     conditions: Callable[[Sequence[str]], Mapping[str, Tensor]],
     rows: Sequence[PairRow],
     batch_size: int,
+    fitting: Fitting | None = None,
 ) -> Tensor:
     """Return winners (N, C, h, w) alone, each from the noise it has in `sample_pairs`."""
-    winners = []
-    for start in range(0, len(rows), batch_size):
-        some = rows[start : start + batch_size]
+
+    def winners(some: Sequence[PairRow]) -> Tensor:
         texts = conditions([row.prompt for row in some])
-        winners.append(sampler.latents(texts, [row.seed for row in some]))
-    return torch.cat(winners)
+        return sampler.latents(texts, [row.seed for row in some])
+
+    fitting = fitting or Fitting("winners", str(sampler.backbone.device))
+    made = []
+    for start in range(0, len(rows), batch_size):
+        made += fitting(winners, rows[start : start + batch_size])
+    return torch.cat(made)
 
 
 def stored(tensor: Tensor) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -312,3 +313,29 @@ def test_a_set_without_losers_samples_winners_alone(
     assert set(artifact.read_json("report.json")["latent_std"]) == {"winner"}
     batch = PairsOnDisk(artifact).batch([0, 1], CPU)
     assert batch.loser is None and batch.degraded is not None
+
+
+def test_a_batch_that_does_not_fit_is_halved_once_and_that_is_said(
+    ref: CheckpointRef,
+    suite: PromptSuite,
+    spec: PairSpec,
+    store: Store,
+    pairs: Artifact,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    latents, asked = Sampler.latents, []
+
+    def narrow(self: Sampler, condition: Any, seeds: Sequence[int], *more: Any) -> torch.Tensor:
+        asked.append(len(seeds))
+        if len(seeds) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return latents(self, condition, seeds, *more)
+
+    monkeypatch.setattr(Sampler, "latents", narrow)
+    found = build_pairs(store, ref, suite, spec, batch_size=6, device="cpu")
+    assert asked[0] == 6 and set(asked[1:]) == {2}  # one pair at a time ever after
+    assert caplog.text.count("the memory of cpu does not suffice") == 1
+    before, after = (read_safetensors(a.file("latents.safetensors")) for a in (pairs, found))
+    for side in ("winner", "loser"):
+        np.testing.assert_allclose(after[side], before[side], atol=1e-4)
