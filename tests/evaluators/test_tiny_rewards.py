@@ -22,7 +22,9 @@ from tests.evaluators.pictures import assert_batches_and_order_change_nothing, p
 
 pytest.importorskip("open_clip")
 
-NAMES = ("tiny-hpsv2", "tiny-pickscore", "tiny-aesthetic")
+NAMES = (
+    "tiny-hpsv2", "tiny-pickscore", "tiny-hpsv3", "tiny-aesthetic",
+)  # fmt: skip
 FRESH = 987_654
 """A stream of random numbers that no training draws from."""
 
@@ -64,7 +66,12 @@ def test_the_shipped_files_are_small_and_as_listed(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "clean_over_degraded", "right_over_wrong"),
-    [("tiny-hpsv2", 0.88, 0.76), ("tiny-pickscore", 0.82, 0.72), ("tiny-aesthetic", 0.65, None)],
+    [
+        ("tiny-hpsv2", 0.88, 0.76),
+        ("tiny-pickscore", 0.82, 0.72),
+        ("tiny-hpsv3", 0.82, 0.78),
+        ("tiny-aesthetic", 0.65, None),
+    ],
 )
 def test_they_prefer_better_pictures_of_new_prompts(
     images: ImageSet, name: str, clean_over_degraded: float, right_over_wrong: float | None
@@ -95,6 +102,7 @@ def test_from_pictures_to_metrics(images: ImageSet) -> None:
     expected = {
         "hpsv2": {"tiny"},
         "pickscore": {"raw/tiny", "scaled/tiny", "median/tiny"},
+        "hpsv3": {"mean", "uncertainty"},
         "aesthetic": {"mean", "median"},
         "realism": {"gap", "texture"},
     }
@@ -109,6 +117,13 @@ def test_from_pictures_to_metrics(images: ImageSet) -> None:
         found = evaluator.aggregate(records, given)
         assert set(found) == metrics
         assert all(e.n == 18 and e.clusters == 6 and e.low is not None for e in found.values())
+
+
+def test_a_degraded_picture_leaves_more_doubt(images: ImageSet) -> None:
+    rows = predict(BACKENDS.load("tiny-hpsv3")(), images, asked(images), batch=64)
+    sigma = np.array([row["uncertainty"] for row in rows]).reshape(-1, 3)
+    assert (sigma > 0).all()
+    assert (sigma[:, 1] > sigma[:, 0]).mean() > 0.6
 
 
 def test_realism_speaks_the_worlds_words() -> None:
