@@ -18,6 +18,8 @@ _PIPELINE = "model_index.json"
 _FALLBACK = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin")
 _CODE = ".py"
 _PLAIN = (".pt", ".pth")
+_UNREACHABLE: set[str] = set()
+"""Addresses of the hub at which nobody answered in this process."""
 
 
 def wanted_files(names: Iterable[str], *, code: bool = False) -> list[str]:
@@ -63,15 +65,18 @@ def fetch(repository: str, revision: str | None = None) -> str:
         CorruptArtifactError: a file of weights is not the one expected.
     """
     from huggingface_hub import HfApi, constants, snapshot_download
+    from huggingface_hub.utils import logging as hub_logging
 
     from bench.assets.weights import hold_to_registry, registry
 
+    hub_logging.disable_propagation()  # the client has a handler of its own
     entry = registry().get(repository)
     wanted = revision_of(repository, revision)
     at = f" --revision {revision}" if revision else ""
     command = f"python -m bench assets fetch {repository}{at}"
+    off = constants.HF_HUB_OFFLINE or constants.ENDPOINT in _UNREACHABLE
     try:
-        if constants.HF_HUB_OFFLINE:
+        if off:
             folder = _in_cache(repository, wanted, other=revision is None)
         else:
             names = HfApi().list_repo_files(repository, revision=wanted)
@@ -82,9 +87,14 @@ def fetch(repository: str, revision: str | None = None) -> str:
             if revision is None:
                 _name_default(Path(folder))
     except Exception as error:  # the client's HTTP library, and so its errors, change by version
-        if constants.HF_HUB_OFFLINE:  # the client's own advice is about its arguments
-            reason = "it is not in the cache, and the network is off (HF_HUB_OFFLINE, --offline)"
+        if off:  # the client's own advice is about its arguments
+            why = "cannot be reached" if constants.ENDPOINT in _UNREACHABLE else "is not asked"
+            reason = f"it is not in the cache, and the hub {why}"
+            if constants.HF_HUB_OFFLINE:
+                reason += ": the network is off (HF_HUB_OFFLINE, --offline)"
         else:
+            if _no_connection(error):
+                _UNREACHABLE.add(constants.ENDPOINT)
             reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
         raise PrerequisiteError(
             f"cannot fetch {repository!r}: {reason}",
@@ -93,6 +103,16 @@ def fetch(repository: str, revision: str | None = None) -> str:
         ) from error
     hold_to_registry(repository, Path(folder), fix=command)
     return str(folder)
+
+
+def _no_connection(error: BaseException) -> bool:
+    """Whether nobody answered: the next repository need not wait for as many attempts."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, ConnectionError) or "Connect" in type(seen).__name__:
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 def _in_cache(repository: str, wanted: str | None, *, other: bool) -> str:

@@ -241,6 +241,27 @@ def test_a_hub_that_cannot_be_reached_is_exit_three(tmp_path: Path) -> None:
     assert str(home / "hub") in done.stderr
 
 
+def test_nobody_there_is_tried_once_and_the_cache_will_do_for_the_rest(
+    snapshot: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def files(_: object, repository: str, **__: object) -> list[str]:
+        asked.append(repository)
+        raise ConnectionRefusedError(111, "Connection refused")
+
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
+    monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", files)
+    monkeypatch.setattr("bench.cli._hub._UNREACHABLE", set())
+    with pytest.raises(PrerequisiteError, match="Connection refused"):
+        fetch("someone/first")
+    with pytest.raises(PrerequisiteError, match="not in the cache, and the hub cannot be reached"):
+        fetch("someone/second")
+    assert fetch(NAME) == str(snapshot)
+    assert asked == ["someone/first"]
+
+
 @pytest.fixture
 def site() -> Iterator[Site]:
     with serve(Site(files={"/m.pth": DATA})) as found:
