@@ -49,6 +49,10 @@ def cell_card(name: str, store_root: Path, source: Path | None) -> dict[str, Any
     if published is not None:
         quoted = " (quoted)" if published["quoted"] else ""
         card["published"] = f"{published['value']}{quoted}, {published['source']}"
+    if cell.provenance.get("circular"):
+        card["circular"] = (
+            f"{', '.join(cell.provenance['circular'])} selected the training data or was the reward"
+        )
     card["commit"] = cell.provenance.get("commit")
     if cell.parts:
         shown = cell_to_json(cell)["parts"]

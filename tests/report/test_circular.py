@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.cli._cell import cell_card
 from bench.report.circular import (
     KEY,
     Selections,
@@ -16,7 +17,7 @@ from bench.report.circular import (
     rewards_of,
 )
 from bench.report.model import TableData
-from bench.report.stored import make_report
+from bench.report.stored import make_report, write_report
 from bench.store import Store
 from bench.tables.scoring import backend_identity
 from bench.tables.spec import RowSpec, load_table
@@ -94,3 +95,10 @@ def test_every_form_of_the_report_marks_cell_and_claim(form: str) -> None:
     assert "circular: ddspo/GE: tiny-clip selected the training data or was the reward" in flat
     assert flat.count("(circular)") >= 2
     assert "circular" not in make_report(table(), []).render(form)
+
+
+def test_a_cell_s_card_says_it(tmp_path: Path) -> None:
+    write_report(make_report(marked(), []), tmp_path)
+    card = cell_card("1a/ddspo/GE", tmp_path / "store", tmp_path)
+    assert card["circular"] == "tiny-clip selected the training data or was the reward"
+    assert "circular" not in cell_card("1a/dpo/GE", tmp_path / "store", tmp_path)
