@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.report import words
+from bench.report.circular import circular_cells
 from bench.report.model import Summary, TableData
 from bench.report.statistics import Statistics
 
@@ -21,6 +22,9 @@ _SPECIAL = {
     "↓": r"$\downarrow$",
     **{letter: f"\\{letter}" for letter in "&%$#_{}"},
 }
+
+
+_CIRCULAR = "$^{c}$"
 
 
 def render_latex(data: TableData, statistics: Statistics) -> str:
@@ -42,6 +46,8 @@ def render_latex(data: TableData, statistics: Statistics) -> str:
     ]
     if data.partial:
         lines.append(f"% {_comment(words.partial_notice(data))}")
+    if circular_cells(data.cells):
+        lines.append("% c: circular, the metric selected the training data or was the reward.")
     lines += [
         rf"\begin{{tabular}}{{l{'r' * len(keys)}}}",
         r"\toprule",
@@ -53,7 +59,11 @@ def render_latex(data: TableData, statistics: Statistics) -> str:
         if row["control"] and not was_control:
             lines.append(r"\midrule")
         was_control = bool(row["control"])
-        cells = [_value(statistics.value(row["key"], c["key"]), c) for c in data.columns]
+        cells = [
+            _value(statistics.value(row["key"], c["key"]), c)
+            + (_CIRCULAR if words.circular_mark(data, row["key"], c["key"]) else "")
+            for c in data.columns
+        ]
         lines.append(" & ".join([escaped(str(row["label"])), *cells]) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 

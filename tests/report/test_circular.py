@@ -97,6 +97,14 @@ def test_every_form_of_the_report_marks_cell_and_claim(form: str) -> None:
     assert "circular" not in make_report(table(), []).render(form)
 
 
+def test_latex_marks_the_number() -> None:
+    tex = make_report(marked(), []).render("tex")
+    (line,) = [line for line in tex.splitlines() if "ddspo" in line and "&" in line]
+    assert line.split("&")[1].count("$^{c}$") == 1 and line.count("$^{c}$") == 1
+    assert "% c: circular" in tex
+    assert "{c}" not in make_report(table(), []).render("tex")
+
+
 def test_a_cell_s_card_says_it(tmp_path: Path) -> None:
     write_report(make_report(marked(), []), tmp_path)
     card = cell_card("1a/ddspo/GE", tmp_path / "store", tmp_path)
