@@ -36,6 +36,7 @@ import bench  # noqa: F401  (before torch: threads, torchvision)
 import torch  # isort: skip
 from speed_case import Case, Sides
 from tabulate import tabulate
+from transformers.utils.logging import disable_progress_bar
 
 from bench.api import ImageSet
 from bench.api.errors import PrerequisiteError, unknown
@@ -99,48 +100,51 @@ def row_of(case: Case, options: argparse.Namespace) -> list[str]:
     return [case.name, case.network, case.published, *rates, f"{ratio:.2f}", told]
 
 
-def asked(role: str) -> tuple[ImageSet, Mapping[str, Sequence[str]]]:
-    """Return committed images of an evaluator that has the role, and what it asks of them."""
+def asked(backend: str) -> tuple[ImageSet, Mapping[str, Sequence[str]]] | None:
+    """Return committed images that a tiny back-end looks at, and what it is asked of them."""
     profile = load_profile(TINY)
+    roles = [r for (r, p), name in BACKEND_OF_ROLE.items() if (p, name) == (TINY, backend)]
     for name in EVALUATORS.names():
         evaluator = EVALUATORS.load(name)()
-        if role not in evaluator.spec.backends:
-            continue
-        protocol = protocol_of(profile, name, evaluator)
-        assert protocol is not None
-        try:
-            images = read_set(COMMITTED, set_names(protocol, evaluator)[0])
-        except PrerequisiteError:
-            continue  # nothing is committed for this evaluator
-        wanted = tuple(p for p in images.suite if evaluator.wants(role, p))
-        ids = {p.id for p in wanted}
-        queries = {p.id: q for p in wanted if (q := list(evaluator.queries(role, p)))}
-        return replace(
-            images,
-            suite=replace(images.suite, prompts=wanted),
-            records=tuple(r for r in images.records if r.prompt_id in ids),
-        ), queries
-    raise LookupError(role)
+        for role in (role for role in evaluator.spec.backends if role in roles):
+            protocol = protocol_of(profile, name, evaluator)
+            assert protocol is not None
+            try:
+                images = read_set(COMMITTED, set_names(protocol, evaluator)[0])
+            except PrerequisiteError:
+                continue  # nothing is committed for this evaluator
+            wanted = tuple(p for p in images.suite if evaluator.wants(role, p))
+            ids = {p.id for p in wanted}
+            part = replace(
+                images,
+                suite=replace(images.suite, prompts=wanted),
+                records=tuple(r for r in images.records if r.prompt_id in ids),
+            )
+            return part, {p.id: q for p in wanted if (q := list(evaluator.queries(role, p)))}
+    return None
 
 
 def tiny_rows(repeats: int) -> Iterator[list[object]]:
     """Yield name, images, and the best rates at 64 and at one a forward, of the tiny back-ends."""
-    roles = {name: role for (role, profile), name in BACKEND_OF_ROLE.items() if profile == TINY}
-    for name, role in sorted(roles.items()):
-        try:
-            images, queries = asked(role)
-        except LookupError:
+    names = sorted({name for (_, profile), name in BACKEND_OF_ROLE.items() if profile == TINY})
+    for name in names:
+        found = asked(name)
+        if found is None:
             continue
+        images, queries = found
         cls = BACKENDS.load(name)
 
         def look(size: int, cls: Any = cls, images: Any = images, queries: Any = queries) -> Any:
             return list(cls().predict(images, queries, batch_size=size))
 
         count = len(images.records)
-        best = [
-            max(rate_of(lambda size=size, look=look: look(size), count)[0] for _ in range(repeats))
-            for size in (64, 1)
-        ]
+        try:
+            best = [
+                max(rate_of(lambda n=size, look=look: look(n), count)[0] for _ in range(repeats))
+                for size in (64, 1)
+            ]
+        except PrerequisiteError:
+            continue  # its weights are not shipped
         yield [name, count, *(f"{rate:.0f}" for rate in best)]
 
 
@@ -155,6 +159,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     torch.set_num_threads(1)
+    disable_progress_bar()
     known = all_cases()
     names = options.only.split(",") if options.only else [*known, TINY]
     for name in names:

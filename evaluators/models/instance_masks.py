@@ -27,6 +27,8 @@ STD = (58.395, 57.12, 57.375)
 
 MOST_INSTANCES = 100
 _MASK_EPSILON = 1e-6
+_MASKS_AT_ONCE = 8
+"""Enlarged together: a hundred at once take twice as long on a CPU, and twelve times the memory."""
 
 Size = tuple[int, int]
 """Height, width in pixels."""
@@ -118,19 +120,29 @@ def find_instances(
         likely = ordered > floor
         ordered, places = ordered[likely], places[likely]
     queries, row = torch.unique(places // classes, return_inverse=True)
-    logits = _at_original_size(mask_logits[queries].float(), padded, inside, original)
-    masks = logits > 0
-    area = masks.flatten(1).sum(dim=1)
-    certainty = (logits.sigmoid() * masks).flatten(1).sum(dim=1) / (area + _MASK_EPSILON)
+    parts = mask_logits[queries].float().split(_MASKS_AT_ONCE)
+    measured = [_measured(part, padded, inside, original) for part in parts]
+    masks, certainty, boxes = (torch.cat(found) for found in zip(*measured, strict=True))
     scores = ordered * certainty[row]
     kept = torch.ones_like(scores, dtype=torch.bool) if floor is None else scores > floor
     row = row[kept]
     return Instances(
         labels=(places % classes)[kept],
         scores=scores[kept],
-        boxes=boxes_of(masks)[row],
+        boxes=boxes[row],
         masks=masks[row],
     )
+
+
+def _measured(
+    logits: Tensor, padded: Size, inside: Size, original: Size
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (Q, H, W) masks of (Q, h, w) logits, their mean probabilities (Q,), boxes (Q, 4)."""
+    large = _at_original_size(logits, padded, inside, original)
+    masks = large > 0
+    area = masks.flatten(1).sum(dim=1)
+    certainty = (large.sigmoid() * masks).flatten(1).sum(dim=1) / (area + _MASK_EPSILON)
+    return masks, certainty, boxes_of(masks)
 
 
 def _at_original_size(logits: Tensor, padded: Size, inside: Size, original: Size) -> Tensor:
