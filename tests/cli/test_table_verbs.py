@@ -33,7 +33,7 @@ from bench.tables.request import make_request
         ("run --table 1a --executor ray", "'ray'"),
         ("run --tabel 1a", "--table"),
         ("plan --table 1a --row ddspo", "--rows"),
-        ("report --table 1b", "'1a'"),
+        ("report --table 1aa", "'1a'"),
         ("report --table 1a", "run the table first"),
         ("train ddsop", "'ddspo'"),
         ("train ddspo --pairs shufled", "'shuffled'"),
