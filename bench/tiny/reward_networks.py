@@ -179,24 +179,41 @@ class PairReader(nn.Module):
 class QualityNet(nn.Module):
     """tiny-deqa: which of five levels of quality a picture has; no prompt is asked.
 
-    Without normalisation between its layers, which would forget how strong colours are.
+    The first layer's own figures go into the head, too: the normalisations after it forget how
+    strong colours are.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        widths = (3, 24, 48, 64, 64)
+        self.edges = nn.Sequential(nn.Conv2d(3, 24, 3, 1, 1), nn.SiLU())
         layers: list[nn.Module] = []
-        for inputs, outputs, stride in zip(widths, widths[1:], (1, 2, 2, 1), strict=False):
-            layers += [nn.Conv2d(inputs, outputs, 3, stride, 1), nn.SiLU()]
+        for inputs, outputs, stride in ((24, 48, 2), (48, 64, 2), (64, 64, 1)):
+            convolution = nn.Conv2d(inputs, outputs, 3, stride, 1)
+            layers += [convolution, nn.GroupNorm(8, outputs), nn.SiLU()]
         self.trunk = nn.Sequential(*layers)
-        self.head = nn.Sequential(nn.Linear(3 * 64, 64), nn.SiLU(), nn.Linear(64, len(LEVELS)))
+        self.head = nn.Sequential(
+            nn.Linear(3 * (24 + 64), 64), nn.SiLU(), nn.Linear(64, len(LEVELS))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map pictures (N, 3, 32, 32) in [-1, 1] to the levels' logits (N, 5), the best first."""
-        seen = self.trunk(x).flatten(2)
-        pooled = torch.cat([seen.mean(-1), seen.amax(-1), seen.std(-1)], dim=-1)
-        logits: Tensor = self.head(pooled)
+        edges = self.edges(x)
+        flat = [part.flatten(2) for part in (edges, self.trunk(edges))]
+        pooled = [f(part) for part in flat for f in (_mean, _most, _spread)]
+        logits: Tensor = self.head(torch.cat(pooled, dim=-1))
         return logits
+
+
+def _mean(x: Tensor) -> Tensor:
+    return x.mean(-1)
+
+
+def _most(x: Tensor) -> Tensor:
+    return x.amax(-1)
+
+
+def _spread(x: Tensor) -> Tensor:
+    return x.std(-1)
 
 
 def expected_level(logits: Tensor) -> Tensor:

@@ -213,4 +213,4 @@ def _square(picture: np.ndarray) -> Any:
     if picture.shape[:2] != (32, 32):
         fitted = ImageOps.fit(Image.fromarray(picture), (32, 32), Image.Resampling.BICUBIC)
         picture = np.asarray(fitted)
-    return to_unit(picture[None])
+    return to_unit(np.array(picture)[None])

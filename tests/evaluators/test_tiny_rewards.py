@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from bench.api import ImageRecord, ImageSet, Prompt, PromptSuite
@@ -23,7 +24,7 @@ from tests.evaluators.pictures import assert_batches_and_order_change_nothing, p
 pytest.importorskip("open_clip")
 
 NAMES = (
-    "tiny-hpsv2", "tiny-pickscore", "tiny-hpsv3", "tiny-aesthetic",
+    "tiny-hpsv2", "tiny-pickscore", "tiny-hpsv3", "tiny-aesthetic", "tiny-deqa",
 )  # fmt: skip
 FRESH = 987_654
 """A stream of random numbers that no training draws from."""
@@ -71,6 +72,7 @@ def test_the_shipped_files_are_small_and_as_listed(name: str) -> None:
         ("tiny-pickscore", 0.82, 0.72),
         ("tiny-hpsv3", 0.82, 0.78),
         ("tiny-aesthetic", 0.65, None),
+        ("tiny-deqa", 0.85, None),
     ],
 )
 def test_they_prefer_better_pictures_of_new_prompts(
@@ -104,6 +106,7 @@ def test_from_pictures_to_metrics(images: ImageSet) -> None:
         "pickscore": {"raw/tiny", "scaled/tiny", "median/tiny"},
         "hpsv3": {"mean", "uncertainty"},
         "aesthetic": {"mean", "median"},
+        "deqa": {"mean"},
         "realism": {"gap", "texture"},
     }
     for name, metrics in expected.items():
@@ -119,11 +122,43 @@ def test_from_pictures_to_metrics(images: ImageSet) -> None:
         assert all(e.n == 18 and e.clusters == 6 and e.low is not None for e in found.values())
 
 
+def test_quality_is_read_off_the_levels_and_falls_with_the_fault(images: ImageSet) -> None:
+    rows = predict(BACKENDS.load("tiny-deqa")(), images, {}, batch=64)
+    for row in rows:
+        assert sum(row["levels"]) == pytest.approx(1.0, abs=1e-5)
+        expected = sum(level * p for level, p in zip((5, 4, 3, 2, 1), row["levels"], strict=True))
+        assert row["score"] == pytest.approx([expected], abs=1e-5)
+    scores = np.array([row["score"][0] for row in rows]).reshape(-1, 3)
+    assert scores[:, 0].mean() > scores[:, 1].mean() + 1.0
+
+
 def test_a_degraded_picture_leaves_more_doubt(images: ImageSet) -> None:
     rows = predict(BACKENDS.load("tiny-hpsv3")(), images, asked(images), batch=64)
     sigma = np.array([row["uncertainty"] for row in rows]).reshape(-1, 3)
     assert (sigma > 0).all()
     assert (sigma[:, 1] > sigma[:, 0]).mean() > 0.6
+
+
+def test_the_rewards_path_gives_what_the_recipe_saved(
+    images: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench.tiny.build import listed
+    from bench.tiny.build.tokenizer import build_tokenizer
+    from evaluators.models import tiny_readers
+
+    torch.manual_seed(0)
+    tokenizer = build_tokenizer()
+    net = listed.RewardNet(tokenizer).to(torch.float16).float().eval()
+    listed.save_imagereward(net, {"reward_mean": 0.25, "reward_std": 0.5}, tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    monkeypatch.setattr(tiny_readers, "path_of", lambda name: tmp_path)
+    few = replace(images, records=images.records[:9])
+    rows = predict(tiny_readers.TinyImageReward(), few, asked(images))
+    said = {prompt.id: prompt.text for prompt in images.suite}
+    pixels = np.stack([np.asarray(Image.open(few.root / r.path)) for r in few.records])
+    raw = listed.reward_scorer(net, tokenizer)(pixels, [said[r.prompt_id] for r in few.records])
+    np.testing.assert_allclose([r["score"][0] for r in rows], (raw - 0.25) / 0.5, atol=1e-5)
+    assert_batches_and_order_change_nothing(tiny_readers.TinyImageReward(), few, asked(images))
 
 
 def test_realism_speaks_the_worlds_words() -> None:

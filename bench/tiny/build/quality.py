@@ -27,7 +27,7 @@ from bench.tiny.reward_networks import LEVELS, QualityNet, expected_level
 
 STREAM = 66
 PROMPTS, THROUGH_VAE = 2000, 0.3
-STEPS, BATCH = 500, 64
+STEPS, BATCH = 700, 64
 DEVIATION = 0.4
 """Of the judges' marks of one picture, in levels."""
 LABELLED = (Entry(), Entry(degraded=1.0), Entry(degraded=1.0))
