@@ -56,7 +56,7 @@ def forest_plot(data: TableData, statistics: Statistics, column: Mapping[str, An
     if not measured:
         return ""
     published = {} if data.orientation else _published(data, column["key"])
-    sampled = [s for row, s in measured if row["render"] is None]
+    sampled = [s for row, s in measured if row.get("render") is None]
     axis = _axis(sampled or [s for _, s in measured], list(published.values()))
     height = _TOP + _LINE * len(measured) + _FOOT
     title = f"{words.column_name(data, column['key'])} {words.arrow(column)}"
