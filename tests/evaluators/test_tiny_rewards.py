@@ -24,7 +24,7 @@ from tests.evaluators.pictures import assert_batches_and_order_change_nothing, p
 pytest.importorskip("open_clip")
 
 NAMES = (
-    "tiny-hpsv2", "tiny-pickscore", "tiny-hpsv3", "tiny-aesthetic", "tiny-deqa",
+    "tiny-hpsv2", "tiny-pickscore", "tiny-imagereward", "tiny-hpsv3", "tiny-aesthetic", "tiny-deqa",
 )  # fmt: skip
 FRESH = 987_654
 """A stream of random numbers that no training draws from."""
@@ -70,6 +70,7 @@ def test_the_shipped_files_are_small_and_as_listed(name: str) -> None:
     [
         ("tiny-hpsv2", 0.88, 0.76),
         ("tiny-pickscore", 0.82, 0.72),
+        ("tiny-imagereward", 0.77, 0.73),
         ("tiny-hpsv3", 0.82, 0.78),
         ("tiny-aesthetic", 0.65, None),
         ("tiny-deqa", 0.85, None),
@@ -104,6 +105,7 @@ def test_from_pictures_to_metrics(images: ImageSet) -> None:
     expected = {
         "hpsv2": {"tiny"},
         "pickscore": {"raw/tiny", "scaled/tiny", "median/tiny"},
+        "imagereward": {"mean", "median"},
         "hpsv3": {"mean", "uncertainty"},
         "aesthetic": {"mean", "median"},
         "deqa": {"mean"},
