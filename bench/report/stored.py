@@ -38,7 +38,7 @@ CAPTIONS = {
     "fig2-exact.png": "The same with the exact score of the noisy data as reference.",
 }
 MAX_RECORDS_BYTES = 10_000_000
-MAX_PICTURE_BYTES = 1_000_000
+MAX_PICTURE_BYTES = 400_000
 """Of a picture that goes into the page; a larger one stays beside it."""
 STATISTICS_VERSION = 1
 """Bumped when the statistics of unchanged cells may change."""
