@@ -24,6 +24,7 @@ NAMES = (
     "tiny-aesthetic",
     "tiny-imagereward",
     "tiny-hpsv3",
+    "tiny-unifiedreward",
     "tiny-deqa",
 )
 FIX = "python -m bench assets build"

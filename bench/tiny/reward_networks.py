@@ -1,4 +1,4 @@
-"""Networks of the tiny scorers that are no CLIP: tiny-imagereward, tiny-hpsv3, tiny-deqa.
+"""Networks of the tiny scorers that are no CLIP: tiny-imagereward, -hpsv3, -unifiedreward, -deqa.
 
 Kept as float16 safetensors beside a `config.json`; `bench.tiny.build` trains them.
 """
@@ -20,6 +20,8 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 """CLIP's normalisation of pixels, which image processors apply."""
 LEVELS = (5.0, 4.0, 3.0, 2.0, 1.0)
 """What DeQA-Score's five words are worth, "excellent" to "bad"."""
+MARKS = tuple(1.0 + 0.5 * n for n in range(9))
+"""What tiny-unifiedreward can answer: 1 to 5 in halves."""
 PICTURE_LAYER, TEXT_LAYER = 2, 1
 """After which of tiny-clip's layers its states are read: those its last layers look at."""
 
@@ -155,8 +157,8 @@ class PairReader(nn.Module):
             nn.LayerNorm(self.width), nn.Linear(self.width, 64), nn.ReLU(), nn.Linear(64, 2)
         )
 
-    def forward(self, seen: Seen, said: Read) -> tuple[Tensor, Tensor]:
-        """Return mean (N,) and sigma (N,) of the reward of N pictures under N texts."""
+    def state(self, seen: Seen, said: Read) -> Tensor:
+        """Return the token's last state (N, 96) of N pictures under N texts."""
         alike = seen.whole * said.whole * seen.whole.shape[-1] ** 0.5
         sequence = torch.cat(
             [
@@ -172,8 +174,28 @@ class PairReader(nn.Module):
         mask = torch.cat([free, said.mask], dim=1)[:, None, None]
         for block in self.blocks:
             sequence = block(sequence, mask)
-        mean, spread = self.head(sequence[:, 0]).unbind(-1)
+        return sequence[:, 0]
+
+    def forward(self, seen: Seen, said: Read) -> Any:
+        """Return mean (N,) and sigma (N,) of the reward of N pictures under N texts."""
+        mean, spread = self.head(self.state(seen, said)).unbind(-1)
         return mean, spread.clamp(self.LEAST, self.MOST).exp()
+
+
+class AnswerReader(PairReader):
+    """tiny-unifiedreward: the same sequence; the token's last state chooses one of nine answers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Sequential(
+            nn.LayerNorm(self.width), nn.Linear(self.width, 64), nn.ReLU(),
+            nn.Linear(64, len(MARKS)),
+        )  # fmt: skip
+
+    def forward(self, seen: Seen, said: Read) -> Tensor:
+        """Return the logits (N, 9) of the answers, `MARKS` in order."""
+        logits: Tensor = self.head(self.state(seen, said))
+        return logits
 
 
 class QualityNet(nn.Module):

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bench.api.evaluator import Backend, Record
-from bench.api.generation import ImageSet
+from bench.api.generation import ImageRecord, ImageSet
 from bench.tiny.assets import path_of, weights_sha256
 from evaluators.models import hub
 from evaluators.models.affine_head import affine_head
@@ -95,11 +95,9 @@ class TinyImageReward(ImageRewardScorer):
         }
 
 
-class TinyHPSv3(Backend):
-    """Mean and sigma of `tiny-hpsv3`'s reward, read off tiny-clip's states."""
+class ClipReader(Backend):
+    """A network that reads tiny-clip's states of pictures and texts."""
 
-    name: ClassVar[str] = "tiny-hpsv3"
-    version: ClassVar[int] = 1
     verified: ClassVar[str] = "real-weights"
 
     def identity(self) -> dict[str, Any]:
@@ -110,10 +108,14 @@ class TinyHPSv3(Backend):
             "clip": weights_sha256("tiny-clip"),
         }
 
-    def predict(
-        self, images: ImageSet, queries: Mapping[str, Sequence[str]], *, batch_size: int = 64
-    ) -> Iterator[tuple[Record, Mapping[str, np.ndarray]]]:
-        """Yield `"score"`: the mean by text; and `"uncertainty"`: sigma under the first text.
+    def outputs(
+        self,
+        net: Any,
+        images: ImageSet,
+        queries: Mapping[str, Sequence[str]],
+        batch_size: int,
+    ) -> Iterator[tuple[ImageRecord, Any]]:
+        """Yield each asked image with the outputs of `net`, one row for each of its texts.
 
         Raises:
             PrerequisiteError: the weights are not there.
@@ -123,12 +125,12 @@ class TinyHPSv3(Backend):
         from PIL import Image
         from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
-        from bench.tiny.reward_networks import PairReader, Read, Seen, look, read
+        from bench.tiny.reward_networks import Read, Seen, look, read
 
         folder, file = path_of("tiny-clip"), path_of(self.name) / FILE
         device = hub.pick_device(self.device)
         clip = hub.load_network(CLIPModel, folder, device=device)
-        net = fill(PairReader(), read_tensors(file), file, device=device)
+        net = fill(net, read_tensors(file), file, device=device)
         tokenizer = CLIPTokenizer.from_pretrained(folder, local_files_only=True)
         processor = CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
         longest = clip.config.text_config.max_position_embeddings
@@ -144,21 +146,66 @@ class TinyHPSv3(Backend):
                 ).input_ids  # fmt: skip
                 seen = look(clip, pixels.pixel_values.to(device))
                 words: Read = read(clip, ids.to(device))
-                mean, sigma = net(Seen(places=seen.places[rows], whole=seen.whole[rows]), words)
-                means, sigmas = mean.tolist(), sigma.tolist()
-            position = 0
-            for record in records:
-                count = len(queries[record.prompt_id])
-                yield (
-                    {
-                        "prompt_id": record.prompt_id,
-                        "ordinal": record.ordinal,
-                        "score": means[position : position + count],
-                        "uncertainty": sigmas[position],
-                    },
-                    {},
-                )
-                position += count
+                found = net(Seen(places=seen.places[rows], whole=seen.whole[rows]), words)
+            found = torch.stack(found, -1) if isinstance(found, tuple) else found
+            counts = [len(queries[record.prompt_id]) for record in records]
+            yield from zip(records, found.split(counts), strict=True)
+
+
+class TinyHPSv3(ClipReader):
+    """Mean and sigma of `tiny-hpsv3`'s reward, read off tiny-clip's states."""
+
+    name: ClassVar[str] = "tiny-hpsv3"
+    version: ClassVar[int] = 1
+
+    def predict(
+        self, images: ImageSet, queries: Mapping[str, Sequence[str]], *, batch_size: int = 64
+    ) -> Iterator[tuple[Record, Mapping[str, np.ndarray]]]:
+        """Yield `"score"`: the mean by text; and `"uncertainty"`: sigma under the first text.
+
+        Raises:
+            PrerequisiteError, CorruptArtifactError: as `outputs`.
+        """
+        from bench.tiny.reward_networks import PairReader
+
+        for record, found in self.outputs(PairReader(), images, queries, batch_size):
+            yield (
+                {
+                    "prompt_id": record.prompt_id,
+                    "ordinal": record.ordinal,
+                    "score": found[:, 0].tolist(),
+                    "uncertainty": float(found[0, 1]),
+                },
+                {},
+            )
+
+
+class TinyUnifiedReward(ClipReader):
+    """The line that `tiny-unifiedreward` answers with, the likeliest of nine."""
+
+    name: ClassVar[str] = "tiny-unifiedreward"
+    version: ClassVar[int] = 1
+
+    def predict(
+        self, images: ImageSet, queries: Mapping[str, Sequence[str]], *, batch_size: int = 64
+    ) -> Iterator[tuple[Record, Mapping[str, np.ndarray]]]:
+        """Yield `"answer"`: a text that ends with a score; and `"chances"` of the nine scores.
+
+        Raises:
+            PrerequisiteError, CorruptArtifactError: as `outputs`.
+        """
+        from bench.tiny.reward_networks import MARKS, AnswerReader
+
+        for record, found in self.outputs(AnswerReader(), images, queries, batch_size):
+            yield (
+                {
+                    "prompt_id": record.prompt_id,
+                    "ordinal": record.ordinal,
+                    "answer": f"Final Score: {MARKS[int(found[0].argmax())]:g}",
+                    "chances": found[0].softmax(-1).tolist(),
+                },
+                {},
+            )
 
 
 class TinyDeQA(Backend):

@@ -25,6 +25,7 @@ pytest.importorskip("open_clip")
 
 NAMES = (
     "tiny-hpsv2", "tiny-pickscore", "tiny-imagereward", "tiny-hpsv3", "tiny-aesthetic", "tiny-deqa",
+    "tiny-unifiedreward",
 )  # fmt: skip
 FRESH = 987_654
 """A stream of random numbers that no training draws from."""
@@ -109,6 +110,7 @@ def test_from_pictures_to_metrics(images: ImageSet) -> None:
         "hpsv3": {"mean", "uncertainty"},
         "aesthetic": {"mean", "median"},
         "deqa": {"mean"},
+        "unifiedreward": {"mean", "unparsed"},
         "realism": {"gap", "texture"},
     }
     for name, metrics in expected.items():
@@ -132,6 +134,22 @@ def test_quality_is_read_off_the_levels_and_falls_with_the_fault(images: ImageSe
         assert row["score"] == pytest.approx([expected], abs=1e-5)
     scores = np.array([row["score"][0] for row in rows]).reshape(-1, 3)
     assert scores[:, 0].mean() > scores[:, 1].mean() + 1.0
+
+
+def test_answers_are_marks_that_follow_prompt_and_quality(images: ImageSet) -> None:
+    from bench.tiny.reward_networks import MARKS
+    from evaluators.unifiedreward_rules import parse
+
+    rows = predict(BACKENDS.load("tiny-unifiedreward")(), images, asked(images), batch=64)
+    for row in rows:
+        assert sum(row["chances"]) == pytest.approx(1.0, abs=1e-5)
+        likeliest = MARKS[int(np.argmax(row["chances"]))]
+        assert parse(row["answer"], "faithful") == parse(row["answer"], "clean") == likeliest
+    marks = np.array([parse(row["answer"], "clean") for row in rows]).reshape(-1, 3)
+    assert marks[:, 0].mean() > marks[:, 1].mean() + 0.4
+    assert marks[:, 0].mean() > marks[:, 2].mean() + 0.4
+    decided = marks[:, 0] != marks[:, 2]
+    assert (marks[:, 0] > marks[:, 2])[decided].mean() > 0.75
 
 
 def test_a_degraded_picture_leaves_more_doubt(images: ImageSet) -> None:

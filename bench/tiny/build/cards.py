@@ -93,6 +93,17 @@ _WHAT = {
         "`held_out_sigma_and_doubt`: correlation of its sigma with the judges' true deviation. It "
         "plays the role of HPS v3 in the tiny profile and learnt nothing from it." + _EXAM
     ),
+    "tiny-unifiedreward": (
+        'Answers how good a picture is for its prompt: one of nine last lines, "Final Score: 1" '
+        'to "Final Score: 5" in halves, the likeliest. UnifiedReward is a language model that '
+        "writes what it sees before that line; this network has the line alone. It reads the "
+        "states of tiny-clip, which must be there, and was trained by the cross entropy of marks "
+        "that noisy raters gave to single pictures: 1.5 points for a word not followed, 2 for the "
+        "worst degradation. `held_out_answer_and_mark`, `held_out_mean_error`: correlation and "
+        "mean distance, in points, of its answers and the marks deserved; the exam is of expected "
+        "marks. It plays UnifiedReward's role in the tiny profile and learnt nothing from it."
+        + _EXAM
+    ),
     "tiny-deqa": (
         "Rates a picture's quality, whatever its prompt: probabilities of five levels, 5 for a "
         "flawless picture to 1 for the worst of the tiny world (blurred, noisy or washed out), and "

@@ -78,7 +78,7 @@ def judge(worth: np.ndarray, severity: np.ndarray, rng: np.random.Generator) -> 
 
 
 @torch.no_grad()
-def _states(
+def states_of(
     clip: CLIPModel, tokenizer: CLIPTokenizer, contests: Contests
 ) -> tuple[Seen, Read, Tensor]:
     """Return what tiny-clip sees and reads of all contests, half precision; and the texts' ids."""
@@ -118,7 +118,7 @@ def train_hpsv3(
     torch.manual_seed(STREAM)
     net = PairReader()
     contests = make_contests(JUDGED, PROMPTS, STREAM, work / "contests.npy", vae, THROUGH_VAE)
-    pictures, texts, _ = _states(clip, tokenizer, contests)
+    pictures, texts, _ = states_of(clip, tokenizer, contests)
     each = len(JUDGED)
     worth = utility(contests.errors, contests.severity[:, None])
 

@@ -11,6 +11,7 @@ from transformers import CLIPImageProcessorPil, CLIPModel
 
 from bench.tiny.assets import folder_sha256
 from bench.tiny.build.aesthetic import save_head, train_aesthetic
+from bench.tiny.build.answered import train_unifiedreward
 from bench.tiny.build.cards import write_card
 from bench.tiny.build.clip import MEAN, STD
 from bench.tiny.build.judged import train_hpsv3
@@ -103,6 +104,15 @@ def _build_hpsv3(recipe: Recipe, folder: Path) -> dict[str, Any]:
     return _examined(recipe, "tiny-hpsv3", {**facts, **_starts(recipe, "tiny-clip")})
 
 
+def _build_unifiedreward(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    net, facts = train_unifiedreward(
+        _clip(recipe), recipe.tokenizer, recipe.finished_sd.vae, recipe.exam,
+        recipe.work_from("tiny-unifiedreward", "tiny-sd", "tiny-clip"),
+    )  # fmt: skip
+    save_network(net, folder, {"class": "bench.tiny.reward_networks.AnswerReader"})
+    return _examined(recipe, "tiny-unifiedreward", {**facts, **_starts(recipe, "tiny-clip")})
+
+
 def _build_deqa(recipe: Recipe, folder: Path) -> dict[str, Any]:
     work = recipe.work_from("tiny-deqa", "tiny-sd")
     net, facts = train_deqa(recipe.finished_sd.vae, recipe.exam, work)
@@ -116,5 +126,6 @@ BUILDERS: dict[str, Callable[[Recipe, Path], dict[str, Any]]] = {
     "tiny-aesthetic": _build_aesthetic,
     "tiny-imagereward": _build_imagereward,
     "tiny-hpsv3": _build_hpsv3,
+    "tiny-unifiedreward": _build_unifiedreward,
     "tiny-deqa": _build_deqa,
 }
