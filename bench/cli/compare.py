@@ -12,6 +12,7 @@ bench compare results/table-1a results/table-1a --against diffusion-dpo
 from __future__ import annotations
 
 import argparse
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -114,7 +115,8 @@ def _print(found: Sequence[Moved], data: TableData) -> None:
             "would have given, not what training again would."
         )
     for reason, cells in notes.items():
-        print(f"not compared: {', '.join(cells)}: {reason}")
+        text = f"not compared: {', '.join(cells)}: {reason}"
+        print(textwrap.fill(text, 80, subsequent_indent="  ", break_on_hyphens=False))
 
 
 def _difference(moved: Moved, decimals: int) -> str:
