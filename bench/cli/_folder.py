@@ -75,7 +75,8 @@ def read_folder(
     Args:
         root: the folder.
         evaluator: whose official layout is meant.
-        layout: one of `LAYOUTS`; None takes the manifest where there is one.
+        layout: one of `LAYOUTS`; None takes an image set of a store as it is, then the manifest
+            where there is one.
         suite: the prompts that must be there.
 
     Raises:
@@ -93,6 +94,8 @@ def read_folder(
 def _read(root: Path, evaluator: str, layout: str | None, suite: PromptSuite | None) -> ImageSet:
     from bench.generation.folder import MANIFEST_FILE, read_manifest
 
+    if layout is None and is_stored(root):
+        return _stored(root, suite)
     if layout is None:
         layout = "manifest" if (root / MANIFEST_FILE).is_file() else "official"
     if layout == "manifest":
@@ -109,6 +112,27 @@ def _read(root: Path, evaluator: str, layout: str | None, suite: PromptSuite | N
         suite = load_suite(SUITE_OF[evaluator])
     reader: Reader = _attribute(OFFICIAL[evaluator])
     return reader(root, suite=suite)
+
+
+def is_stored(root: Path) -> bool:
+    """Whether a folder is an image set of a store, this one's or another's."""
+    from bench.generation.image_set import SETTINGS_FILE, SUITE_FILE
+    from bench.store import MANIFEST
+
+    return all((root / name).is_file() for name in (MANIFEST, SUITE_FILE, SETTINGS_FILE))
+
+
+def _stored(root: Path, suite: PromptSuite | None) -> ImageSet:
+    from bench.generation.image_set import open_image_set
+    from bench.store import Artifact
+
+    images = open_image_set(Artifact(root.resolve()))
+    if suite is not None and suite.sha256 != images.suite.sha256:
+        raise ProtocolError(
+            f"{root} holds images of {images.suite.name}, sha256 {images.suite.sha256[:12]}; "
+            f"expected {suite.name}, sha256 {suite.sha256[:12]}. Leave out --suite, or name theirs."
+        )
+    return images
 
 
 def _attribute(target: str) -> Any:

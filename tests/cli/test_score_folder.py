@@ -361,3 +361,21 @@ def test_scorers_that_read_no_prompt_take_a_folder_of_pictures(
     assert [(r.prompt_id, r.path) for r in read.records] == [("a", "a.jpg"), ("b", "b.png")]
     with pytest.raises(UsageError, match=r"Describe the images in .*manifest\.jsonl"):
         read_folder(tmp_path, evaluator="pickscore")
+
+
+def test_an_image_set_of_another_store_is_taken_as_it_is(tmp_path: Path) -> None:
+    from bench.store import Store
+    from bench.tiny.truth import render_image_set
+
+    artifact = render_image_set(Store(tmp_path / "theirs"), PROMPTS, PER_PROMPT, seed=0)
+    images = read_folder(artifact.path, evaluator="geneval")
+    assert images.suite.sha256 == PROMPTS.sha256
+    assert len(images.records) == PER_PROMPT * len(PROMPTS)
+    with pytest.raises(ProtocolError, match="Leave out --suite"):
+        read_folder(artifact.path, evaluator="geneval", suite=geneval_tiny(split="validation"))
+    ours = str(tmp_path / "ours")
+    words = ["score", "--evaluator", "geneval", "--images", str(artifact.path), "--store", ours]
+    assert main([*words, "-q"]) == 0
+    next(artifact.path.rglob("*.png")).write_bytes(b"another picture")
+    assert main([*words[:-1], str(tmp_path / "again"), "-q"]) == 1
+    assert not list((tmp_path / "again").glob("images/*"))
