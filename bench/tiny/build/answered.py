@@ -20,13 +20,13 @@ from transformers import CLIPModel, CLIPTokenizer
 from bench.tiny.build.clip import clip_pixels, tokenise
 from bench.tiny.build.contests import Entry, make_contests
 from bench.tiny.build.exam import Exam, Scorer, answers
-from bench.tiny.build.judged import states_of
+from bench.tiny.build.judged import drawn, states_of
 from bench.tiny.build.loop import LoopConfig, train_network
-from bench.tiny.reward_networks import MARKS, AnswerReader, Read, Seen, look, read
+from bench.tiny.reward_networks import MARKS, AnswerReader, look, read
 
 STREAM = 67
 PROMPTS, THROUGH_VAE = 2500, 0.2
-STEPS, BATCH = 450, 16
+STEPS = 450
 RATERS, NOISE = 4, 0.4
 ERROR_COST, DEGRADATION_COST = 1.5, 2.0
 """What a word not followed and the worst degradation cost, in points."""
@@ -72,20 +72,11 @@ def train_unifiedreward(
     net = AnswerReader()
     contests = make_contests(RATED, PROMPTS, STREAM, work / "contests.npy", vae, THROUGH_VAE)
     pictures, texts, _ = states_of(clip, tokenizer, contests)
-    each = len(RATED)
     deserved = mark(contests.errors, contests.severity[:, None])
 
     def loss_of_step(step: int) -> Tensor:
-        rng = np.random.default_rng([STREAM, step])
-        picked = rng.choice(len(contests.texts), size=BATCH, replace=False)
-        rows = torch.from_numpy(picked[:, None, None] * each + np.arange(each)).expand(-1, 2, -1)
-        said = torch.from_numpy(picked[:, None, None] * 2 + np.arange(2)[:, None])
-        said = said.expand(-1, -1, each).flatten()
-        at = rows.flatten()
-        logits = net(
-            Seen(places=pictures.places[at].float(), whole=pictures.whole[at]),
-            Read(words=texts.words[said].float(), whole=texts.whole[said], mask=texts.mask[said]),
-        )
+        rng, picked, seen, said = drawn(step, STREAM, contests, pictures, texts)
+        logits = net(seen, said)
         wanted = torch.from_numpy(rated(deserved[picked], rng)).flatten(0, 2)
         return torch.nn.functional.cross_entropy(logits, wanted)
 

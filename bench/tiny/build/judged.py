@@ -97,6 +97,25 @@ def states_of(
     return pictures, texts, ids
 
 
+def drawn(
+    step: int, stream: int, contests: Contests, pictures: Seen, texts: Read
+) -> tuple[np.random.Generator, np.ndarray, Seen, Read]:
+    """Return a step's randomness, the contests it takes, and their states.
+
+    Every picture of a contest comes under both of its texts: rows are (contest, text, picture).
+    """
+    rng = np.random.default_rng([stream, step])
+    picked = rng.choice(len(contests.texts), size=BATCH, replace=False)
+    each = contests.pixels.shape[1]
+    rows = torch.from_numpy(picked[:, None, None] * each + np.arange(each)).expand(-1, 2, -1)
+    said = torch.from_numpy(picked[:, None, None] * 2 + np.arange(2)[:, None])
+    said = said.expand(-1, -1, each).flatten()
+    at = rows.flatten()
+    seen = Seen(places=pictures.places[at].float(), whole=pictures.whole[at])
+    read_ = Read(words=texts.words[said].float(), whole=texts.whole[said], mask=texts.mask[said])
+    return rng, picked, seen, read_
+
+
 def train_hpsv3(
     clip: CLIPModel,
     tokenizer: CLIPTokenizer,
@@ -123,16 +142,8 @@ def train_hpsv3(
     worth = utility(contests.errors, contests.severity[:, None])
 
     def loss_of_step(step: int) -> Tensor:
-        rng = np.random.default_rng([STREAM, step])
-        picked = rng.choice(len(contests.texts), size=BATCH, replace=False)
-        rows = torch.from_numpy(picked[:, None, None] * each + np.arange(each)).expand(-1, 2, -1)
-        said = torch.from_numpy(picked[:, None, None] * 2 + np.arange(2)[:, None])
-        said = said.expand(-1, -1, each).flatten()
-        at = rows.flatten()
-        mean, sigma = net(
-            Seen(places=pictures.places[at].float(), whole=pictures.whole[at]),
-            Read(words=texts.words[said].float(), whole=texts.whole[said], mask=texts.mask[said]),
-        )
+        rng, picked, seen, said = drawn(step, STREAM, contests, pictures, texts)
+        mean, sigma = net(seen, said)
         votes = judge(worth[picked], contests.severity[picked][:, None], rng)
         return uncertain_loss(
             mean.reshape(-1, each), sigma.reshape(-1, each),
