@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.api.errors import UsageError
 from bench.report.model import CellData, TableData
 from bench.store import DISK, Store
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
     from PIL.ImageDraw import ImageDraw
+
+    from bench.api.generation import ImageSet
 
 SAMPLES_FILE = "samples.png"
 PROMPTS, MOST_COLUMNS = 8, 10
@@ -33,7 +36,7 @@ class Column:
     Attributes:
         label: of the row.
         files: image file by prompt id.
-        values: per-image value by prompt id.
+        values: per-image value by prompt id; empty where no frame is drawn.
     """
 
     label: str
@@ -44,24 +47,28 @@ class Column:
 def write_samples(data: TableData, store: Store, folder: Path) -> Path | None:
     """Write `samples.png` of a table with per-image values; return it, or None without any.
 
-    Shown is the first image of each prompt, of the first training seed. A frame is green where the
-    image scores 1, red where it scores 0, grey between.
+    Shown is the first image of each prompt, of the first training seed. Where scores go from 0 to
+    1, a frame is green at 1, red at 0, grey between. Rows whose images are gone are left out.
 
     Raises:
-        CorruptArtifactError: stored images were changed.
+        CorruptArtifactError: a list of stored images was changed.
         StoreError: the folder cannot be written.
     """
     for column in data.columns:
         cells = [_first(data, row["key"], column["key"]) for row in data.rows]
-        shown = [(row, cell) for row, cell in zip(data.rows, cells, strict=True) if cell]
-        prompts = _prompts([cell for _, cell in shown])
+        shown = [
+            (str(row["label"]), cell, images)
+            for row, cell in zip(data.rows, cells, strict=True)
+            if cell is not None and (images := _images(cell, store)) is not None
+        ]
+        prompts = _prompts([cell for _, cell, _ in shown])
         if not prompts:
             continue
-        found = [
-            _column(str(row["label"]), cell, store, prompts) for row, cell in shown[:MOST_COLUMNS]
-        ]
-        texts = _texts(shown[0][1], store, prompts)
-        DISK.write_atomically(folder / SAMPLES_FILE, _sheet(found, texts))
+        framed = list(column["range"]) == [0.0, 1.0]
+        found = [_column(label, cell, images, framed) for label, cell, images in shown]
+        known = {prompt.id: prompt.text for prompt in shown[0][2].suite}
+        texts = {prompt: known[prompt] for prompt in prompts}
+        DISK.write_atomically(folder / SAMPLES_FILE, _sheet(found[:MOST_COLUMNS], texts))
         return folder / SAMPLES_FILE
     return None
 
@@ -87,26 +94,24 @@ def _prompts(cells: Sequence[CellData]) -> list[str]:
     return turns[:PROMPTS]
 
 
-def _column(label: str, cell: CellData, store: Store, prompts: Sequence[str]) -> Column:
+def _images(cell: CellData, store: Store) -> ImageSet | None:
+    """Return a cell's images, None where the store has them no more."""
     from bench.generation.image_set import open_image_set
 
-    artifact = store.get(cell.provenance["artifacts"]["images"])
-    images = open_image_set(artifact, verify=False)
-    files = {
-        record.prompt_id: artifact.file(record.path)
-        for record in images.records
-        if record.ordinal == 0 and record.prompt_id in prompts
-    }
-    values = {v.prompt_id: v.value for v in cell.values if v.ordinal == 0}
-    return Column(label=label.removeprefix("+ "), files=files, values=values)
+    try:
+        artifact = store.get(cell.provenance["artifacts"]["images"])
+    except UsageError:
+        return None
+    return open_image_set(artifact, verify=False)
 
 
-def _texts(cell: CellData, store: Store, prompts: Sequence[str]) -> dict[str, str]:
-    from bench.generation.image_set import open_image_set
-
-    images = open_image_set(store.get(cell.provenance["artifacts"]["images"]), verify=False)
-    found = {prompt.id: prompt.text for prompt in images.suite}
-    return {prompt: found[prompt] for prompt in prompts}
+def _column(label: str, cell: CellData, images: ImageSet, framed: bool) -> Column:
+    first = [record for record in images.records if record.ordinal == 0]
+    return Column(
+        label=label.removeprefix("+ "),
+        files={record.prompt_id: images.root / record.path for record in first},
+        values={v.prompt_id: v.value for v in cell.values if v.ordinal == 0} if framed else {},
+    )
 
 
 def _sheet(columns: Sequence[Column], texts: Mapping[str, str]) -> bytes:

@@ -32,8 +32,8 @@ JSON_FILE, MARKDOWN_FILE, CSV_FILE = "table.json", "table.md", "table.csv"
 LATEX_FILE, PAGE_FILE = "table.tex", "table.html"
 RECORDS_FILE, COMMAND_FILE = "records.parquet", "command.txt"
 CAPTIONS = {
-    "samples.png": "The same prompts from the same noise, one column a row of the table; framed "
-    "green where the image scores 1, red where it scores 0.",
+    "samples.png": "The same prompts from the same noise, one column a row of the table. "
+    "Where scores go from 0 to 1, frames are green at 1 and red at 0.",
     "fig2.png": "Ground truth, noisy data, reference, Diffusion-DPO, DDSPO.",
     "fig2-exact.png": "The same with the exact score of the noisy data as reference.",
 }

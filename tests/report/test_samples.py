@@ -97,6 +97,25 @@ def test_which_prompts_are_shown_does_not_hang_on_the_values(
     assert not np.array_equal(first, second)  # the frames
 
 
+def test_marks_that_do_not_end_at_one_have_no_frame(
+    data: TableData, store: Store, tmp_path: Path
+) -> None:
+    columns = ({**data.columns[0], "range": [1.0, 5.0]}, *data.columns[1:])
+    file = write_samples(replace(data, columns=columns), store, tmp_path)
+    assert file is not None
+    assert tuple(np.asarray(Image.open(file))[TOP - 3, LEFT + SIDE // 2]) == (255, 255, 255)
+
+
+def test_a_row_whose_images_are_gone_is_left_out(
+    data: TableData, store: Store, tmp_path: Path
+) -> None:
+    gone = {"artifacts": {"images": "images/gone-0123456789ab"}}
+    cells = (data.cells[0], replace(data.cells[1], provenance=gone), data.cells[2])
+    file = write_samples(replace(data, cells=cells), store, tmp_path)
+    assert file is not None
+    assert np.asarray(Image.open(file)).shape[1] == LEFT + 2 * STEP + 8
+
+
 def test_a_table_without_images_has_no_sheet(store: Store, tmp_path: Path) -> None:
     assert write_samples(table(), store, tmp_path) is None
     assert list(tmp_path.iterdir()) == []
