@@ -1,4 +1,4 @@
-"""Public invocations and their exit codes, run as users run them: a change of shape must keep them."""
+"""Public invocations and their exit codes: a change of shape must keep them."""
 
 from __future__ import annotations
 
