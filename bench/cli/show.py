@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ from bench.cli._request import add_store
 from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
+    from bench.tables.claims import ClaimSpec
     from bench.tables.spec import ColumnSpec, PublishedValue, RowSpec
 
 _WHAT = "method, evaluator, table or cell"
@@ -141,11 +142,32 @@ def _table(name: str) -> dict[str, Any]:
             {"row": row, **{c.key: _published_text(cells.get(c.key), c) for c in table.columns}}
             for row, cells in table.published.items()
         ],
-        "claims": [
-            {"claim": f"{claim.better} beats {claim.worse} in {claim.column}"}
-            for claim in table.claims
+        "claims": _claims(table.claims),
+        "facts": [
+            {
+                "published": fact.says,
+                "ratio of gains": None if fact.ratio is None else f"{fact.ratio.published:g}",
+                "source": fact.source,
+            }
+            for fact in table.facts
+        ],
+        "footnotes": [
+            {"footnote": key, "text": " ".join(text.split())}
+            for key, text in table.footnotes.items()
         ],
     }
+
+
+def _claims(claims: Sequence[ClaimSpec]) -> list[dict[str, Any]]:
+    order = {claim.pair: n for n, claim in enumerate((c for c in claims if c.planned), start=1)}
+    return [
+        {
+            "claim": f"{claim.better} beats {claim.worse} in {claim.column}",
+            "planned": order.get(claim.pair),
+            "part of": f"{claim.better} best in {claim.column}" if claim.best else None,
+        }
+        for claim in claims
+    ]
 
 
 def _origin(row: RowSpec) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.report import words
+from bench.report.facts import ratio_text
 from bench.report.model import Summary, TableData
 from bench.report.statistics import Statistics
 
@@ -55,6 +56,7 @@ def blocks_of(data: TableData, statistics: Statistics) -> Iterator[Block]:
     yield from _over_seeds(data, statistics)
     yield from _differences(data, statistics)
     yield from _claims(data, statistics)
+    yield from _facts(data, statistics)
     yield from _notes(data, statistics)
     yield from _protocols(data)
     yield from _provenance(data)
@@ -189,6 +191,24 @@ def _claims(data: TableData, statistics: Statistics) -> Iterator[Block]:
         "this table; with fewer than three training seeds the word is inconclusive."
         + (" This table is partial." if data.partial else "")
     )
+
+
+def _facts(data: TableData, statistics: Statistics) -> Iterator[Block]:
+    if not data.facts:
+        return
+    yield Heading(text="Published statements")
+    rows = []
+    for fact, found in zip(data.facts, statistics.ratios, strict=True):
+        ratio = fact.get("ratio")
+        published = "-" if ratio is None else f"{ratio['published']:g}"
+        rows.append([fact["says"], fact["source"], published, ratio_text(found)])
+    head = ["published, not measured here", "source", "ratio of gains, published", "measured"]
+    yield _table(head, rows)
+    if any(fact.get("ratio") for fact in data.facts):
+        yield Text(
+            text="Measured ratios: Fieller's 95 % interval, with one error term for training seeds "
+            "and prompts. A ratio is undefined where the gain it divides by may be 0."
+        )
 
 
 def _notes(data: TableData, statistics: Statistics) -> Iterator[Block]:

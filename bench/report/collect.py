@@ -89,7 +89,7 @@ def empty_table(request: Request, cells: Sequence[CellData]) -> TableData:
         rows=tuple(rows),
         columns=tuple(_head(c) for c in request.columns),
         claims=tuple(
-            asdict(c)
+            c.to_json()
             for c in spec.claims
             if c.better in names and c.worse in names and c.column in keys
         ),
@@ -102,6 +102,11 @@ def empty_table(request: Request, cells: Sequence[CellData]) -> TableData:
         cells=tuple(cells),
         command=tuple(command_words(request)),
         verified=stated_words(profile, request.columns),
+        facts=tuple(
+            fact.to_json()
+            for fact in spec.facts
+            if fact.ratio is None or ({*fact.ratio.rows} <= names and fact.ratio.column in keys)
+        ),
     )
 
 

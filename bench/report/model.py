@@ -71,6 +71,7 @@ class TableData:
         limit: prompts per suite; None for the whole table.
         seeds: training seeds.
         rows, columns, claims, footnotes, published: as in `bench.tables.spec`, as plain data.
+        facts: published statements that no cell carries, likewise.
         cells: in table order.
         command: arguments of `bench` that make the table.
         verified: by back-end, how far it was checked against the original implementation.
@@ -91,6 +92,7 @@ class TableData:
     cells: tuple[CellData, ...]
     command: tuple[str, ...] = ()
     verified: Mapping[str, str] = field(default_factory=dict)
+    facts: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def partial(self) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.api.errors import BenchError, ProtocolError
 from bench.api.estimate import Estimate
+from bench.report.facts import GainRatio, gain_ratios
 from bench.report.model import CellData, Summary, TableData
 from bench.report.paired import combined, paired_cells, row_values
 from bench.stats import (
@@ -38,12 +39,14 @@ class Statistics:
         baseline: the row differences are taken from, or None.
         differences: row less baseline, one per other row and column that both have.
         verdicts: one per claim, in the table's order.
+        ratios: one per fact, in the table's order; None beside a fact that is words alone.
     """
 
     values: tuple[Summary, ...]
     baseline: str | None
     differences: tuple[Summary, ...]
     verdicts: tuple[Verdict, ...]
+    ratios: tuple[GainRatio | None, ...] = ()
 
     def value(self, row: str, column: str) -> Summary:
         """Return the value of a row and column (KeyError when there is none)."""
@@ -60,6 +63,11 @@ class Statistics:
             "baseline": self.baseline,
             "differences": [s.to_json() for s in self.differences],
             "verdicts": [asdict(v) for v in self.verdicts],
+            **(
+                {"ratios": [None if r is None else r.to_json() for r in self.ratios]}
+                if self.ratios
+                else {}
+            ),
         }
 
     @classmethod
@@ -70,6 +78,7 @@ class Statistics:
             baseline=data["baseline"],
             differences=tuple(Summary.from_json(s) for s in data["differences"]),
             verdicts=tuple(Verdict(**v) for v in data["verdicts"]),
+            ratios=tuple(None if r is None else GainRatio(**r) for r in data.get("ratios", ())),
         )
 
 
@@ -103,6 +112,7 @@ def compute(data: TableData) -> Statistics:
         baseline=baseline,
         differences=differences,
         verdicts=tuple(_verdicts(data)),
+        ratios=gain_ratios(data),
     )
 
 

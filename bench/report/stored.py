@@ -65,8 +65,9 @@ class Report:
     def to_json(self) -> dict[str, Any]:
         """Return the content of `table.json`."""
         data = {k: v for k, v in asdict(replace(self.data, cells=())).items() if k != "cells"}
-        if not self.data.verified:
-            del data["verified"]
+        for name in ("verified", "facts"):  # tables that were stored before had none
+            if not data[name]:
+                del data[name]
         return {
             "format": FORMAT,
             "partial": self.data.partial,
@@ -120,6 +121,7 @@ def inputs_hash(data: TableData) -> str:
         "rows": [[row["key"], row["checkpoint"], row["control"]] for row in data.rows],
         "columns": list(data.columns),
         "claims": list(data.claims),
+        **({"facts": list(data.facts)} if data.facts else {}),
         "cells": [cell_to_json(cell) for cell in data.cells],
     }
     digest = hashlib.sha256(canonical_json(head).encode("ascii"))
@@ -298,4 +300,5 @@ def _data(stored: Mapping[str, Any], cells: tuple[CellData, ...]) -> TableData:
         cells=cells,
         command=tuple(stored["command"]),
         verified=stored["verified"] if "verified" in stored else declared_words(cells),
+        facts=tuple(stored.get("facts", ())),
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.report import words
+from bench.report.facts import ratio_text
 from bench.report.model import Summary, TableData
 from bench.report.statistics import Statistics
 
@@ -25,7 +26,7 @@ def render_terminal(data: TableData, statistics: Statistics) -> str:
         "Measured ± 95 % interval given these checkpoints; (number): as published, "
         "q: quoted by the paper. " + words.orientation_notice(data)
     )
-    lines += [*_claims(data, statistics)]
+    lines += [*_claims(data, statistics), *_facts(data, statistics)]
     for variant in words.variant_lines(data):
         lines += _wrapped(variant, indent="  ")
     for line in words.verified_lines(data):
@@ -121,6 +122,16 @@ def _claims(data: TableData, statistics: Statistics) -> Iterator[str]:
             f"{verdict.reason}",
             indent="  ",
         )
+
+
+def _facts(data: TableData, statistics: Statistics) -> Iterator[str]:
+    if not data.facts:
+        return
+    yield ""
+    yield "Published statements, not measured here"
+    for fact, found in zip(data.facts, statistics.ratios, strict=True):
+        measured = "" if found is None else f" Measured ratio of gains: {ratio_text(found)}."
+        yield from _wrapped(f"{fact['says']} ({fact['source']}){measured}", indent="  ")
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:

@@ -35,6 +35,26 @@ def load_yaml(path: Path) -> dict[str, Any]:
     return mapping(data, str(path))
 
 
+def line_of(path: Path, place: Sequence[str | int]) -> int:
+    """Return the line, from 1, on which what the keys and list positions lead to begins.
+
+    Where they lead past what the file holds, it is the line of the last part that is there.
+    """
+    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+    line = 1 if node is None else node.start_mark.line + 1
+    for key in place:
+        if isinstance(node, yaml.MappingNode):
+            node = next((value for name, value in node.value if name.value == key), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int):
+            node = node.value[key] if key < len(node.value) else None
+        else:
+            node = None
+        if node is None:
+            break
+        line = node.start_mark.line + 1
+    return line
+
+
 class _UniqueKeys(yaml.SafeLoader):
     """The safe loader, refusing a key that occurs twice (the last would win silently)."""
 

@@ -7,15 +7,16 @@ One YAML file per table lies beside this module. Nothing in it is measured here:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bench.api.errors import UsageError, did_you_mean, unknown
 from bench.tables.adapt import Adaptation, read_adaptations
+from bench.tables.claims import ClaimSpec, FactSpec, SpecError, read_claims, read_facts
 from bench.tables.protocol import ColumnProtocol, read_protocol
-from bench.tables.reading import construct, load_yaml, mapping, sequence
+from bench.tables.reading import construct, line_of, load_yaml, mapping, sequence
 
 FOLDER = Path(__file__).parent
 RENDERS = ("exact", "through-vae")
@@ -165,16 +166,6 @@ class PublishedValue:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClaimSpec:
-    """Row `better` beats row `worse` in `column`; `circular` as in `bench.stats.claims`."""
-
-    better: str
-    worse: str
-    column: str
-    circular: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class TableSpec:
     """A whole table; see the classes above.
 
@@ -182,6 +173,8 @@ class TableSpec:
         name: file name without ending.
         protocol: in place of the profile's, unless another one is asked for.
         published: by row, then column.
+        claims: those of the file, "the best" spelled out; the planned ones first.
+        facts: published statements that no cell carries.
         protocols: by protocol name, then column.
         profiles: by profile name, what the table changes in it.
     """
@@ -195,6 +188,7 @@ class TableSpec:
     published: Mapping[str, Mapping[str, PublishedValue]] = field(default_factory=dict)
     footnotes: Mapping[str, str] = field(default_factory=dict)
     claims: tuple[ClaimSpec, ...] = ()
+    facts: tuple[FactSpec, ...] = ()
     protocols: Mapping[str, Mapping[str, ColumnProtocol]] = field(default_factory=dict)
     profiles: Mapping[str, Adaptation] = field(default_factory=dict)
 
@@ -212,7 +206,10 @@ class TableSpec:
                 if value.footnote is not None and value.footnote not in self.footnotes:
                     raise unknown("footnote", value.footnote, self.footnotes)
         for claim in self.claims:
-            self.row(claim.better), self.row(claim.worse), self.column(claim.column)
+            self._require(claim.better, claim.worse, column=claim.column)
+        for fact in self.facts:
+            if fact.ratio is not None:
+                self._require(*fact.ratio.rows, column=fact.ratio.column)
         for columns in self.protocols.values():
             for column in columns:
                 self.column(column)
@@ -222,6 +219,22 @@ class TableSpec:
         for spec in self.columns:
             if spec.against is not None:
                 self.row(spec.against)
+
+    def with_statements(self, claims: Any, facts: Any) -> TableSpec:
+        """Return the table with the claims and facts of a file.
+
+        Raises:
+            SpecError: an entry is wrong, or names a row or a column that the table has not.
+        """
+        where = f"table {self.name}"
+        found = read_claims(claims, where, self.published, self._require)
+        told = read_facts(facts, where, self._require)
+        return replace(self, claims=found, facts=told)
+
+    def _require(self, *rows: str, column: str) -> None:
+        for row in rows:
+            self.row(row)
+        self.column(column)
 
     @cached_property
     def _columns(self) -> list[str]:
@@ -251,11 +264,16 @@ def load_table(name: str) -> TableSpec:
     """Read a table.
 
     Raises:
-        UsageError: it is unknown, or its file is wrong (the key is named).
+        UsageError: it is unknown, or its file is wrong (the key is named; for claims and facts
+            also file and line).
     """
     if name not in table_names():
         raise unknown("table", name, table_names())
-    return read_table(name, load_yaml(FOLDER / f"{name}.yaml"))
+    file = FOLDER / f"{name}.yaml"
+    try:
+        return read_table(name, load_yaml(file))
+    except SpecError as error:
+        raise UsageError(f"{file}:{line_of(file, error.place)}: {error}") from None
 
 
 def read_table(name: str, data: Mapping[str, Any]) -> TableSpec:
@@ -276,10 +294,6 @@ def read_table(name: str, data: Mapping[str, Any]) -> TableSpec:
         }
         for row, cells in mapping(data.get("published", {}), f"{where}: published").items()
     }
-    claims = [
-        construct(ClaimSpec, claim, f"{where}, claim {i + 1}")
-        for i, claim in enumerate(sequence(data.get("claims", []), f"{where}: claims"))
-    ]
     protocols = {
         protocol: {
             column: read_protocol(entry, f"{where}: protocols.{protocol}.{column}")
@@ -287,8 +301,8 @@ def read_table(name: str, data: Mapping[str, Any]) -> TableSpec:
         }
         for protocol, entries in mapping(data.get("protocols", {}), f"{where}: protocols").items()
     }
-    made = ("rows", "columns", "published", "claims", "protocols", "profiles")
-    return construct(
+    made = ("rows", "columns", "published", "claims", "facts", "protocols", "profiles")
+    table: TableSpec = construct(
         TableSpec,
         {key: value for key, value in data.items() if key not in made},
         where,
@@ -296,7 +310,7 @@ def read_table(name: str, data: Mapping[str, Any]) -> TableSpec:
         rows=tuple(rows),
         columns=tuple(columns),
         published=published,
-        claims=tuple(claims),
         protocols=protocols,
         profiles=read_adaptations(data.get("profiles", {}), f"{where}: profiles"),
     )
+    return table.with_statements(data.get("claims", []), data.get("facts", []))

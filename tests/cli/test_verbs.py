@@ -58,7 +58,10 @@ def test_show_evaluator(capsys: pytest.CaptureFixture[str]) -> None:
 def test_show_table(capsys: pytest.CaptureFixture[str]) -> None:
     card = printed(capsys, "show", "table", "1a")
     assert [row["key"] for row in card["rows"]][:3] == ["base", "diffusion-dpo", "ddspo"]
-    assert {"claim": "ddspo beats diffusion-dpo in GE"} in card["claims"]
+    claims = {claim["claim"]: claim for claim in card["claims"]}
+    assert claims["ddspo beats diffusion-dpo in GE"]["planned"] == 3
+    assert claims["base beats ddspo in FID"]["part of"] == "base best in FID"
+    assert any("15.05" in fact["published"] for fact in card["facts"])
     assert {row["row"]: row["CB"] for row in card["published"]}["base"] == "0.3150 (quoted)"
     assert main(["show", "table", "1a"]) == 0
     text = capsys.readouterr().out

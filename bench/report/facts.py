@@ -1,0 +1,95 @@
+"""Published statements that no cell carries, and what is measured beside those about gains.
+
+"The gain is 34 % larger" is a ratio of two differences that share prompts and training seeds; its
+interval is Fieller's, and where the smaller gain may be 0 there is no ratio to speak of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench.report.model import Summary, TableData
+from bench.report.paired import paired_cells
+from bench.stats.claims import MIN_TRAINING_SEEDS
+from bench.stats.ratio import Difference, ratio_of
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GainRatio:
+    """The measured ratio of a fact, 95 % interval; `reason` says why there is none."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    reason: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able mapping."""
+        return asdict(self)
+
+
+def gain_ratios(data: TableData) -> tuple[GainRatio | None, ...]:
+    """Return what is measured beside each fact of a table; None beside one that is words alone.
+
+    Raises:
+        ProtocolError: as `paired_cells`.
+    """
+    return tuple(
+        None if fact.get("ratio") is None else _measured(data, fact["ratio"]) for fact in data.facts
+    )
+
+
+def _measured(data: TableData, ratio: Mapping[str, Any]) -> GainRatio:
+    column = ratio["column"]
+    found: list[Difference] = []
+    sides = (
+        (ratio["of"], ratio["base"]),
+        (ratio["to"], ratio["base"]),
+        (ratio["of"], ratio["to"]),
+    )
+    for row, other in sides:
+        summary = paired_cells(row, column, data.of(row, column), data.of(other, column))
+        difference = _difference(summary)
+        if isinstance(difference, str):
+            return GainRatio(reason=difference)
+        found.append(difference)
+    estimate = ratio_of(*found)
+    if estimate.value is None:
+        label = {row["key"]: str(row["label"]).removeprefix("+ ") for row in data.rows}
+        return GainRatio(reason=f"ratio undefined: {label[ratio['to']]}'s gain is within noise")
+    return GainRatio(value=estimate.value, low=estimate.low, high=estimate.high)
+
+
+def _difference(summary: Summary) -> Difference | str:
+    """Return a difference with one error term for seeds and prompts, or why there is none.
+
+    The variance is that over training seeds of the mean and that over prompts of the mean over
+    seeds; degrees of freedom by Satterthwaite.
+    """
+    if summary.state != "measured" or summary.given is None:
+        return f"not measured: {summary.reason}"
+    seeds, given = summary.seeds, summary.given
+    if seeds is None or seeds.stderr is None or seeds.n_seeds < MIN_TRAINING_SEEDS:
+        count = 0 if seeds is None else seeds.n_seeds
+        paired = f"{count} paired training seed" + "s" * (count != 1)
+        return f"{paired}; a ratio needs {MIN_TRAINING_SEEDS}"
+    if given.stderr is None or not given.clusters or given.clusters < 2:
+        return "the difference has no standard error over prompts"
+    trained, prompts = seeds.stderr**2, given.stderr**2
+    if trained + prompts == 0.0:
+        return "every training seed and every prompt gave the same difference"
+    df = (trained + prompts) ** 2 / (
+        trained**2 / (seeds.n_seeds - 1) + prompts**2 / (given.clusters - 1)
+    )
+    return Difference(value=seeds.value, variance=trained + prompts, df=df)
+
+
+def ratio_text(found: GainRatio | None) -> str:
+    """Return a measured ratio with its interval, or why there is none; `-` beside words alone."""
+    if found is None:
+        return "-"
+    if found.value is None:
+        return found.reason
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
