@@ -10,8 +10,7 @@ from bench.report.circular import circular_cells
 from bench.report.model import Summary, TableData
 from bench.report.statistics import Statistics
 from bench.report.verified import verified_line
-from bench.stats import SeedEstimate
-from bench.stats.claims import Verdict
+from bench.stats import SeedEstimate, Verdict
 from bench.store import canonical_json
 
 NA, FAILED, NOT_RUN = "n/a", "failed", "not run"

@@ -1,8 +1,15 @@
 """Intervals, paired tests and claim verdicts. Imports numpy, never torch."""
 
 from bench.stats.bootstrap import clustered_mean, paired_difference
-from bench.stats.claims import Claim, Verdict, judge
+from bench.stats.claims import Claim
 from bench.stats.clusters import clustered_stderr
+from bench.stats.crossed import CrossedEstimate, Part, Parts
+from bench.stats.effects import (
+    crossed_difference,
+    crossed_mean,
+    crossed_metric,
+    crossed_metric_difference,
+)
 from bench.stats.jackknife import (
     AdditiveSums,
     Jackknife,
@@ -13,6 +20,7 @@ from bench.stats.jackknife import (
     require_equal_n,
 )
 from bench.stats.multiplicity import holm
+from bench.stats.seed_claims import Verdict, judge
 from bench.stats.seeds import (
     PairedSummary,
     RowValues,
@@ -27,8 +35,11 @@ from bench.stats.seeds import (
 __all__ = [
     "AdditiveSums",
     "Claim",
+    "CrossedEstimate",
     "Jackknife",
     "PairedSummary",
+    "Part",
+    "Parts",
     "RowValues",
     "SeedEstimate",
     "Verdict",
@@ -37,6 +48,10 @@ __all__ = [
     "clustered_mean",
     "clustered_stderr",
     "combine",
+    "crossed_difference",
+    "crossed_mean",
+    "crossed_metric",
+    "crossed_metric_difference",
     "holm",
     "judge",
     "over_seeds",

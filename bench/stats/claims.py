@@ -1,17 +1,26 @@
-"""Verdicts on a paper's claims: "this row beats that row in this column"."""
+"""Verdicts on a paper's claims by the error term of training seeds and prompts together.
+
+Planned claims come first. They are one family in fixed order: each is tested at `alpha`, but only
+while all before it were supported, so that no correction is needed. All others are a second
+family, corrected by Holm.
+
+Source: Maurer, Hothorn and Lehmacher, Biometrie in der chemisch-pharmazeutischen Industrie 6
+(1995) 3-18 (fixed order); Holm, Scandinavian Journal of Statistics 6 (1979) 65-70.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Self
 
+from bench.stats.crossed import CrossedEstimate
 from bench.stats.multiplicity import holm
-from bench.stats.seeds import RowValues, all_equal, over_seeds, paired_p_value, seed_differences
 
 Word = Literal["supported", "inconclusive", "contradicted"]
+Family = Literal["planned", "other"]
 MIN_TRAINING_SEEDS = 3
+POWER = 0.8
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,6 +32,7 @@ class Claim:
         column: column name.
         higher_is_better: direction of the column.
         circular: the column's metric selected the data or was the reward of a method involved.
+        planned: named before the run; planned claims are tested first, in the order given.
     """
 
     better: str
@@ -30,6 +40,7 @@ class Claim:
     column: str
     higher_is_better: bool
     circular: bool = False
+    planned: bool = False
 
     def __str__(self) -> str:
         return f"{self.better} > {self.worse} on {self.column}"
@@ -41,66 +52,119 @@ class Verdict:
 
     Attributes:
         word: the verdict.
-        effect: mean over training seeds of `better` less `worse`, in the column's unit and sign
-            (negative where lower is better and the claim holds); None where nothing was paired.
-        low, high: 95 % t interval of the effect, n-1 degrees of freedom, not corrected for the
-            number of claims; None with fewer than two training seeds.
-        p: two-sided p-value of the paired t test; None where it was not made.
-        p_holm: `p` corrected for all claims of the table.
-        n_seeds: number of training seeds paired.
+        effect: `better` less `worse` with its error term, in the column's unit and sign (negative
+            where lower is better and the claim holds); None where nothing was paired. Its
+            interval is not corrected for the number of claims.
+        p: two-sided p-value of the test; None where none was made.
+        p_holm: `p` corrected within the claim's family: by Holm, or, for planned claims, the
+            largest p so far in their order. Compare it with .05 (the family's level).
+        alpha: level at which `p` was compared, after correction: where Holm stood when it came to
+            this claim, or the family's level for a planned one; None where nothing was paired.
+        detectable: size of the true effect that the test at `alpha` sees in 80 of 100 runs; with
+            one training seed, for these checkpoints; None where the effect has no error term.
+        family: `"planned"` or `"other"`.
         reason: why the word is what it is, one sentence.
     """
 
     word: Word
-    effect: float | None
-    low: float | None
-    high: float | None
+    effect: CrossedEstimate | None
     p: float | None
     p_holm: float | None
-    n_seeds: int
+    alpha: float | None
+    detectable: float | None
+    family: Family
     reason: str
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of the effect's interval."""
+        return None if self.effect is None else self.effect.low
+
+    @property
+    def high(self) -> float | None:
+        """Upper end of the effect's interval."""
+        return None if self.effect is None else self.effect.high
+
+    @property
+    def df(self) -> float | None:
+        """Degrees of freedom of the effect's error term."""
+        return None if self.effect is None else self.effect.df
+
+    @property
+    def n_seeds(self) -> int:
+        """Number of training seeds paired."""
+        return 0 if self.effect is None else self.effect.n_seeds
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able mapping."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote; unknown keys raise TypeError."""
+        effect = data["effect"]
+        return cls(
+            **{**data, "effect": None if effect is None else CrossedEstimate.from_json(effect)}
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Evidence:
-    """The paired differences of one claim; `obstacle` says why they cannot be tested."""
+    """The paired difference of one claim; `obstacle` says why it cannot be tested."""
 
-    differences: tuple[float, ...]
-    obstacle: str
+    effect: CrossedEstimate | None
     p: float | None
+    obstacle: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Test:
+    """The level a claim was tested at and its p-value corrected; `gate` bars it from a word."""
+
+    alpha: float
+    p_holm: float | None
+    gate: str = ""
 
 
 def judge(
     claims: Sequence[Claim],
-    values: Mapping[tuple[str, str], RowValues],
+    effects: Sequence[CrossedEstimate | str],
     *,
     alpha: float = 0.05,
-    level: float = 0.95,
 ) -> list[Verdict]:
-    """Judge all claims of one table, on paired differences over training seeds.
+    """Judge all claims of one table.
 
-    A claim is `supported` (`contradicted`) when the paired t test, Holm-corrected over all claims
-    given here, is below `alpha` and the effect has the claimed (opposite) sign. Otherwise it is
-    `inconclusive`, as it is with fewer than three training seeds. A claim on a circular column is
-    `supported` only if the same two rows also have a supported claim on one that is not.
+    A claim is `supported` (`contradicted`) when the t test of its paired difference against 0,
+    corrected within its family, is below `alpha` and the effect has the claimed (opposite) sign.
+    Otherwise it is `inconclusive`, as it is with fewer than three training seeds. A claim on a
+    circular column is `supported` only if the same two rows also have a supported claim on one
+    that is not.
 
     Args:
-        claims: all claims of the table: they are one family.
-        values: by (row, column); a claim whose cells are missing is `inconclusive`.
-        alpha: family-wise error rate.
-        level: confidence level of the effect's interval.
+        claims: all claims of the table, planned ones in their order.
+        effects: per claim, row `better` less row `worse` over the training seeds that both have
+            (`bench.stats.effects`); or a text that says why there is none.
+        alpha: error rate of either family.
 
     Returns:
         One verdict per claim, in order.
 
     Raises:
-        ValueError: a value is NaN or infinite; the row, column and seed are named.
+        ValueError: not one effect per claim.
     """
-    evidence = [_evidence(claim, values) for claim in claims]
-    corrected = holm([e.p for e in evidence])
+    evidence = [_evidence(effect) for _, effect in zip(claims, effects, strict=True)]
+    tests: dict[int, _Test] = {}
+    planned = [i for i, claim in enumerate(claims) if claim.planned]
+    others = [i for i, claim in enumerate(claims) if not claim.planned]
+    for index, test in zip(
+        planned, _in_order([(claims[i], evidence[i]) for i in planned], alpha), strict=True
+    ):
+        tests[index] = test
+    for index, test in zip(others, _by_holm([evidence[i].p for i in others], alpha), strict=True):
+        tests[index] = test
     verdicts = [
-        _verdict(claim, found, p_holm, alpha, level)
-        for claim, found, p_holm in zip(claims, evidence, corrected, strict=True)
+        _verdict(claim, found, tests[index], alpha)
+        for index, (claim, found) in enumerate(zip(claims, evidence, strict=True))
     ]
     backed = {
         (claim.better, claim.worse)
@@ -113,58 +177,72 @@ def judge(
     ]
 
 
-def _evidence(claim: Claim, values: Mapping[tuple[str, str], RowValues]) -> _Evidence:
-    sides: list[RowValues] = []
-    for row in (claim.better, claim.worse):
-        side = values.get((row, claim.column))
-        if side is None or not side.by_seed:
-            return _Evidence(differences=(), obstacle=f"{row} has no {claim.column}", p=None)
-        for seed, value in side.by_seed.items():
-            if not math.isfinite(value):
-                raise ValueError(
-                    f"row {row}, column {claim.column}, seed {seed}: the value is {value}; a claim "
-                    "cannot be judged on it. Measure that cell again."
-                )
-        sides.append(side)
-    if not any(side.trained for side in sides):
-        return _Evidence(differences=(), obstacle="neither row was trained", p=None)
-    differences = tuple(seed_differences(*sides).values())
-    if len(differences) < MIN_TRAINING_SEEDS:
-        paired = f"{len(differences)} paired training seed" + "s" * (len(differences) != 1)
+def _evidence(effect: CrossedEstimate | str) -> _Evidence:
+    if isinstance(effect, str):
+        return _Evidence(effect=None, p=None, obstacle=effect)
+    obstacle = ""
+    if effect.n_seeds < MIN_TRAINING_SEEDS:
+        paired = f"{effect.n_seeds} paired training seed" + "s" * (effect.n_seeds != 1)
         obstacle = f"{paired}; a verdict needs {MIN_TRAINING_SEEDS}"
-        return _Evidence(differences=differences, obstacle=obstacle, p=None)
-    if all_equal(differences):
-        # a t test against no spread would call any such difference certain
-        obstacle = "every training seed gave the same difference: nothing to judge it against"
-        return _Evidence(differences=differences, obstacle=obstacle, p=None)
-    return _Evidence(differences=differences, obstacle="", p=paired_p_value(differences))
+    elif effect.stderr is None:
+        # a t test against no spread would call any difference certain
+        obstacle = "no spread between seeds and prompts: nothing to judge the difference against"
+    return _Evidence(effect=effect, p=None if obstacle else effect.p, obstacle=obstacle)
 
 
-def _verdict(
-    claim: Claim, found: _Evidence, p_holm: float | None, alpha: float, level: float
-) -> Verdict:
+def _in_order(planned: Sequence[tuple[Claim, _Evidence]], alpha: float) -> list[_Test]:
+    """Test planned claims in their order, each only while all before it were supported."""
+    tests: list[_Test] = []
+    gate, running = "", 0.0
+    for claim, found in planned:
+        running = max(running, 1.0 if found.p is None else found.p)
+        p_holm = None if found.p is None else running
+        tests.append(_Test(alpha=alpha, p_holm=p_holm, gate=gate))
+        # a circular column's support is for these rows to back, not for the order of tests
+        if not gate and not (found.p is not None and found.p < alpha and _as_claimed(claim, found)):
+            gate = f"not tested: the planned claim before it ({claim}) was not supported"
+            running = 1.0
+    return tests
+
+
+def _by_holm(p_values: Sequence[float | None], alpha: float) -> list[_Test]:
+    """Test a family by Holm; the level of each claim is that where Holm came to it."""
+    ranked = sorted(p for p in p_values if p is not None)
+    return [
+        _Test(
+            alpha=alpha / (len(p_values) - (0 if p is None else ranked.index(p))), p_holm=corrected
+        )
+        for p, corrected in zip(p_values, holm(p_values), strict=True)
+    ]
+
+
+def _as_claimed(claim: Claim, found: _Evidence) -> bool:
+    return found.effect is not None and (found.effect.value > 0.0) == claim.higher_is_better
+
+
+def _verdict(claim: Claim, found: _Evidence, test: _Test, alpha: float) -> Verdict:
     word: Word = "inconclusive"
-    effect = low = high = None
-    if found.differences:
-        summary = over_seeds(dict(enumerate(found.differences)), level=level)
-        effect, low, high = summary.value, summary.low, summary.high
-    if found.p is None or p_holm is None or effect is None:
-        reason = found.obstacle
-    elif p_holm >= alpha:
-        reason = f"corrected p = {p_holm:.3g}, not below {alpha:g}"
+    reach = None if found.effect is None else found.effect.detectable(alpha=test.alpha, power=POWER)
+    seen = "" if reach is None else f"; it could have seen an effect of {reach:.2g} or more"
+    if found.p is None or test.p_holm is None:
+        reason = found.obstacle + seen
+    elif test.gate:
+        reason = test.gate
+    elif test.p_holm >= alpha:
+        reason = f"corrected p = {test.p_holm:.3g}, not below {alpha:g}{seen}"
     else:
-        as_claimed = (effect > 0.0) == claim.higher_is_better
+        as_claimed = _as_claimed(claim, found)
         word = "supported" if as_claimed else "contradicted"
         direction = "claimed" if as_claimed else "opposite"
-        reason = f"the {direction} direction with corrected p = {p_holm:.3g}"
+        reason = f"the {direction} direction with corrected p = {test.p_holm:.3g}"
     return Verdict(
         word=word,
-        effect=effect,
-        low=low,
-        high=high,
+        effect=found.effect,
         p=found.p,
-        p_holm=p_holm,
-        n_seeds=len(found.differences),
+        p_holm=test.p_holm,
+        alpha=None if found.effect is None else test.alpha,
+        detectable=reach,
+        family="planned" if claim.planned else "other",
         reason=reason,
     )
 

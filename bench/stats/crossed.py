@@ -1,0 +1,282 @@
+"""One error term with all that would change if a study were done again: training seeds and prompts.
+
+S training seeds are measured on the same P prompts, several images each: a crossed design. With
+d[s] the value (or the paired difference) of seed s and d[s, p] the contribution of prompt p to it,
+
+    seeds        V_s = variance over s of d[s], over S
+    prompts      V_p = clustered variance over prompts of the mean over s of d[s, p]
+    interaction  V_i = variance of what is left of d[s, p] without seed and prompt, over S
+
+Image noise is in `prompts` where all seeds share it, and in the interaction where each has its own.
+V_s and V_p both contain V_i, so their sum counts it twice. It is taken off once where it can be
+estimated beside V_s, from `SEEDS_FOR_INTERACTION` seeds on, and never so far that the sum falls
+below the larger of the two:
+
+    V = V_s + V_p                             2 to 4 seeds
+    V = max(V_s, V_p, V_s + V_p - V_i)        5 seeds and more
+    V = V_p                                   1 seed: an interval *for this checkpoint*
+
+The degrees of freedom f are the harmonic mean of those of the parts, weighted by their shares of V
+(w = V_s / V): 1 / f = w / (S - 1) + (1 - w) / f_p. Satterthwaite's formula has w² in place of w;
+with the 2 degrees of freedom of 3 seeds it lets .077 of null differences through a test at .05,
+this one at most .058 (docs/reliability.md has the table). Where 5 or more seeds differ by no more
+than the interaction says they would without a variance of their own, V is V_p, and f is f_p.
+
+Source: Cornfield and Tukey, Ann. Math. Stat. 27 (1956) 907-949 (crossed random effects);
+Satterthwaite, Biometrics Bulletin 2 (1946) 110-114; Cochran, Biometrics 20 (1964) 191-195 (on the
+approximation with few degrees of freedom).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.stats.contributions import Contributions, require_alike
+from bench.stats.student import half_width_factor, quantile, two_sided_p
+
+Floats = NDArray[np.float64]
+SEEDS_FOR_INTERACTION = 5
+# The variance is at least that of so many prompts as large as the one that differs most: what one
+# or two prompts show is no measure of a spread.
+_LEAST_PROMPTS = 4.0
+# Numbers that agree to this share of their size are the same number, rounded differently.
+_SAME = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """One part of an error term, with the interval that it alone would give.
+
+    Attributes:
+        variance: of the estimate, as far as this part goes.
+        df: its degrees of freedom.
+        low, high: t interval from this part alone; None where it shows no spread.
+    """
+
+    variance: float
+    df: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """What an error term is made of.
+
+    Attributes:
+        seeds: over training seeds, prompts and noise as they are; None with one seed.
+        prompts: given these checkpoints, over prompts and images; None where unknown.
+        interaction: variance that both contain; None with fewer than two seeds.
+    """
+
+    seeds: Part | None = None
+    prompts: Part | None = None
+    interaction: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CrossedEstimate:
+    """A value or a difference with the error term of training seeds and prompts.
+
+    Attributes:
+        value: mean over seeds, in the column's unit.
+        stderr: square root of V; None where there is no spread or too little to know it.
+        low, high: interval at the level asked for; None as `stderr`. Near the ends of a bounded
+            scale it is not symmetric, and may be there where `stderr` is not.
+        df: degrees of freedom f; None as `stderr`.
+        n_seeds: training seeds. With one, all this holds for these checkpoints only.
+        n_prompts: prompts; 0 where not known.
+        parts: what V is made of, and the interval of either part.
+    """
+
+    value: float
+    stderr: float | None = None
+    low: float | None = None
+    high: float | None = None
+    df: float | None = None
+    n_seeds: int = 1
+    n_prompts: int = 0
+    parts: Parts = Parts()
+
+    @property
+    def p(self) -> float | None:
+        """Two-sided p-value of the t test of a true value of 0; None without `stderr`."""
+        if self.stderr is None or self.df is None:
+            return None
+        return two_sided_p(self.value / self.stderr, self.df)
+
+    def detectable(self, *, alpha: float = 0.05, power: float = 0.8) -> float | None:
+        """Return the smallest true effect that a test at `alpha` sees with this power.
+
+        The sum of the two t quantiles times `stderr`; None without `stderr`.
+        """
+        if self.stderr is None or self.df is None:
+            return None
+        reach = half_width_factor(1.0 - alpha, self.df) + quantile(power, self.df)
+        return reach * self.stderr
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able mapping."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Read what `to_json` wrote; unknown keys raise TypeError."""
+        parts = data["parts"]
+        read = {
+            name: None if parts[name] is None else Part(**parts[name])
+            for name in ("seeds", "prompts")
+        }
+        return cls(**{**data, "parts": Parts(interaction=parts["interaction"], **read)})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErrorTerm:
+    """V and f of one estimate, with their parts; `variance` is None where it is unknown or 0."""
+
+    value: float
+    variance: float | None
+    df: float | None
+    parts: Parts
+
+
+def error_term(
+    by_seed: Sequence[Contributions], *, span: float | None = None, level: float = 0.95
+) -> ErrorTerm:
+    """Return the error term of the mean over seeds.
+
+    Args:
+        by_seed: one per training seed, of the same prompts (or blocks of prompts).
+        span: largest size one image's value or difference can have, on a bounded scale: what
+            prompts that all agree may hide; None leaves such a variance unknown.
+        level: confidence level of the intervals of the parts.
+
+    Raises:
+        ProtocolError: unlike prompts or blocks.
+        ValueError: no seed.
+    """
+    require_alike(by_seed)
+    seeds = len(by_seed)
+    values = np.array([c.value for c in by_seed])
+    value = math.fsum(values) / seeds
+    shares_SJ = np.stack([c.shares for c in by_seed])  # noqa: N806
+    first, mean = by_seed[0], shares_SJ.mean(axis=0)
+    prompts = _prompts(first, mean, value, span, level)
+    if seeds == 1:
+        found = None if prompts is None or not prompts.variance else prompts
+        return ErrorTerm(
+            value=value,
+            variance=found.variance if found else None,
+            df=found.df if found else None,
+            parts=Parts(prompts=prompts),
+        )
+    spread = _variance_over_seeds(values)
+    over = _part(spread / seeds, float(seeds - 1), value, level)
+    left = sum(first.variance(row) for row in shares_SJ - mean)
+    interaction = left / (seeds * (seeds - 1))
+    parts = Parts(seeds=over, prompts=prompts, interaction=interaction)
+    if prompts is None:
+        return ErrorTerm(value=value, variance=None, df=None, parts=parts)
+    variance, df = _total(over, prompts, interaction, seeds)
+    if variance == 0.0:
+        return ErrorTerm(value=value, variance=None, df=None, parts=parts)
+    return ErrorTerm(value=value, variance=variance, df=df, parts=parts)
+
+
+def estimate_of(
+    term: ErrorTerm,
+    *,
+    seeds: int,
+    prompts: int,
+    level: float,
+    reach: tuple[float, float] | None = None,
+) -> CrossedEstimate:
+    """Return the estimate with its interval.
+
+    Args:
+        term: the error term.
+        seeds, prompts: their numbers.
+        level: confidence level.
+        reach: distances from the value to the ends of the interval *given these checkpoints*,
+            where that is not the t interval of the prompts' part; the ends of the whole are
+            then moved out by the rest of V.
+    """
+    given = term.parts.prompts
+    low = high = None
+    if reach is not None and given is not None:
+        # what a t interval of either length would take for the variance over prompts
+        factor = half_width_factor(level, given.df)
+        rest = (term.variance or given.variance) - given.variance
+        scale = half_width_factor(level, term.df or given.df)
+        low = term.value - scale * math.sqrt((reach[0] / factor) ** 2 + rest)
+        high = term.value + scale * math.sqrt((reach[1] / factor) ** 2 + rest)
+    elif term.variance is not None and term.df is not None:
+        half = half_width_factor(level, term.df) * math.sqrt(term.variance)
+        low, high = term.value - half, term.value + half
+    return CrossedEstimate(
+        value=term.value,
+        stderr=None if term.variance is None else math.sqrt(term.variance),
+        low=low,
+        high=high,
+        df=term.df,
+        n_seeds=seeds,
+        n_prompts=prompts,
+        parts=term.parts,
+    )
+
+
+def _variance_over_seeds(values: Floats) -> float:
+    size = float(np.abs(values).max())
+    if float(np.ptp(values)) <= _SAME * size:
+        return 0.0
+    return float(values.var(ddof=1))
+
+
+def _prompts(
+    first: Contributions,
+    mean: Floats,
+    value: float,
+    span: float | None,
+    level: float,
+) -> Part | None:
+    """Return the prompts' part, or None where a task has one prompt only."""
+    found = first.variance_and_df(mean)
+    if found is None:
+        return None
+    variance, df = found
+    largest = float(np.abs(mean).max())
+    if largest <= _SAME * abs(value):
+        variance, largest = 0.0, 0.0 if span is None else span * first.largest_weight
+    least = _LEAST_PROMPTS * largest**2 if first.largest_weight else 0.0
+    return _part(max(variance, least), df, value, level)
+
+
+def _part(variance: float, df: float, value: float, level: float) -> Part:
+    if variance == 0.0:
+        return Part(variance=0.0, df=df)
+    half = half_width_factor(level, df) * math.sqrt(variance)
+    return Part(variance=variance, df=df, low=value - half, high=value + half)
+
+
+def _total(over: Part, prompts: Part, interaction: float, seeds: int) -> tuple[float, float]:
+    """Return V and f."""
+    if seeds < SEEDS_FOR_INTERACTION:
+        variance = over.variance + prompts.variance
+    elif over.variance <= interaction:
+        return max(over.variance, prompts.variance), prompts.df
+    else:
+        variance = max(
+            over.variance,
+            prompts.variance,
+            over.variance + prompts.variance - interaction,
+        )
+    if variance == 0.0:
+        return 0.0, prompts.df
+    weight = over.variance / variance
+    return variance, 1.0 / (weight / over.df + (1.0 - weight) / prompts.df)
