@@ -12,7 +12,8 @@ def cell_card(name: str, store_root: Path, source: Path | None) -> dict[str, Any
     """Return the card of `TABLE/ROW/COLUMN[/SEED]`.
 
     Args:
-        name: the cell; without a seed the first of the row.
+        name: the cell; its seed is the training seed, of a row without training the noise seed;
+            without one the first of the row.
         store_root: where artifacts are, and the table unless `source` says otherwise.
         source: folder of a published table, or of several.
 
@@ -21,6 +22,7 @@ def cell_card(name: str, store_root: Path, source: Path | None) -> dict[str, Any
     """
     from bench.report import words
     from bench.report.model import cell_to_json
+    from bench.report.paired import seed_of
     from bench.report.stored import read_table
 
     table, row, column, seed = _parts(name)
@@ -29,12 +31,14 @@ def cell_card(name: str, store_root: Path, source: Path | None) -> dict[str, Any
         folder = source / f"table-{table}"
     data = read_table(folder).data
     keys = {f"{table}/{c.row}/{c.column}" for c in data.cells}
-    found = [c for c in data.of(row, column) if seed is None or c.seed == seed]
+    found = [c for c in data.of(row, column) if seed is None or seed_of(c) == seed]
     if not found:
         raise unknown("cell", name, keys)
     cell = found[0]
     card: dict[str, Any] = {
-        "cell": f"{table}/{row}/{column}" + ("" if cell.seed is None else f"/{cell.seed}"),
+        "cell": f"{table}/{row}/{column}/{seed_of(cell)}",
+        "training seed": cell.training_seed,
+        "noise seed": cell.noise_seed,
         "profile": data.profile["name"],
         "partial": data.limit,
         "state": cell.state,

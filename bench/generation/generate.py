@@ -149,7 +149,7 @@ def generate_image_set(
         identity,
         make,
         upstream={"checkpoint": checkpoint.location} if checkpoint.kind == "train" else None,
-        seeds={"images": seed},
+        seeds={"noise": seed},
         config={
             "checkpoint": checkpoint.to_json(),
             "spec": spec.identity(),

@@ -131,7 +131,7 @@ def write_description(
 ) -> None:
     """Write the prompts and the settings, so that a reader needs nothing else."""
     work.write_json(SUITE_FILE, suite_json(suite))
-    settings = {"images_per_prompt": images_per_prompt, "seed": seed}
+    settings = {"images_per_prompt": images_per_prompt, "noise_seed": seed}
     work.write_json(SETTINGS_FILE, {**settings, "spec": spec.identity() if spec else None})
 
 

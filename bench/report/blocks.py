@@ -257,12 +257,13 @@ def _provenance(data: TableData) -> Iterator[Block]:
         commit = str(cell.provenance.get("commit") or "unknown")[:12]
         if cell.provenance.get("dirty_sha256"):
             commit += f"+{str(cell.provenance['dirty_sha256'])[:8]}"
-        seed = "-" if cell.seed is None else str(cell.seed)
+        seeds = [words.seed_text(seed) for seed in (cell.training_seed, cell.noise_seed)]
         artifacts = cell.provenance.get("artifacts", {})
-        rows.append([cell.row, cell.column, seed, f"`{artifacts.get('scores')}`", commit])
+        rows.append([cell.row, cell.column, *seeds, f"`{artifacts.get('scores')}`", commit])
     if rows:
         yield Heading(text="Provenance")
-        yield _table(["row", "column", "training seed", "scores", "commit"], rows)
+        head = ["row", "column", "training seed", "noise seed", "scores", "commit"]
+        yield _table(head, rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -18,7 +18,7 @@ from bench.report.circular import (
     marked_claims,
     rewards_of,
 )
-from bench.report.model import CellData, ImageValue, TableData
+from bench.report.model import PLACE, CellData, ImageValue, TableData, place_of
 from bench.report.stored import STATISTICS_VERSION, Report
 from bench.report.verified import stated_words
 from bench.report.wins import with_win_rates
@@ -45,7 +45,8 @@ def table_data(
     cells = [_cell(cell, columns[cell.column], graph, store, outcome) for cell in graph.cells]
     cells = list(_marked(cells, request, store))
     higher = {k: _scores_are_better_high(c) for k, c in columns.items() if c.metric == WIN_RATE}
-    return marked_claims(empty_table(request, with_win_rates(cells, columns, higher)))
+    noisy = [row.key for row in request.rows if row.sampling_seed is not None]
+    return marked_claims(empty_table(request, with_win_rates(cells, columns, higher, noisy)))
 
 
 def _marked(cells: Sequence[CellData], request: Request, store: Store) -> Iterator[CellData]:
@@ -81,6 +82,7 @@ def empty_table(request: Request, cells: Sequence[CellData]) -> TableData:
             "checkpoint": profile.checkpoint.location.rpartition("/")[2]
             if profile.checkpoint.kind == "path"
             else profile.checkpoint.location,
+            "noise": profile.noise,
             "overrides": list(profile.overrides),
         },
         orientation=profile.orientation,
@@ -139,8 +141,8 @@ def same_table(report: Report, request: Request, graph: TableGraph) -> bool:
     marked = marked_claims(empty_table(request, report.data.cells))
     head = asdict(replace(marked, cells=()))
     found = asdict(replace(report.data, cells=()))
-    obstacles = [[c.row, c.column, c.seed, c.node is None, c.reason] for c in graph.cells]
-    shown = [[c.row, c.column, c.seed, c.state == "n/a", c.reason] for c in report.data.cells]
+    obstacles = [[*place_of(c), c.node is None, c.reason] for c in graph.cells]
+    shown = [[*place_of(c), c.state == "n/a", c.reason] for c in report.data.cells]
     return (
         report.version == STATISTICS_VERSION
         and list(report.targets) == graph.targets
@@ -173,7 +175,7 @@ def _range(column: ColumnSpec) -> list[float | None]:
 def _cell(
     cell: Cell, column: ColumnSpec, graph: TableGraph, store: Store, outcome: Outcome | None
 ) -> CellData:
-    given: dict[str, Any] = {"row": cell.row, "column": cell.column, "seed": cell.seed}
+    given: dict[str, Any] = dict(zip(PLACE, place_of(cell), strict=True))
     if cell.node is None:
         return CellData(**given, state="n/a", reason=cell.reason)
     node = graph.graph[cell.node]

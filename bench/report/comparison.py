@@ -142,11 +142,12 @@ def _common_seeds(
     a: Sequence[CellData], b: Sequence[CellData]
 ) -> tuple[list[CellData], list[CellData]]:
     """Return the cells of the training seeds that both sides have; untrained rows have all."""
-    seeds = [{c.seed for c in side} for side in (a, b)]
+    seeds = [{c.training_seed for c in side} for side in (a, b)]
     if any(None in s or not s for s in seeds):
         return list(a), list(b)
     common = seeds[0] & seeds[1]
-    return [c for c in a if c.seed in common], [c for c in b if c.seed in common]
+    kept = [[c for c in side if c.training_seed in common] for side in (a, b)]
+    return kept[0], kept[1]
 
 
 def _unlike(a: CellData, b: CellData) -> list[str]:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.api.estimate import Estimate
 from bench.stats import SeedEstimate
+
+if TYPE_CHECKING:
+    from bench.tables.graph import Cell
 
 State = Literal["measured", "failed", "n/a"]
 
@@ -33,11 +36,13 @@ class ImageValue:
 
 @dataclass(frozen=True, kw_only=True)
 class CellData:
-    """One value: (row, column, training seed).
+    """One value: (row, column, training seed, noise seed).
 
     Attributes:
         row, column: keys.
-        seed: training seed; None for a row without training.
+        training_seed: None for a row without training.
+        noise_seed: that its images were sampled from; None where that is not known. Two cells of
+            one noise seed have images of equal noise, prompt by prompt.
         state: whether it is there.
         reason: why not.
         estimate: the column's metric.
@@ -49,7 +54,8 @@ class CellData:
 
     row: str
     column: str
-    seed: int | None
+    training_seed: int | None
+    noise_seed: int | None
     state: State
     reason: str = ""
     estimate: Estimate | None = None
@@ -59,6 +65,15 @@ class CellData:
     values: Sequence[ImageValue] = ()
 
 
+PLACE = ("row", "column", "training_seed", "noise_seed")
+"""What names a cell of a table, in the order of the records' columns."""
+
+
+def place_of(cell: Cell | CellData) -> tuple[str, str, int | None, int | None]:
+    """Return what names a cell, by `PLACE`."""
+    return cell.row, cell.column, cell.training_seed, cell.noise_seed
+
+
 @dataclass(frozen=True, kw_only=True)
 class TableData:
     """A measured table.
@@ -66,7 +81,8 @@ class TableData:
     Attributes:
         table: name.
         title, source: of the paper's table.
-        profile: name and title of the profile, and what `--set` changed in it.
+        profile: name and title of the profile, how noise goes with training seeds (see
+            `bench.tables.noise`), and what `--set` changed in it.
         orientation: published numbers are of another world, shown for orientation.
         limit: prompts per suite; None for the whole table.
         seeds: training seeds.
@@ -100,7 +116,7 @@ class TableData:
         return self.limit is not None
 
     def of(self, row: str, column: str) -> list[CellData]:
-        """Return a row's cells of a column, by seed."""
+        """Return a row's cells of a column, by training seed, then noise seed."""
         return [c for c in self.cells if c.row == row and c.column == column]
 
 
@@ -146,7 +162,7 @@ class Summary:
         reason: why it is not there.
         given: value and interval given these checkpoints.
         seeds: value and interval over training seeds; None for a row without training.
-        by_seed: value by training seed; `{"-": value}` without training.
+        by_seed: value by training seed; of a row without training by `noise N`.
     """
 
     row: str

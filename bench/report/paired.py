@@ -3,63 +3,73 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from bench.api.estimate import Estimate
 from bench.report.model import CellData, Summary
+from bench.report.pairing import matched
 from bench.stats import (
     RowValues,
     combine,
-    paired_difference,
     paired_over_seeds,
     paired_summary,
 )
 
 
 def paired_cells(
-    row: str, column: str, ours: Sequence[CellData], base: Sequence[CellData]
+    row: str,
+    column: str,
+    ours: Sequence[CellData],
+    base: Sequence[CellData],
+    *,
+    other_noise: bool = False,
 ) -> Summary:
     """Return `ours` less `base`.
 
     Args:
         row, column: the keys the result carries.
-        ours: one cell per training seed, or the one of a row without training.
+        ours: one cell per training seed, or per noise of a row without training.
         base: the same; where both were trained, of the same seeds.
+        other_noise: one of the rows says in the table that its noise is another.
 
     Raises:
-        ProtocolError: unlike images, blocks or training seeds on both sides.
+        ProtocolError: unlike images, blocks, training seeds or noise on both sides.
     """
     bad = next((c for c in [*ours, *base] if c.state != "measured"), None)
     if bad is not None or not ours or not base:
         state, reason = (bad.state, bad.reason) if bad else ("n/a", "not asked for")
         return Summary(row=row, column=column, state=state, reason=reason)
-    trained = [side[0].seed is not None for side in (ours, base)]
+    pairs = matched(ours, base, other_noise=other_noise)
+    trained = any(c.training_seed is not None for c in [*ours, *base])
     if all(c.values for c in [*ours, *base]):
-        if not any(trained):
-            given = _of_images(ours[0], base[0])
-            return Summary(row=row, column=column, state="measured", given=given)
         first = base[0].values
         found = paired_summary(
-            _by_seed(ours, base), _by_seed(base, ours),
+            _by_seed(pairs, 0), _by_seed(pairs, 1),
             {v.key: v.prompt_id for v in first}, {v.key: v.tag for v in first},
         )  # fmt: skip
         return Summary(
             row=row, column=column, state="measured", given=found.given_checkpoints,
-            seeds=found.over_seeds,
+            seeds=found.over_seeds if trained else None,
         )  # fmt: skip
     estimates = [c.estimate for c in [*ours, *base] if c.estimate is not None]
     weights = [1.0 / len(ours)] * len(ours) + [-1.0 / len(base)] * len(base)
-    seeds = paired_over_seeds(row_values(ours), row_values(base)) if any(trained) else None
+    seeds = paired_over_seeds(row_values(ours), row_values(base)) if trained else None
     given = combined(estimates, weights)
     return Summary(row=row, column=column, state="measured", given=given, seeds=seeds)
 
 
 def row_values(cells: Sequence[CellData]) -> RowValues:
-    """Return a row's values by training seed."""
+    """Return a row's values by training seed, of a row without training by noise seed."""
     return RowValues(
-        by_seed={c.seed or 0: c.estimate.value for c in cells if c.estimate is not None},
-        trained=cells[0].seed is not None,
+        by_seed={seed_of(c): c.estimate.value for c in cells if c.estimate is not None},
+        trained=cells[0].training_seed is not None,
     )
+
+
+def seed_of(cell: CellData) -> int:
+    """Return what tells a row's cells apart: the training seed, else the noise seed."""
+    seed = cell.noise_seed if cell.training_seed is None else cell.training_seed
+    return seed or 0
 
 
 def combined(estimates: Sequence[Estimate], weights: Sequence[float]) -> Estimate:
@@ -76,22 +86,19 @@ def combined(estimates: Sequence[Estimate], weights: Sequence[float]) -> Estimat
     return combine(value, without, list(estimates[0].block_sizes)).estimate(clusters=clusters)
 
 
-def _by_seed(
-    cells: Sequence[CellData], others: Sequence[CellData]
-) -> dict[int, Mapping[str, float]]:
-    """Return image values by training seed; a row without training has those of the others'."""
-    if cells[0].seed is None:
-        values = {v.key: v.value for v in cells[0].values}
-        return {other.seed or 0: values for other in others}
-    return {c.seed or 0: {v.key: v.value for v in c.values} for c in cells}
+def _by_seed(pairs: Sequence[tuple[CellData, CellData]], side: int) -> dict[int, dict[str, float]]:
+    """Return one side's image values by the training seed of the pair, else by its noise.
 
-
-def _of_images(a: CellData, b: CellData) -> Estimate:
-    return paired_difference(
-        [v.value for v in a.values],
-        [v.value for v in b.values],
-        [v.key for v in a.values],
-        [v.key for v in b.values],
-        [v.prompt_id for v in a.values],
-        [v.tag for v in a.values],
-    )
+    Cells that meet one training seed at several noises (A against A) are averaged.
+    """
+    met: dict[int, list[dict[str, float]]] = {}
+    for pair in pairs:
+        trained = next((c for c in pair if c.training_seed is not None), pair[0])
+        values = {v.key: v.value for v in pair[side].values}
+        met.setdefault(seed_of(trained), []).append(values)
+    return {
+        seed: {
+            key: math.fsum(t.get(key, math.nan) for t in tables) / len(tables) for key in tables[0]
+        }
+        for seed, tables in met.items()
+    }

@@ -16,6 +16,7 @@ from bench.api.estimate import Estimate
 from bench.report.facts import GainRatio, gain_ratios
 from bench.report.model import CellData, Summary, TableData
 from bench.report.paired import combined, paired_cells, row_values
+from bench.report.pairing import cell_name, cell_title, other_noise
 from bench.stats import (
     Claim,
     RowValues,
@@ -137,7 +138,7 @@ def require_like_protocols(data: TableData, column: str) -> None:
             if generation != sampling[1]:
                 raise _unlike(column, sampling[0], cell.row, ["generation"])
     if cells and not _per_image(data, column):
-        counts = {_title(c): c.estimate.n for c in cells if c.estimate is not None}
+        counts = {cell_title(c): c.estimate.n for c in cells if c.estimate is not None}
         require_equal_n(counts, column)
 
 
@@ -153,10 +154,6 @@ def _per_image(data: TableData, column: str) -> bool:
     return any(c["key"] == column and c["per_image"] is not None for c in data.columns)
 
 
-def _title(cell: CellData) -> str:
-    return cell.row if cell.seed is None else f"{cell.row} (seed {cell.seed})"
-
-
 def _value(data: TableData, row: str, column: Mapping[str, Any]) -> Summary:
     cells = data.of(row, column["key"])
     bad = next((c for c in cells if c.state != "measured"), None)
@@ -167,12 +164,12 @@ def _value(data: TableData, row: str, column: Mapping[str, Any]) -> Summary:
     for cell in cells:
         if cell.estimate is None or not math.isfinite(cell.estimate.value):
             raise BenchError(
-                f"{_title(cell)}, {cell.column}: the value is no number; measure it again"
+                f"{cell_title(cell)}, {cell.column}: the value is no number; measure it again"
             )
         if cell.values:
             _require_same(cell)
-        by_seed["-" if cell.seed is None else str(cell.seed)] = cell.estimate.value
-    trained = cells[0].seed is not None
+        by_seed[cell_name(cell)] = cell.estimate.value
+    trained = cells[0].training_seed is not None
     seeds = over_seeds({int(s): v for s, v in by_seed.items()}) if trained else None
     return Summary(
         row=row,
@@ -196,8 +193,8 @@ def _require_same(cell: CellData) -> None:
     if cell.estimate is None or abs(value - cell.estimate.value) > _SAME:
         found = cell.estimate.value if cell.estimate else None
         raise BenchError(
-            f"{_title(cell)}, {cell.column}: the stored metric is {found}, the mean of the stored "
-            f"per-image values {value}; one of them was changed. Measure it again."
+            f"{cell_title(cell)}, {cell.column}: the stored metric is {found}, the mean of the "
+            f"stored per-image values {value}; one of them was changed. Measure it again."
         )
 
 
@@ -223,7 +220,13 @@ def _difference(
     data: TableData, row: str, baseline: str | None, column: Mapping[str, Any]
 ) -> Summary:
     key = column["key"]
-    return paired_cells(row, key, data.of(row, key), data.of(str(baseline), key))
+    return paired_cells(
+        row,
+        key,
+        data.of(row, key),
+        data.of(str(baseline), key),
+        other_noise=other_noise(data, row, str(baseline)),
+    )
 
 
 def _verdicts(data: TableData) -> list[Verdict]:

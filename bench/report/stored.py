@@ -18,16 +18,25 @@ from typing import Any
 
 from bench.api.errors import BenchError, UsageError
 from bench.report.comma import render_csv
+from bench.report.first_format import upgraded
 from bench.report.latex import render_latex
 from bench.report.markdown import render_markdown
-from bench.report.model import CellData, ImageValue, TableData, cell_from_json, cell_to_json
+from bench.report.model import (
+    PLACE,
+    CellData,
+    ImageValue,
+    TableData,
+    cell_from_json,
+    cell_to_json,
+    place_of,
+)
 from bench.report.page import render_page
 from bench.report.statistics import Statistics, compute
 from bench.report.terminal import render_terminal
 from bench.report.verified import declared_words
 from bench.store import DISK, canonical_json, read_parquet
 
-FORMAT = 1
+FORMAT = 2
 JSON_FILE, MARKDOWN_FILE, CSV_FILE = "table.json", "table.md", "table.csv"
 LATEX_FILE, PAGE_FILE = "table.tex", "table.html"
 RECORDS_FILE, COMMAND_FILE = "records.parquet", "command.txt"
@@ -40,7 +49,7 @@ CAPTIONS = {
 MAX_RECORDS_BYTES = 10_000_000
 MAX_PICTURE_BYTES = 400_000
 """Of a picture that goes into the page; a larger one stays beside it."""
-STATISTICS_VERSION = 1
+STATISTICS_VERSION = 2
 """Bumped when the statistics of unchanged cells may change."""
 
 
@@ -126,7 +135,8 @@ def inputs_hash(data: TableData) -> str:
     }
     digest = hashlib.sha256(canonical_json(head).encode("ascii"))
     for cell in data.cells:
-        digest.update(f"\n{cell.row}\x1f{cell.column}\x1f{cell.seed}\n".encode())
+        place = "\x1f".join(str(part) for part in place_of(cell))
+        digest.update(f"\n{place}\n".encode())
         lines = [f"{v.prompt_id}\x1f{v.ordinal}\x1f{v.tag}\x1f{v.value!r}\n" for v in cell.values]
         digest.update("".join(lines).encode())
     return digest.hexdigest()
@@ -200,7 +210,8 @@ def records_bytes(data: TableData) -> bytes:
     fields: dict[str, tuple[Any, list[Any]]] = {
         "row": (text, [c.row for c, _ in rows]),
         "column": (text, [c.column for c, _ in rows]),
-        "seed": (small, [c.seed for c, _ in rows]),
+        "training_seed": (small, [c.training_seed for c, _ in rows]),
+        "noise_seed": (small, [c.noise_seed for c, _ in rows]),
         "prompt_id": (text, [v.prompt_id for _, v in rows]),
         "ordinal": (small, [v.ordinal for _, v in rows]),
         "tag": (text, [v.tag for _, v in rows]),
@@ -228,10 +239,12 @@ def read_table(folder: Path) -> Report:
         ) from None
     except ValueError as error:
         raise UsageError(f"{path} is no JSON: {error}") from None
-    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
+    if not isinstance(stored, dict) or stored.get("format") not in (1, FORMAT):
         raise UsageError(f"{path} is not a table of format {FORMAT}; run the table again.")
     try:
-        return _report(stored, {})
+        if stored["format"] == 1:
+            stored = upgraded(stored)
+        return _report(stored)
     except (KeyError, TypeError) as error:
         raise UsageError(f"{path} is damaged: {error!r}; run the table again.") from None
 
@@ -252,14 +265,18 @@ def read_report(folder: Path, *, recompute: bool = False) -> Report:
     path = folder / RECORDS_FILE
     if not path.is_file():
         raise UsageError(f"there is no {path}; it holds the per-image values of the table.")
-    values: dict[tuple[str, str, int | None], list[ImageValue]] = {}
+    places = {(c.row, c.column, c.training_seed): place_of(c) for c in report.data.cells}
+    values: dict[tuple[Any, ...], list[ImageValue]] = {}
     for row in read_parquet(path):
-        key = (row.pop("row"), row.pop("column"), row.pop("seed"))
-        values.setdefault(key, []).append(ImageValue(**row))
+        if "seed" in row:  # format 1
+            place = places[row.pop("row"), row.pop("column"), row.pop("seed")]
+        else:
+            place = tuple(row.pop(name) for name in PLACE)
+        values.setdefault(place, []).append(ImageValue(**row))
     data = replace(
         report.data,
         cells=tuple(
-            replace(cell, values=tuple(values.get((cell.row, cell.column, cell.seed), ())))
+            replace(cell, values=tuple(values.get(place_of(cell), ())))
             for cell in report.data.cells
         ),
     )
@@ -269,11 +286,8 @@ def read_report(folder: Path, *, recompute: bool = False) -> Report:
     return make_report(data, report.targets)
 
 
-def _report(stored: Mapping[str, Any], values: Mapping[Any, Sequence[ImageValue]]) -> Report:
-    cells = tuple(
-        cell_from_json(cell, values.get((cell["row"], cell["column"], cell["seed"]), ()))
-        for cell in stored["cells"]
-    )
+def _report(stored: Mapping[str, Any]) -> Report:
+    cells = tuple(cell_from_json(cell, ()) for cell in stored["cells"])
     return Report(
         data=_data(stored, cells),
         statistics=Statistics.from_json(stored["statistics"]),

@@ -2,44 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from bench.api.errors import ProtocolError
 from bench.report.model import CellData, ImageValue
+from bench.report.pairing import partners
 from bench.stats.wins import mean_points, win_points, win_rate
 from bench.tables.spec import ColumnSpec
 
 
 def with_win_rates(
-    cells: Sequence[CellData], columns: Mapping[str, ColumnSpec], higher: Mapping[str, bool]
+    cells: Sequence[CellData],
+    columns: Mapping[str, ColumnSpec],
+    higher: Mapping[str, bool],
+    other_noise: Collection[str] = (),
 ) -> tuple[CellData, ...]:
     """Put points and win rates in place of the scores in all cells of win-rate columns.
 
-    A trained row meets the opponent of its own training seed, a row without training all of them.
+    A trained row meets the opponent of its own training seed, a row without training all of them;
+    both of equal noise, but where a row has a sampling seed of its own.
 
     Args:
         cells: of a table; those of win-rate columns with the scores as `values`.
         columns: by key.
         higher: by key of a win-rate column, whether higher scores are better.
+        other_noise: keys of rows that have a sampling seed of their own.
     """
     return tuple(
         cell
         if columns[cell.column].against is None or cell.state != "measured"
-        else _decided(cell, cells, str(columns[cell.column].against), higher[cell.column])
+        else _decided(
+            cell,
+            [c for c in cells if (c.row, c.column) == (columns[c.column].against, cell.column)],
+            str(columns[cell.column].against),
+            higher[cell.column],
+            other_noise=bool({cell.row, columns[cell.column].against} & {*other_noise}),
+        )
         for cell in cells
     )
 
 
-def _decided(cell: CellData, cells: Sequence[CellData], against: str, higher: bool) -> CellData:
-    others = [c for c in cells if (c.row, c.column) == (against, cell.column)]
-    others = [c for c in others if c.seed == cell.seed] or [
-        c for c in others if cell.seed is None or c.seed is None
-    ]
+def _decided(
+    cell: CellData, others: Sequence[CellData], against: str, higher: bool, *, other_noise: bool
+) -> CellData:
     bare = replace(cell, values=(), estimate=None)
     if not others:
         reason = f"row {against}, which it is compared with, was not asked for"
         return replace(bare, state="n/a", reason=reason)
+    if not partners(cell, others, other_noise=other_noise):
+        reason = f"row {against}, which it is compared with, has no cell of equal seed and noise"
+        return replace(bare, state="n/a", reason=reason)
+    others = partners(cell, others, other_noise=other_noise)
     for other in others:
         if other.state != "measured":
             reason = f"row {against}, which it is compared with: {other.reason}"

@@ -205,6 +205,11 @@ def published_effect(data: TableData, claim: Mapping[str, Any]) -> float | None:
     return float(sides[0]["value"]) - float(sides[1]["value"])
 
 
+def seed_text(seed: int | None) -> str:
+    """Return a training or noise seed; `-` where a cell has none."""
+    return "-" if seed is None else str(seed)
+
+
 def seeds_text(seeds: SeedEstimate, decimals: int, *, sign: bool = False) -> str:
     """Return a mean over training seeds with its t interval and their number."""
     ends = interval(seeds.low, seeds.high, decimals, sign=sign) or "(no interval)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.api.errors import PrerequisiteError, UsageError, did_you_mean
@@ -12,6 +12,7 @@ from bench.api.prompts import PromptSuite
 from bench.store import Store
 from bench.tables.images import ImageSource, NotExpressibleError, image_node, reference_node
 from bench.tables.nodes import Graph
+from bench.tables.noise import SHARED, cell_seeds
 from bench.tables.profile import Profile
 from bench.tables.protocol import ColumnProtocol, StoredName, load_suite
 from bench.tables.references import evaluator_of, stored_nodes
@@ -31,7 +32,8 @@ class Cell:
 
     Attributes:
         row, column: keys.
-        seed: training seed; None for a row without training.
+        training_seed: None for a row without training.
+        noise_seed: that its images were sampled from.
         node: id of the scores; None where the cell cannot be measured.
         reason: why not.
         protocol: what two cells of a column must share, and how the images were sampled.
@@ -39,7 +41,8 @@ class Cell:
 
     row: str
     column: str
-    seed: int | None
+    training_seed: int | None
+    noise_seed: int | None
     node: str | None = None
     reason: str = ""
     protocol: Mapping[str, Any] = field(default_factory=dict)
@@ -51,7 +54,7 @@ class TableGraph:
 
     Attributes:
         graph: the nodes.
-        cells: one per row, column and training seed.
+        cells: one per row, column, training seed and noise seed.
         missing: what must be got before anything of the rows named can run.
     """
 
@@ -78,8 +81,8 @@ def build_graph(request: Request, store: Store) -> TableGraph:
     cells: list[Cell] = []
     columns = [_Column(request, column, source) for column in request.columns]
     for row in request.rows:
-        for seed in request.seeds if row.trained else (None,):
-            cells += [column.cell(row, seed) for column in columns]
+        for training, noise in cell_seeds(row, request.profile, request.seeds):
+            cells += [column.cell(row, training, noise) for column in columns]
     return TableGraph(graph=graph, cells=tuple(cells), missing=tuple(source.missing.values()))
 
 
@@ -134,14 +137,22 @@ class _Column:
             return str(error)
         return ""
 
-    def cell(self, row: RowSpec, seed: int | None) -> Cell:
+    def cell(self, row: RowSpec, training_seed: int | None, noise_seed: int) -> Cell:
         """Return the cell of a row, adding to the graph what it needs."""
+        bare = Cell(
+            row=row.key,
+            column=self.column.key,
+            training_seed=training_seed,
+            noise_seed=noise_seed,
+        )
         if self.obstacle or self.protocol is None or self.suite is None:
-            return self._without(row, seed, self.obstacle)
+            return replace(bare, reason=self.obstacle)
         try:
-            images = image_node(self.source, row, seed, self.protocol, self.suite)
+            images = image_node(
+                self.source, row, training_seed, noise_seed, self.protocol, self.suite
+            )
         except NotExpressibleError as error:
-            return self._without(row, seed, str(error))
+            return replace(bare, reason=str(error))
         node = scores_node(
             self.source.graph,
             self.request.profile,
@@ -154,16 +165,8 @@ class _Column:
             reference=self.reference,
             reference_predictions=self.stored,
         )
-        return Cell(
-            row=row.key,
-            column=self.column.key,
-            seed=seed,
-            node=node,
-            protocol=self._protocol_of(row, self.suite, self.protocol),
-        )
-
-    def _without(self, row: RowSpec, seed: int | None, reason: str) -> Cell:
-        return Cell(row=row.key, column=self.column.key, seed=seed, reason=reason)
+        protocol = self._protocol_of(row, self.suite, self.protocol)
+        return replace(bare, node=node, protocol=protocol)
 
     def _protocol_of(
         self, row: RowSpec, suite: PromptSuite, protocol: ColumnProtocol
@@ -191,6 +194,7 @@ class _Column:
             "backends": self.backends,
             "reference": self.reference or next(iter(self.stored.values()), None),
             "deviations": list(protocol.deviations),
+            **({} if profile.noise == SHARED else {"noise": profile.noise}),
         }
 
 

@@ -25,7 +25,8 @@ from bench.tables.trainings import trained_checkpoint
 def image_node(
     source: ImageSource,
     row: RowSpec,
-    seed: int | None,
+    training_seed: int | None,
+    noise_seed: int,
     protocol: ColumnProtocol,
     suite: PromptSuite,
 ) -> str:
@@ -36,19 +37,17 @@ def image_node(
             row needs are not on this machine.
         UsageError: settings do not fit together.
     """
-    profile = source.profile
     if row.sampling:
         changed = {**asdict(protocol.generation), **row.sampling}
         own = read_generation(changed, f"row {row.key}: sampling")
         protocol = replace(protocol, generation=own)
-    sampling = profile.sampling_seed if row.sampling_seed is None else row.sampling_seed
     if row.render is not None:
         through = source.base() if row.render == "through-vae" else None
         return _render(
             source,
             suite,
             protocol.images_per_prompt,
-            seed=sampling,
+            seed=noise_seed,
             quality=protocol.render_quality,
             through_vae=through,
         )
@@ -59,14 +58,20 @@ def image_node(
             checkpoint = weights_checkpoint(source, row.weights, f"row {row.key}: weights")
             origin = row.key
         elif row.trained:
-            checkpoint = trained_checkpoint(source, row, 0 if seed is None else seed)
-            origin = f"{row.key}.t{seed}"
+            checkpoint = trained_checkpoint(source, row, training_seed or 0)
+            origin = f"{row.key}.t{training_seed}"
         elif row.sampling:
             origin = row.key
     except PrerequisiteError as error:
         raise NotRunError("not run: " + " ".join(str(error).split())) from error
     return sampled_node(
-        source, checkpoint, origin=origin, protocol=protocol, suite=suite, seed=sampling
+        source,
+        checkpoint,
+        origin=origin,
+        protocol=protocol,
+        suite=suite,
+        seed=noise_seed,
+        training_seed=training_seed,
     )
 
 
@@ -98,6 +103,7 @@ def sampled_node(
     protocol: ColumnProtocol,
     suite: PromptSuite,
     seed: int,
+    training_seed: int | None = None,
 ) -> str:
     """Add images sampled from a checkpoint and return their node's id.
 
@@ -107,7 +113,8 @@ def sampled_node(
         origin: what the checkpoint is called in the names of artifacts.
         protocol: how.
         suite: the prompts.
-        seed: of the sampling.
+        seed: of the noise.
+        training_seed: that the checkpoint was trained with; None where nobody trained it here.
 
     Raises:
         UsageError: settings are out of range.
@@ -136,7 +143,8 @@ def sampled_node(
             "suite": suite_json(suite),
             "spec": spec.identity(),
             "images_per_prompt": protocol.images_per_prompt,
-            "seed": seed,
+            "training_seed": training_seed,
+            "noise_seed": seed,
             "images": count,
         },
         function="bench.tables.making:make_images",
@@ -200,7 +208,7 @@ def _render(
             "renderer": profile.renderer,
             "suite": suite_json(suite),
             "images_per_prompt": images_per_prompt,
-            "seed": seed,
+            "noise_seed": seed,
             "quality": quality,
             "through_vae": None if through_vae is None else through_vae.to_json(),
             "images": count,

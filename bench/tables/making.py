@@ -149,7 +149,10 @@ def make_scores(store: Store, node: Node, runtime: Runtime) -> Artifact:
         write_jsonl(work, RECORDS, records)
         work.write_json(METRICS, {name: e.to_json() for name, e in metrics.items()})
 
-    return store.build(node.kind, node.name, node.identity, make, upstream=node.upstream)
+    seeds = {what: node.payload.get(f"{what}_seed") for what in ("training", "noise")}
+    return store.build(
+        node.kind, node.name, node.identity, make, upstream=node.upstream, seeds=seeds
+    )
 
 
 def _upstream(store: Store, node: Node, prefix: str) -> Iterator[tuple[str, Artifact]]:
@@ -193,7 +196,7 @@ def make_images(store: Store, node: Node, runtime: Runtime) -> Artifact:
         read_suite(payload["suite"]),
         read_spec(payload["spec"]),
         payload["images_per_prompt"],
-        payload["seed"],
+        payload["noise_seed"],
         name=node.name,
         batch_size=runtime.generation_batch,
         device=runtime.device,
@@ -213,7 +216,7 @@ def make_renders(store: Store, node: Node, runtime: Runtime) -> Artifact:
         store,
         read_suite(payload["suite"]),
         payload["images_per_prompt"],
-        seed=payload["seed"],
+        seed=payload["noise_seed"],
         quality=payload["quality"],
         through_vae=None if through is None else CheckpointRef.from_json(through),
         name=node.name,

@@ -18,6 +18,7 @@ from bench.api.evaluator import Evaluator
 from bench.api.generation import GenerationSpec
 from bench.api.registry import EVALUATORS
 from bench.tables.adapt import merged
+from bench.tables.noise import NOISES, SHARED
 from bench.tables.protocol import (
     ColumnProtocol,
     StoredName,
@@ -116,7 +117,8 @@ class Profile:
         references: by evaluator name, the stored reference in place of its protocol's.
         pairs, training: how the methods are trained.
         data: more data sets by name, for methods and rows that name one.
-        sampling_seed: of all images of the table.
+        sampling_seed: of all images of the table; the first of them with noise per seed.
+        noise: `"shared"` by all training seeds, or `"per-seed"`; see `bench.tables.noise`.
         orientation: the published numbers are of another world and stand for orientation only.
         protocols: by protocol name, then evaluator name.
         generation: changes to the sampling settings of all columns.
@@ -139,6 +141,7 @@ class Profile:
     evaluators: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     references: Mapping[str, str] = field(default_factory=dict)
     sampling_seed: int = 0
+    noise: str = SHARED
     orientation: bool = False
     protocols: Mapping[str, Mapping[str, ColumnProtocol]] = field(default_factory=dict)
     generation: Mapping[str, Any] = field(default_factory=dict)
@@ -298,6 +301,9 @@ def _check(profile: Profile, where: str) -> None:
         f"{where}: generation",
     )
     sequence(list(profile.overrides), where)
+    if profile.noise not in NOISES:
+        hint = did_you_mean(str(profile.noise), NOISES)
+        raise UsageError(f"{where}: unknown noise {profile.noise!r}.{hint}")
     if profile.device not in ("auto", "cpu", "cuda"):
         hint = did_you_mean(str(profile.device), ("auto", "cpu", "cuda"))
         raise UsageError(f"{where}: unknown device {profile.device!r}.{hint}")

@@ -122,7 +122,12 @@ def scores_of(graph: Graph, name: str, evaluator: Evaluator, upstream: Mapping[s
             "upstream": dict(upstream),
         },
         upstream=dict(upstream),
-        payload={"evaluator": name, **settings_changed(evaluator)},
+        payload={
+            "evaluator": name,
+            **settings_changed(evaluator),
+            # not in the identity: both are in the images', whence the scores have them
+            **{key: graph[images].payload.get(key) for key in ("training_seed", "noise_seed")},
+        },
         function="bench.tables.making:make_scores",
         label=f"score {graph[images].label} with {evaluator.spec.name}",
         seconds=1.0,

@@ -146,7 +146,7 @@ def render_image_set(
         title,
         identity,
         make,
-        seeds={"images": seed},
+        seeds={"noise": seed},
         config={"quality": quality, "images_per_prompt": images_per_prompt},
         device=device_name(where) if through_vae else where,
         exclude=(JOURNAL,),

@@ -52,7 +52,7 @@ def write_figures(request: ToyRequest, graph: TableGraph, store: Store, folder: 
     from bench.toy.ring import clean_mixture, draw_classes, noisy_mixture
 
     ring, seed = request.settings.ring, request.seeds[0]
-    nodes = {(cell.row, cell.seed): str(cell.node) for cell in graph.cells}
+    nodes = {(cell.row, cell.noise_seed): str(cell.node) for cell in graph.cells}
     written = []
     for suffix, rows in _variants(request):
         samples = [_samples(graph, store, nodes[row, seed]) for row in rows]

@@ -180,13 +180,19 @@ def build_graph(request: ToyRequest) -> TableGraph:
                 Cell(
                     row=row.key,
                     column=column.key,
-                    seed=seed,
+                    training_seed=seed if _trained(row) else None,
+                    noise_seed=seed,
                     node=key,
                     protocol=protocols[column.key],
                 )
                 for column in request.columns
             ]
     return TableGraph(graph=graph, cells=tuple(cells))
+
+
+def _trained(row: Row) -> bool:
+    """Whether a row's network was trained: the closed form alone was not."""
+    return row.method is not None or row.variant == "learned"
 
 
 def _shared(settings: ToySettings) -> dict[str, Any]:

@@ -7,12 +7,13 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from bench.api.estimate import Estimate
-from bench.report.model import CellData, TableData
+from bench.report.model import PLACE, CellData, TableData, place_of
 from bench.report.stored import STATISTICS_VERSION, Report
 from bench.store import Artifact, Store, canonical_json
 from bench.tables.executor import Outcome
 from bench.tables.graph import Cell, TableGraph
 from bench.tables.making import METRICS
+from bench.tables.noise import PER_SEED
 from bench.toy.columns import COLUMNS, Column
 from bench.toy.graph import DEFAULT_SEEDS, NAME, VARIANTS, Row, ToyRequest, all_rows
 
@@ -44,7 +45,7 @@ def table_data(
     read = {key: artifact.read_json(METRICS) for key, artifact in opened.items() if artifact}
     cells = []
     for cell in graph.cells:
-        given: dict[str, Any] = {"row": cell.row, "column": cell.column, "seed": cell.seed}
+        given: dict[str, Any] = dict(zip(PLACE, place_of(cell), strict=True))
         artifact = opened[str(cell.node)]
         if artifact is None:
             cells.append(CellData(**given, state="failed", reason=_why(cell, outcome)))
@@ -102,6 +103,7 @@ def empty_table(request: ToyRequest, cells: list[CellData]) -> TableData:
             f"lr {request.settings.finetune.lr:g}",
             "protocol": "toy",
             "checkpoint": "the reference of the same seed",
+            "noise": PER_SEED,
             "overrides": list(request.overrides),
         },
         orientation=False,

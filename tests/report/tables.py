@@ -66,7 +66,8 @@ def mean_cell(row: str, seed: int | None, shift: float, **changes: Any) -> CellD
     cell = CellData(
         row=row,
         column="GE",
-        seed=seed,
+        training_seed=seed,
+        noise_seed=0,
         state="measured",
         estimate=estimate,
         parts={"colors": Estimate(value=0.5, n=12, clusters=6)},
@@ -88,7 +89,8 @@ def set_cell(row: str, seed: int | None, value: float, **changes: Any) -> CellDa
     cell = CellData(
         row=row,
         column="FID",
-        seed=seed,
+        training_seed=seed,
+        noise_seed=0,
         state="measured",
         estimate=replace(estimate, leave_out=without, block_sizes=sizes),
         protocol={**PROTOCOL, "evaluator": {**PROTOCOL["evaluator"], "name": "fid"}},

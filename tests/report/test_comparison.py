@@ -28,8 +28,8 @@ def shifted(data: TableData, row: str, by: float) -> TableData:
     cells = []
     for cell in data.cells:
         if (cell.row, cell.column) == (row, "GE"):
-            sign = 1 if (cell.seed or 0) % 2 else -1
-            own = by + 0.001 * sign * (cell.seed or 1)
+            sign = 1 if (cell.training_seed or 0) % 2 else -1
+            own = by + 0.001 * sign * (cell.training_seed or 1)
             values = tuple(replace(v, value=v.value + own) for v in cell.values)
             assert cell.estimate is not None
             estimate = replace(cell.estimate, value=cell.estimate.value + own)
@@ -67,7 +67,9 @@ def test_the_second_less_the_first_so_turning_them_turns_the_sign() -> None:
 
 def test_where_less_is_better_a_rise_is_worse() -> None:
     risen = [
-        set_cell(c.row, c.seed, 20.0 + 0.01 * (c.seed or 0)) if c.column == "FID" else c
+        c
+        if c.column != "FID"
+        else set_cell(c.row, c.training_seed, 20.0 + 0.01 * (c.training_seed or 0))
         for c in table().cells
     ]
     found = compare_tables(table(), with_cells(table(), risen))
@@ -95,7 +97,9 @@ def test_p_values_are_the_paired_t_tests_and_corrected_over_all() -> None:
 def test_with_few_seeds_the_word_rests_on_the_images() -> None:
     before, after = table(seeds=(0,)), shifted(table(seeds=(0,)), "dpo", 0.1)
     noisy = [
-        replace(mean_cell("dpo", 7, 0.1), seed=0) if (c.row, c.column) == ("dpo", "GE") else c
+        c
+        if (c.row, c.column) != ("dpo", "GE")
+        else replace(mean_cell("dpo", 7, 0.1), training_seed=0)
         for c in after.cells
     ]
     moved = of(compare_tables(before, with_cells(after, noisy)), "dpo", "GE")

@@ -75,7 +75,7 @@ def test_a_failed_seed_fails_the_cell_and_is_never_zero() -> None:
     data = table()
     cells = [
         replace(c, state="failed", reason="no luck", estimate=None, values=())
-        if (c.row, c.column, c.seed) == ("dpo", "GE", 1)
+        if (c.row, c.column, c.training_seed) == ("dpo", "GE", 1)
         else c
         for c in data.cells
     ]

@@ -36,8 +36,9 @@ def cell(row: str, seed: int | None, scores: list[float] | None = None) -> CellD
         for i, score in enumerate(SCORES[row, seed] if scores is None else scores)
     )
     return CellData(
-        row=row, column="WR", seed=seed, state="measured", protocol=PROTOCOL, values=values
-    )
+        row=row, column="WR", training_seed=seed, noise_seed=0, state="measured",
+        protocol=PROTOCOL, values=values,
+    )  # fmt: skip
 
 
 def decided(*cells: CellData, column: ColumnSpec = COLUMN, higher: bool = True) -> list[CellData]:

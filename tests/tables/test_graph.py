@@ -56,7 +56,7 @@ def test_control_rows_share_what_they_can(pure_profile: Path, store: Store) -> N
 
 def test_training_seeds_multiply_the_trained_rows_only(pure_profile: Path, store: Store) -> None:
     found = graph(pure_profile, store, seeds=[2, 0, 1], columns=["GE"])
-    assert [(c.row, c.seed) for c in found.cells] == [
+    assert [(c.row, c.training_seed) for c in found.cells] == [
         ("base", None),
         *(("diffusion-dpo", seed) for seed in (0, 1, 2)),
         *(("ddspo", seed) for seed in (0, 1, 2)),

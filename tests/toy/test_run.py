@@ -59,7 +59,9 @@ def test_the_table_says_what_was_measured(ran: Path) -> None:
     verdicts = table["statistics"]["verdicts"]
     assert len(verdicts) == len(table["claims"]) == 3
     assert all(verdict["n_seeds"] == 3 for verdict in verdicts)
-    cells = {(c["row"], c["column"], c["seed"]): c["estimate"]["value"] for c in table["cells"]}
+    cells = {
+        (c["row"], c["column"], c["noise_seed"]): c["estimate"]["value"] for c in table["cells"]
+    }
     first = [
         cells["exact-ddspo-n1", "ED", s] - cells["exact-diffusion-dpo-n1", "ED", s]
         for s in (0, 1, 2)
@@ -275,6 +277,8 @@ def test_unchanged_numbers_have_an_unchanged_version(ran: Path) -> None:
     assert TOY_VERSION == 2
     table = json.loads((ran / "tables" / "fig2" / "table.json").read_text())
     cells = {
-        (c["row"], c["column"]): c["estimate"]["value"] for c in table["cells"] if c["seed"] == 0
+        (c["row"], c["column"]): c["estimate"]["value"]
+        for c in table["cells"]
+        if c["noise_seed"] == 0
     }
     assert {key: cells[key] for key in GOLDEN} == pytest.approx(GOLDEN, rel=2e-3, abs=2e-4)

@@ -1,0 +1,87 @@
+"""Which cell of one row is paired with which of another: equal training seed, equal noise.
+
+A trained cell of noise n meets the untrained cell of noise n: with one noise for all, every
+training seed meets the same one. Two trained rows meet seed by seed, where both seeds were sampled
+from equal noise too. Only a row with a sampling seed of its own (A against A) is compared across
+noise, prompt by prompt: it says in the table that its noise is another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.api.errors import ProtocolError
+from bench.report.model import CellData, TableData
+
+
+def partners(
+    cell: CellData, others: Sequence[CellData], *, other_noise: bool = False
+) -> list[CellData]:
+    """Return those of another row's cells that one cell is paired with.
+
+    Args:
+        cell: of one row.
+        others: all cells of the other row, of the same column.
+        other_noise: whatever their noise.
+    """
+    return [
+        other
+        for other in others
+        if (other_noise or other.noise_seed == cell.noise_seed)
+        and (None in (cell.training_seed, other.training_seed)
+             or cell.training_seed == other.training_seed)
+    ]  # fmt: skip
+
+
+def matched(
+    ours: Sequence[CellData], theirs: Sequence[CellData], *, other_noise: bool = False
+) -> list[tuple[CellData, CellData]]:
+    """Return the pairs of two rows' cells; every cell is in one or more.
+
+    Args:
+        ours, theirs: all cells of a row, of one column.
+        other_noise: one of the rows says that its noise is another.
+
+    Raises:
+        ProtocolError: a cell has no partner: it says whether of its training seed or its noise.
+    """
+    pairs = [(a, b) for a in ours for b in partners(a, theirs, other_noise=other_noise)]
+    for side, cells, others in ((0, ours, theirs), (1, theirs, ours)):
+        met = {id(pair[side]) for pair in pairs}
+        alone = next((cell for cell in cells if id(cell) not in met), None)
+        if alone is not None:
+            raise _without_partner(alone, others)
+    return pairs
+
+
+def other_noise(data: TableData, *rows: str) -> bool:
+    """Return whether one of the rows says in the table that its noise is another."""
+    return any(r["key"] in rows and r.get("sampling_seed") is not None for r in data.rows)
+
+
+def cell_name(cell: CellData) -> str:
+    """Return what tells the cells of a row apart: `2`, or `noise 2` of a row without training."""
+    if cell.training_seed is not None:
+        return str(cell.training_seed)
+    return "-" if cell.noise_seed is None else f"noise {cell.noise_seed}"
+
+
+def cell_title(cell: CellData) -> str:
+    """Return a cell's row with its training seed and its noise, for messages."""
+    noise = "unknown noise" if cell.noise_seed is None else f"noise {cell.noise_seed}"
+    seed = "" if cell.training_seed is None else f"training seed {cell.training_seed}, "
+    return f"{cell.row} ({seed}{noise})"
+
+
+def _without_partner(cell: CellData, others: Sequence[CellData]) -> ProtocolError:
+    theirs = ", ".join(cell_title(other) for other in others) or "nothing"
+    if partners(cell, others, other_noise=True):
+        return ProtocolError(
+            f"{cell_title(cell)} has no partner of equal noise among {theirs}: differences are "
+            "taken between images of one noise. Sample both rows with one --set noise, or the "
+            "other at this noise too."
+        )
+    return ProtocolError(
+        f"unlike training seeds: {cell_title(cell)} has no partner among {theirs}. Train both "
+        "rows with the same --seeds."
+    )
