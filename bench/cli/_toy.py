@@ -90,12 +90,11 @@ def run_toy(args: argparse.Namespace) -> int:
     found = report is not None
     if report is None:
         from bench.report.stored import make_report, write_report
-        from bench.toy.figure import write_figures
+        from bench.toy.figure import draw_figures
         from bench.toy.table import table_data
 
         report = make_report(table_data(request, graph, store, outcome), graph.targets)
-        write_figures(request, graph, store, folder)
-        write_report(report, folder)
+        write_report(report, folder, pictures=draw_figures(request, graph, store))
     print(report.render("json" if args.json else "terminal"), end="")
     if found:
         print(f"complete: nothing to do ({folder})", file=sys.stderr)
@@ -132,16 +131,12 @@ def _execute(args: argparse.Namespace, graph: TableGraph, store: Store) -> tuple
 
 
 def _stored(request: ToyRequest, graph: TableGraph, folder: Path) -> Report | None:
-    """Return the report that lies in `folder` if it is the one of this request."""
-    from bench.report.stored import CSV_FILE, MARKDOWN_FILE, RECORDS_FILE, read_table
+    """Return the report that lies in `folder` if it is whole and the one of this request."""
+    from bench.cli.run import whole_table
     from bench.toy.figure import figure_names
     from bench.toy.table import same_table
 
-    files = (CSV_FILE, MARKDOWN_FILE, RECORDS_FILE, *figure_names(request))
-    if not all((folder / name).is_file() for name in files):
+    found = whole_table(folder)
+    if found is None or not set(figure_names(request)) <= set(found[0].files):
         return None
-    try:
-        found = read_table(folder)
-    except UsageError:
-        return None
-    return found if same_table(found, request, graph) else None
+    return found[1] if same_table(found[1], request, graph) else None

@@ -47,7 +47,8 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Render the table."""
-    from bench.report.stored import pictures_of, read_report, write_report
+    from bench.report.sealed import COMMAND_FILE, open_table
+    from bench.report.stored import captioned, pictures_of, read_report, write_report
     from bench.tables.spec import table_names
 
     known = [*table_names(), TOY]
@@ -55,27 +56,23 @@ def run(args: argparse.Namespace) -> int:
         from bench.api.errors import unknown
 
         raise unknown("table", args.table, known)
-    report = read_report(_folder(args), recompute=args.recompute)
+    form = "json" if args.json else args.format
+    found = open_table(_folder(args))
+    report = read_report(found, recompute=args.recompute)
     if report.data.table != args.table:
         raise UsageError(f"{_folder(args)} holds table {report.data.table}, not {args.table}.")
+    written = args.output is not None or args.publish is not None
+    pictures = pictures_of(found) if written or form == "html" else {}
+    command = command_of(report.data.command)
     if args.output is not None:
-        _copy_pictures(_folder(args), args.output)
-        write_report(report, args.output)
+        with_command = COMMAND_FILE in {**found.files, **found.faults}
+        write_report(report, args.output, command if with_command else None, pictures)
     if args.publish is not None:
         folder = args.publish / f"table-{args.table}"
-        _copy_pictures(_folder(args), folder)
-        write_report(report, folder, command=command_of(report.data.command))
+        write_report(report, folder, command, pictures)
         LOG.info("published %s", folder)
-    form = "json" if args.json else args.format
-    print(report.render(form, pictures_of(_folder(args)) if form == "html" else None), end="")
+    print(report.render(form, captioned(pictures)), end="")
     return 0
-
-
-def _copy_pictures(source: Path, folder: Path) -> None:
-    from bench.store import DISK
-
-    for picture in sorted(source.glob("*.png")):
-        DISK.write_atomically(folder / picture.name, picture.read_bytes())
 
 
 def _folder(args: argparse.Namespace) -> Path:

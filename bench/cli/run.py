@@ -27,7 +27,7 @@ from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
     from bench.report.stored import Report
-    from bench.store import Store
+    from bench.store import Published, Store
     from bench.tables.executor import Outcome
     from bench.tables.graph import TableGraph
     from bench.tables.nodes import Graph
@@ -69,13 +69,12 @@ def run(args: argparse.Namespace) -> int:
     report = stored_report(request, graph, folder) if complete else None
     if report is None:
         from bench.report.collect import table_data
-        from bench.report.samples import write_samples
+        from bench.report.samples import draw_samples
         from bench.report.stored import make_report, write_report
 
         data = table_data(request, graph, store, outcome)
         report = make_report(data, graph.targets)
-        write_samples(data, store, folder)
-        write_report(report, folder)
+        write_report(report, folder, pictures=draw_samples(data, store))
     print(report.render("json" if args.json else "terminal"), end="")
     if complete:
         print(f"complete: nothing to do ({folder})", file=sys.stderr)
@@ -154,27 +153,41 @@ def runtime_of(args: argparse.Namespace, request: Request) -> dict[str, Any]:
 
 
 def stored_report(request: Request, graph: TableGraph, folder: Path) -> Report | None:
-    """Return the report that lies in `folder` if it is the one of this request."""
-    from bench.api.errors import UsageError
+    """Return the report that lies in `folder` if it is whole and the one of this request."""
     from bench.report.collect import same_table
-    from bench.report.stored import (
-        CSV_FILE,
-        MARKDOWN_FILE,
-        RECORDS_FILE,
-        read_table,
-        refresh_report,
-    )
+    from bench.report.stored import refresh_report
 
-    if not all((folder / name).is_file() for name in (CSV_FILE, MARKDOWN_FILE, RECORDS_FILE)):
+    found = whole_table(folder)
+    if found is None or not same_table(found[1], request, graph):
+        return None
+    refresh_report(found[1], found[0])
+    return found[1]
+
+
+def whole_table(folder: Path) -> tuple[Published, Report] | None:
+    """Return the published table if every byte of it is as it was sealed.
+
+    Damage is said; the caller makes the table again from the scores in the store.
+    """
+    from bench.api.errors import UsageError
+    from bench.report.sealed import extras_line, is_no_table
+    from bench.report.stored import read_table
+    from bench.store import finish_publication, read_folder
+
+    finish_publication(folder)
+    published = read_folder(folder)
+    if published.extras:
+        LOG.warning("%s", extras_line(published))
+    if is_no_table(published):
+        return None
+    if published.faults:
+        reasons = "; ".join(published.faults.values())
+        LOG.warning("%s is damaged: %s; it is made again from the scores", folder, reasons)
         return None
     try:
-        found = read_table(folder)
+        return published, read_table(published)
     except UsageError:
         return None
-    if not same_table(found, request, graph):
-        return None
-    refresh_report(found, folder)
-    return found
 
 
 def report_failures(outcome: Outcome, graph: Graph) -> None:

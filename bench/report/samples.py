@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bench.api.errors import UsageError
 from bench.report.model import CellData, TableData
-from bench.store import DISK, Store
+from bench.store import Store
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -44,15 +44,14 @@ class Column:
     values: Mapping[str, float]
 
 
-def write_samples(data: TableData, store: Store, folder: Path) -> Path | None:
-    """Write `samples.png` of a table with per-image values; return it, or None without any.
+def draw_samples(data: TableData, store: Store) -> dict[str, bytes]:
+    """Return `samples.png` of a table with per-image values, by its name; nothing without any.
 
     Shown is the first image of each prompt, of the first training seed. Where scores go from 0 to
     1, a frame is green at 1, red at 0, grey between. Rows whose images are gone are left out.
 
     Raises:
         CorruptArtifactError: a list of stored images was changed.
-        StoreError: the folder cannot be written.
     """
     for column in data.columns:
         cells = [_first(data, row["key"], column["key"]) for row in data.rows]
@@ -68,9 +67,8 @@ def write_samples(data: TableData, store: Store, folder: Path) -> Path | None:
         found = [_column(label, cell, images, framed) for label, cell, images in shown]
         known = {prompt.id: prompt.text for prompt in shown[0][2].suite}
         texts = {prompt: known[prompt] for prompt in prompts}
-        DISK.write_atomically(folder / SAMPLES_FILE, _sheet(found[:MOST_COLUMNS], texts))
-        return folder / SAMPLES_FILE
-    return None
+        return {SAMPLES_FILE: _sheet(found[:MOST_COLUMNS], texts)}
+    return {}
 
 
 def _first(data: TableData, row: str, column: str) -> CellData | None:

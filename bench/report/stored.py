@@ -1,9 +1,10 @@
 """A table on disk: `table.json` and `records.parquet`, and all formats made from them.
 
 `table.json` holds the cells, their protocol and provenance, and the statistics; the per-image
-values lie in `records.parquet`. From these two files alone the report is made again, byte for
-byte; statistics are taken as stored while the hash of what they were computed from still fits,
-and computed anew otherwise.
+values lie in `records.parquet`, with all of `table.json` but its statistics. From the records
+alone the report is made again, byte for byte; statistics are taken as stored while the hash of
+what they were computed from still fits, and computed anew otherwise. All is sealed
+(`bench.store.folder`), and what is read is what was sealed.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -31,15 +33,29 @@ from bench.report.model import (
     place_of,
 )
 from bench.report.page import render_page
+from bench.report.sealed import (
+    COMMAND_FILE,
+    CSV_FILE,
+    JSON_FILE,
+    LATEX_FILE,
+    MARKDOWN_FILE,
+    NOTE,
+    PAGE_FILE,
+    RECORDS_FILE,
+    damaged,
+    head_of,
+    open_table,
+    packed,
+    stored_json,
+)
 from bench.report.statistics import Statistics, compute
 from bench.report.terminal import render_terminal
 from bench.report.verified import declared_words
-from bench.store import DISK, canonical_json, read_parquet
+from bench.store import Published, canonical_json, publish_folder, read_parquet
+
+LOG = logging.getLogger("bench.report")
 
 FORMAT = 2
-JSON_FILE, MARKDOWN_FILE, CSV_FILE = "table.json", "table.md", "table.csv"
-LATEX_FILE, PAGE_FILE = "table.tex", "table.html"
-RECORDS_FILE, COMMAND_FILE = "records.parquet", "command.txt"
 CAPTIONS = {
     "samples.png": "The same prompts from the same noise, one column a row of the table. "
     "Where scores go from 0 to 1, frames are green at 1 and red at 0.",
@@ -73,15 +89,8 @@ class Report:
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `table.json`."""
-        data = {k: v for k, v in asdict(replace(self.data, cells=())).items() if k != "cells"}
-        for name in ("verified", "facts"):  # tables that were stored before had none
-            if not data[name]:
-                del data[name]
         return {
-            "format": FORMAT,
-            "partial": self.data.partial,
-            **data,
-            "cells": [cell_to_json(cell) for cell in self.data.cells],
+            **head_json(self.data),
             "statistics": self.statistics.to_json(),
             "statistics_version": self.version,
             "inputs_sha256": self.inputs_sha256,
@@ -142,66 +151,95 @@ def inputs_hash(data: TableData) -> str:
     return digest.hexdigest()
 
 
-def write_report(report: Report, folder: Path, command: str | None = None) -> list[Path]:
-    """Write table.{md,csv,json,tex,html}, records.parquet (and command.txt) atomically.
+def head_json(data: TableData) -> dict[str, Any]:
+    """Return all of `table.json` but what is computed from it and from the per-image values."""
+    head = {k: v for k, v in asdict(replace(data, cells=())).items() if k != "cells"}
+    for name in ("verified", "facts"):  # tables that were stored before had none
+        if not head[name]:
+            del head[name]
+    cells = [cell_to_json(cell) for cell in data.cells]
+    return {"format": FORMAT, "partial": data.partial, **head, "cells": cells}
 
-    Pictures (PNG) that lie in the folder become part of the page.
+
+def write_report(
+    report: Report,
+    folder: Path,
+    command: str | None = None,
+    pictures: Mapping[str, bytes] | None = None,
+) -> list[Path]:
+    """Publish table.{md,csv,json,tex,html}, records.parquet (and command.txt), sealed together.
+
+    Args:
+        report: with its per-image values.
+        folder: sees all of it or nothing; files that are no part of the table are left.
+        command: content of command.txt.
+        pictures: PNG files by name, which become part of the page.
 
     Raises:
         StoreError: the folder cannot be written.
         BenchError: the records would be larger than may be committed.
     """
-    written = []
-    texts = _texts(report, folder)
-    if command is not None:
-        texts[COMMAND_FILE] = command
-    files = {name: text.encode() for name, text in texts.items()}
-    files[RECORDS_FILE] = records_bytes(report.data)
-    if len(files[RECORDS_FILE]) > MAX_RECORDS_BYTES:
+    pictures = pictures or {}
+    records = records_bytes(report.data, report.targets)
+    if len(records) > MAX_RECORDS_BYTES:
         raise BenchError(
-            f"{RECORDS_FILE} would have {len(files[RECORDS_FILE])} bytes, more than the "
+            f"{RECORDS_FILE} would have {len(records)} bytes, more than the "
             f"{MAX_RECORDS_BYTES} that may be committed; publish fewer rows or seeds."
         )
-    for name, content in files.items():
-        DISK.write_atomically(folder / name, content)
-        written.append(folder / name)
-    return written
+    files = {**_texts(report, pictures), RECORDS_FILE: records, **pictures}
+    if command is not None:
+        files[COMMAND_FILE] = command.encode()
+    publish_folder(folder, files)
+    return [folder / name for name in files]
 
 
-def _texts(report: Report, folder: Path) -> dict[str, str]:
-    return {
+def _texts(report: Report, pictures: Mapping[str, bytes]) -> dict[str, bytes]:
+    texts = {
         MARKDOWN_FILE: report.render("md"),
         CSV_FILE: report.render("csv"),
         JSON_FILE: report.render("json"),
         LATEX_FILE: report.render("tex"),
-        PAGE_FILE: report.render("html", pictures_of(folder)),
+        PAGE_FILE: report.render("html", captioned(pictures)),
     }
+    return {name: text.encode() for name, text in texts.items()}
 
 
-def pictures_of(folder: Path) -> dict[str, bytes]:
-    """Return the pictures that go into a folder's page, by caption."""
-    found = sorted(folder.glob("*.png"))
+def pictures_of(published: Published) -> dict[str, bytes]:
+    """Return the pictures of a published table, by name.
+
+    Raises:
+        CorruptArtifactError: one is damaged, which only running the table again can mend.
+    """
+    lost = [name for name in published.faults if name.endswith(".png")]
+    if lost:
+        raise damaged(published, *lost)
+    return {n: data for n, data in sorted(published.files.items()) if n.endswith(".png")}
+
+
+def captioned(pictures: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the pictures that go into a table's page, by caption."""
     return {
-        CAPTIONS.get(file.name, file.stem): file.read_bytes()
-        for file in found
-        if file.stat().st_size <= MAX_PICTURE_BYTES
+        CAPTIONS.get(name, name.removesuffix(".png")): data
+        for name, data in sorted(pictures.items())
+        if len(data) <= MAX_PICTURE_BYTES
     }
 
 
-def refresh_report(report: Report, folder: Path) -> None:
-    """Write those of the rendered files anew that a change of the renderers has made stale.
+def refresh_report(report: Report, published: Published) -> None:
+    """Publish an intact folder anew where a change of the renderers has made files of it stale.
 
     Raises:
         StoreError: the folder cannot be written.
     """
-    for name, text in _texts(report, folder).items():
-        file = folder / name
-        if not file.is_file() or file.read_bytes() != text.encode():
-            DISK.write_atomically(folder / name, text.encode())
+    texts = _texts(report, pictures_of(published))
+    publish_folder(published.path, {**published.files, **texts})
 
 
-def records_bytes(data: TableData) -> bytes:
-    """Return the per-image values of all cells as a Parquet file; equal data, equal bytes."""
+def records_bytes(data: TableData, targets: Sequence[str] = ()) -> bytes:
+    """Return the per-image values of all cells as a Parquet file; equal data, equal bytes.
+
+    Its metadata hold the table itself, so that `table.json` can be made again.
+    """
     import pyarrow
     import pyarrow.parquet
 
@@ -219,77 +257,101 @@ def records_bytes(data: TableData) -> bytes:
     }
     arrays = {name: pyarrow.array(values, type=kind) for name, (kind, values) in fields.items()}
     buffer = io.BytesIO()
-    pyarrow.parquet.write_table(pyarrow.table(arrays), buffer, compression="zstd")
+    table, head = pyarrow.table(arrays), {**head_json(data), "targets": list(targets)}
+    with pyarrow.parquet.ParquetWriter(buffer, table.schema, compression="zstd") as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({NOTE: packed(head)})
     return buffer.getvalue()
 
 
-def read_table(folder: Path) -> Report:
-    """Read `table.json` alone: cells without per-image values, statistics as stored.
+def read_table(source: Path | Published) -> Report:
+    """Read a table without its per-image values, statistics as stored.
+
+    Args:
+        source: the folder, or what `open_table` returned for it.
 
     Raises:
         UsageError: there is none, or it is of another format.
+        CorruptArtifactError: it is damaged and cannot be made again from its records.
     """
-    path = folder / JSON_FILE
-    try:
-        stored = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UsageError(
-            f"there is no {path}; run the table first, or name a folder that holds a table with "
-            "--from."
-        ) from None
-    except ValueError as error:
-        raise UsageError(f"{path} is no JSON: {error}") from None
-    if not isinstance(stored, dict) or stored.get("format") not in (1, FORMAT):
+    published = open_table(source) if isinstance(source, Path) else source
+    if JSON_FILE not in published.files:
+        return _made_again(published)
+    path, stored = published.path / JSON_FILE, stored_json(published)
+    if stored is None:
+        raise UsageError(f"{path} is no JSON; run the table again.")
+    if stored.get("format") not in (1, FORMAT):
         raise UsageError(f"{path} is not a table of format {FORMAT}; run the table again.")
     try:
-        if stored["format"] == 1:
-            stored = upgraded(stored)
-        return _report(stored)
+        return _report(upgraded(stored) if stored["format"] == 1 else stored)
     except (KeyError, TypeError) as error:
         raise UsageError(f"{path} is damaged: {error!r}; run the table again.") from None
 
 
-def read_report(folder: Path, *, recompute: bool = False) -> Report:
+def read_report(source: Path | Published, *, recompute: bool = False) -> Report:
     """Read a table with its per-image values and make its report.
 
     Args:
-        folder: holds `table.json` and `records.parquet`.
+        source: the folder, or what `open_table` returned for it.
         recompute: compute the statistics even where the stored ones fit.
 
     Raises:
-        UsageError: a file is missing or of another format.
-        CorruptArtifactError: the records are damaged.
+        UsageError: there is no table, or it is of another format.
+        CorruptArtifactError: records or the table are damaged and cannot be made again.
         BenchError: records and metrics disagree.
     """
-    report = read_table(folder)
-    path = folder / RECORDS_FILE
-    if not path.is_file():
-        raise UsageError(f"there is no {path}; it holds the per-image values of the table.")
-    places = {(c.row, c.column, c.training_seed): place_of(c) for c in report.data.cells}
+    published = open_table(source) if isinstance(source, Path) else source
+    report = read_table(published)
+    data = with_values(report.data, published)
+    if inputs_hash(data) == report.inputs_sha256 and not recompute:
+        return replace(report, data=data)
+    if report.version == STATISTICS_VERSION and not recompute:
+        LOG.warning(
+            "%s: its statistics were not computed from its cells and records; they are computed "
+            "anew",
+            published.path,
+        )
+    return make_report(data, report.targets)
+
+
+def with_values(data: TableData, published: Published) -> TableData:
+    """Return a table with the per-image values of its records.
+
+    Raises:
+        CorruptArtifactError: the records are damaged.
+    """
+    if RECORDS_FILE not in published.files:
+        raise damaged(published, RECORDS_FILE)
+    places = {(c.row, c.column, c.training_seed): place_of(c) for c in data.cells}
     values: dict[tuple[Any, ...], list[ImageValue]] = {}
-    for row in read_parquet(path):
+    for row in read_parquet(published.files[RECORDS_FILE]):
         if "seed" in row:  # format 1
             place = places[row.pop("row"), row.pop("column"), row.pop("seed")]
         else:
             place = tuple(row.pop(name) for name in PLACE)
         values.setdefault(place, []).append(ImageValue(**row))
-    data = replace(
-        report.data,
-        cells=tuple(
-            replace(cell, values=tuple(values.get(place_of(cell), ())))
-            for cell in report.data.cells
-        ),
-    )
-    digest = inputs_hash(data)
-    if digest == report.inputs_sha256 and not recompute:
-        return replace(report, data=data)
-    return make_report(data, report.targets)
+    cells = (replace(cell, values=tuple(values.get(place_of(cell), ()))) for cell in data.cells)
+    return replace(data, cells=tuple(cells))
+
+
+def table_of(head: Mapping[str, Any]) -> TableData:
+    """Read what `head_json` wrote; raises KeyError and TypeError where it is something else."""
+    return _data(head, tuple(cell_from_json(cell, ()) for cell in head["cells"]))
+
+
+def _made_again(published: Published) -> Report:
+    """Make `table.json` again from the records, saying so."""
+    head = head_of(published)
+    if head is None or head.get("format") != FORMAT:
+        raise damaged(published, JSON_FILE)
+    report = make_report(with_values(table_of(head), published), head["targets"])
+    LOG.warning("%s: the table is made again from its %s", published.path, RECORDS_FILE)
+    return report
 
 
 def _report(stored: Mapping[str, Any]) -> Report:
-    cells = tuple(cell_from_json(cell, ()) for cell in stored["cells"])
     return Report(
-        data=_data(stored, cells),
+        data=table_of(stored),
         statistics=Statistics.from_json(stored["statistics"]),
         version=stored["statistics_version"],
         inputs_sha256=stored["inputs_sha256"],

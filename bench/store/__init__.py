@@ -1,8 +1,10 @@
 """Artifacts on disk: identity, manifest, atomic publication, lock, verification. No torch."""
 
 from bench.store.artifact import MANIFEST, Artifact, content_hash, file_hash
+from bench.store.folder import Published, finish_publication, publish_folder, read_folder
 from bench.store.formats import (
     ordered_safetensors,
+    parquet_notes,
     read_jsonl,
     read_parquet,
     read_safetensors,
@@ -37,6 +39,7 @@ __all__ = [
     "LockOwner",
     "OnWait",
     "Order",
+    "Published",
     "Status",
     "Store",
     "Work",
@@ -47,11 +50,15 @@ __all__ = [
     "content_hash",
     "diff_identity",
     "file_hash",
+    "finish_publication",
     "folder_name",
     "identity_hash",
     "ordered_safetensors",
+    "parquet_notes",
     "plain",
     "plugin_source_hash",
+    "publish_folder",
+    "read_folder",
     "read_jsonl",
     "read_parquet",
     "read_safetensors",

@@ -167,7 +167,7 @@ class Artifact:
         except NotADirectoryError:
             return f"{name} lies beneath a file"
         except OSError as error:
-            raise _unreadable(Path(location), error) from error
+            raise unreadable(Path(location), error) from error
         if digest != entry["sha256"]:
             return f"{name} was changed: sha256 {digest[:12]} instead of {entry['sha256'][:12]}"
         if touched:
@@ -184,7 +184,8 @@ def _corrupt(path: Path, fault: str) -> CorruptArtifactError:
     )
 
 
-def _unreadable(path: Path, error: OSError) -> StoreError:
+def unreadable(path: Path, error: OSError) -> StoreError:
+    """Return the error that says why the file `path` cannot be read."""
     return StoreError(
         f"cannot read {path}: {error.strerror}\n"
         "  to mend it: make it readable, or choose another folder with --store"
@@ -197,7 +198,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         raise _corrupt(path, f"it has no {MANIFEST}") from None
     except OSError as error:
-        raise _unreadable(path / MANIFEST, error) from error
+        raise unreadable(path / MANIFEST, error) from error
     except ValueError:
         raise _corrupt(path, f"{MANIFEST} is not valid JSON") from None
     if not isinstance(manifest, dict) or any(key not in manifest for key in _REQUIRED):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -177,18 +177,29 @@ def write_parquet(work: Work, name: str, rows: Sequence[Mapping[str, Any]]) -> P
     return work.write_bytes(name, buffer.getvalue())
 
 
-def read_parquet(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a Parquet table; every row has every column.
+def read_parquet(source: Path | bytes) -> list[dict[str, Any]]:
+    """Return the rows of a Parquet table, a file or its content; every row has every column.
 
     Raises:
-        CorruptArtifactError: the file is no intact Parquet table.
+        CorruptArtifactError: it is no intact Parquet table.
     """
+    # one file, not a data set: a folder named like key=value must not add columns
+    return [dict(row) for row in _parquet(source, lambda f: f.read(use_threads=False).to_pylist())]
+
+
+def parquet_notes(source: Path | bytes) -> dict[str, str]:
+    """Return the texts that were put into a Parquet table's metadata. Raises as `read_parquet`."""
+    found = _parquet(source, lambda file: file.metadata.metadata or {})
+    return {key.decode(): value.decode() for key, value in found.items() if key != b"ARROW:schema"}
+
+
+def _parquet(source: Path | bytes, read: Callable[[Any], Any]) -> Any:
     import pyarrow
     import pyarrow.parquet
 
     try:
-        # one file, not a data set: a folder named like key=value must not add columns
-        rows = pyarrow.parquet.ParquetFile(path).read(use_threads=False).to_pylist()
+        file = pyarrow.BufferReader(source) if isinstance(source, bytes) else source
+        return read(pyarrow.parquet.ParquetFile(file))
     except pyarrow.ArrowInvalid as error:
-        raise CorruptArtifactError(f"{path} is no intact Parquet table: {error}") from error
-    return [dict(row) for row in rows]
+        what = "this" if isinstance(source, bytes) else source
+        raise CorruptArtifactError(f"{what} is no intact Parquet table: {error}") from error

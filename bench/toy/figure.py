@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.store import DISK, Store, read_safetensors
+from bench.store import Store, read_safetensors
 from bench.tables.graph import TableGraph
 from bench.toy.graph import NAME, VARIANTS, ToyRequest
 from bench.toy.picture import Panel, draw_figure
@@ -41,19 +40,18 @@ def _variants(request: ToyRequest) -> list[tuple[str, tuple[str, str, str]]]:
     return found
 
 
-def write_figures(request: ToyRequest, graph: TableGraph, store: Store, folder: Path) -> list[Path]:
-    """Write `fig2.png` and `fig2-exact.png` of the first seed, where all their samples are there.
+def draw_figures(request: ToyRequest, graph: TableGraph, store: Store) -> dict[str, bytes]:
+    """Return `fig2.png` and `fig2-exact.png` of the first seed, where all their samples are there.
 
     Raises:
         CorruptArtifactError: stored samples were changed.
-        StoreError: the folder cannot be written.
     """
     from bench.toy.metrics import TRUTH_SEED
     from bench.toy.ring import clean_mixture, draw_classes, noisy_mixture
 
     ring, seed = request.settings.ring, request.seeds[0]
     nodes = {(cell.row, cell.noise_seed): str(cell.node) for cell in graph.cells}
-    written = []
+    drawn_figures = {}
     for suffix, rows in _variants(request):
         samples = [_samples(graph, store, nodes[row, seed]) for row in rows]
         if any(points is None for points in samples):
@@ -77,7 +75,7 @@ def write_figures(request: ToyRequest, graph: TableGraph, store: Store, folder: 
             Panel(title=title, note=note, points=found[:, :SHOWN])
             for (title, note), found in zip(titles, points, strict=True)
         ]
-        content = draw_figure(
+        drawn_figures[f"{NAME}{suffix}.png"] = draw_figure(
             panels,
             radius=ring.radius,
             std=ring.std,
@@ -85,10 +83,7 @@ def write_figures(request: ToyRequest, graph: TableGraph, store: Store, folder: 
             "Circles: three standard deviations around the true centres.",
             reach=1.9 * ring.radius,
         )
-        path = folder / f"{NAME}{suffix}.png"
-        DISK.write_atomically(path, content)
-        written.append(path)
-    return written
+    return drawn_figures
 
 
 def _samples(graph: TableGraph, store: Store, key: str) -> Points | None:

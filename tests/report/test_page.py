@@ -10,7 +10,8 @@ import pytest
 from bench.report.forest import Axis, forest_plot
 from bench.report.latex import escaped, render_latex
 from bench.report.page import inline, render_page
-from bench.report.stored import PAGE_FILE, Report, make_report, read_report, write_report
+from bench.report.sealed import PAGE_FILE, open_table
+from bench.report.stored import Report, make_report, pictures_of, read_report, write_report
 from tests.report.tables import ROWS, table
 
 EVIL = '<script>alert("x")</script> & "quoted" `code`'
@@ -128,12 +129,11 @@ def test_ticks_are_round_few_and_within(low: float, high: float) -> None:
 def test_the_page_is_written_and_made_again_with_the_pictures_beside_it(
     report: Report, tmp_path: Path
 ) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "samples.png").write_bytes(b"\x89PNG picture")
-    write_report(report, tmp_path / "a")
+    write_report(report, tmp_path / "a", pictures={"samples.png": b"\x89PNG picture"})
     page = (tmp_path / "a" / PAGE_FILE).read_text()
     assert "data:image/png;base64," in page and "the same noise" in page
-    write_report(read_report(tmp_path / "a"), tmp_path / "a")
+    found = open_table(tmp_path / "a")
+    write_report(read_report(found), tmp_path / "a", pictures=pictures_of(found))
     assert (tmp_path / "a" / PAGE_FILE).read_text() == page
 
 

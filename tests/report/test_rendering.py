@@ -10,11 +10,8 @@ from pathlib import Path
 import pytest
 
 from bench.api.errors import BenchError, CorruptArtifactError, StoreError, UsageError
+from bench.report.sealed import CSV_FILE, JSON_FILE, MARKDOWN_FILE, RECORDS_FILE
 from bench.report.stored import (
-    CSV_FILE,
-    JSON_FILE,
-    MARKDOWN_FILE,
-    RECORDS_FILE,
     Report,
     make_report,
     read_report,
@@ -22,6 +19,7 @@ from bench.report.stored import (
     records_bytes,
     write_report,
 )
+from bench.store import publish_folder, read_folder
 from tests.report.tables import table
 
 ROOT = Path(__file__).parents[2]
@@ -145,15 +143,16 @@ def test_no_time_host_or_path_is_in_the_output(report: Report) -> None:
             assert secret not in text
 
 
-def test_edited_records_are_found(report: Report, tmp_path: Path) -> None:
+def test_edited_records_are_found_under_a_fresh_seal_too(report: Report, tmp_path: Path) -> None:
     write_report(report, tmp_path)
     first = report.data.cells[0]
     changed = replace(first, values=(replace(first.values[0], value=0.9), *first.values[1:]))
     data = replace(report.data, cells=(changed, *report.data.cells[1:]))
-    (tmp_path / RECORDS_FILE).write_bytes(records_bytes(data))
+    files = read_folder(tmp_path).files
+    publish_folder(tmp_path, {**files, RECORDS_FILE: records_bytes(data)})
     with pytest.raises(BenchError, match="one of them was changed"):
         read_report(tmp_path)
-    (tmp_path / RECORDS_FILE).write_bytes(b"nonsense")
+    publish_folder(tmp_path, {**files, RECORDS_FILE: b"nonsense"})
     with pytest.raises(CorruptArtifactError):
         read_report(tmp_path)
 
@@ -161,10 +160,10 @@ def test_edited_records_are_found(report: Report, tmp_path: Path) -> None:
 def test_a_missing_or_foreign_table_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="run the table first"):
         read_table(tmp_path)
-    (tmp_path / JSON_FILE).write_text('{"format": 99}')
+    publish_folder(tmp_path, {JSON_FILE: b'{"format": 99}'})
     with pytest.raises(UsageError, match="format"):
         read_table(tmp_path)
-    (tmp_path / JSON_FILE).write_text("{")
+    publish_folder(tmp_path, {JSON_FILE: b"{"})
     with pytest.raises(UsageError, match="no JSON"):
         read_table(tmp_path)
 

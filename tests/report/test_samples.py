@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from PIL import Image
 from bench.api import PromptSuite
 from bench.generation.image_set import open_image_set
 from bench.report.model import CellData, ImageValue, TableData
-from bench.report.samples import SAMPLES_FILE, SIDE, write_samples
+from bench.report.samples import SAMPLES_FILE, SIDE, draw_samples
 from bench.store import Artifact, Store
 from bench.tiny.suites import geneval_tiny
 from bench.tiny.truth import render_image_set
@@ -51,12 +51,14 @@ def data(store: Store, suite: PromptSuite) -> TableData:
     return replace(table(seeds=(0,)), cells=tuple(cells))
 
 
-def test_every_picture_stands_in_its_place_with_its_frame(
-    data: TableData, store: Store, tmp_path: Path
-) -> None:
-    file = write_samples(data, store, tmp_path)
-    assert file == tmp_path / SAMPLES_FILE
-    sheet = np.asarray(Image.open(file))
+def drawn(data: TableData, store: Store) -> np.ndarray:
+    sheets = draw_samples(data, store)
+    assert list(sheets) == [SAMPLES_FILE]
+    return np.asarray(Image.open(io.BytesIO(sheets[SAMPLES_FILE])))
+
+
+def test_every_picture_stands_in_its_place_with_its_frame(data: TableData, store: Store) -> None:
+    sheet = drawn(data, store)
     turns = _turns(data)[:8]
     assert sheet.shape == (TOP + len(turns) * STEP + 8, LEFT + 3 * STEP + 8, 3)
     for column, found in enumerate(data.cells):
@@ -82,40 +84,32 @@ def _turns(data: TableData) -> list[str]:
     return [ids[n] for n in range(longest) for ids in by_task.values() if n < len(ids)]
 
 
-def test_which_prompts_are_shown_does_not_hang_on_the_values(
-    data: TableData, store: Store, tmp_path: Path
-) -> None:
-    write_samples(data, store, tmp_path / "a")
+def test_which_prompts_are_shown_does_not_hang_on_the_values(data: TableData, store: Store) -> None:
+    first = drawn(data, store)
     turned = tuple(
         replace(c, values=tuple(replace(v, value=1.0 - v.value) for v in c.values))
         for c in data.cells
     )
-    write_samples(replace(data, cells=turned), store, tmp_path / "b")
-    first, second = (np.asarray(Image.open(tmp_path / n / SAMPLES_FILE)) for n in "ab")
+    second = drawn(replace(data, cells=turned), store)
     inner = (slice(TOP, TOP + SIDE), slice(LEFT, LEFT + SIDE))
     assert np.array_equal(first[inner], second[inner])
     assert not np.array_equal(first, second)  # the frames
 
 
-def test_marks_that_do_not_end_at_one_have_no_frame(
-    data: TableData, store: Store, tmp_path: Path
-) -> None:
+def test_marks_that_do_not_end_at_one_have_no_frame(data: TableData, store: Store) -> None:
     columns = ({**data.columns[0], "range": [1.0, 5.0]}, *data.columns[1:])
-    file = write_samples(replace(data, columns=columns), store, tmp_path)
-    assert file is not None
-    assert tuple(np.asarray(Image.open(file))[TOP - 3, LEFT + SIDE // 2]) == (255, 255, 255)
+    assert tuple(drawn(replace(data, columns=columns), store)[TOP - 3, LEFT + SIDE // 2]) == (
+        255,
+        255,
+        255,
+    )
 
 
-def test_a_row_whose_images_are_gone_is_left_out(
-    data: TableData, store: Store, tmp_path: Path
-) -> None:
+def test_a_row_whose_images_are_gone_is_left_out(data: TableData, store: Store) -> None:
     gone = {"artifacts": {"images": "images/gone-0123456789ab"}}
     cells = (data.cells[0], replace(data.cells[1], provenance=gone), data.cells[2])
-    file = write_samples(replace(data, cells=cells), store, tmp_path)
-    assert file is not None
-    assert np.asarray(Image.open(file)).shape[1] == LEFT + 2 * STEP + 8
+    assert drawn(replace(data, cells=cells), store).shape[1] == LEFT + 2 * STEP + 8
 
 
-def test_a_table_without_images_has_no_sheet(store: Store, tmp_path: Path) -> None:
-    assert write_samples(table(), store, tmp_path) is None
-    assert list(tmp_path.iterdir()) == []
+def test_a_table_without_images_has_no_sheet(store: Store) -> None:
+    assert draw_samples(table(), store) == {}
