@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import UsageError, did_you_mean
+from bench.data.augmentation import ONCE, SIDES, Draws, visit_tensors
 from bench.data.curation.engine import KIND as CURATION_KIND
 from bench.data.curation.engine import read_pixels
 from bench.data.curation.run import Plan
 from bench.data.curation.selection import PAIRS_FILE
 from bench.data.curation.settings import load_settings
-from bench.data.images import encode_pixels, require_posterior
+from bench.data.images import encode_moments, encode_pixels
 from bench.data.kinds import read_settings
 from bench.data.spec import KIND
 from bench.generation.checkpoint import CheckpointRef
@@ -45,9 +46,9 @@ class CuratedSettings:
         winner: `"as-is"`, or `"round-trip"`: the real image passes the VAE once before it is
             encoded, as every copy has. A control for what training learns of the VAE alone.
         posterior: see `bench.data.images.POSTERIORS`. The published trainers draw a sample.
-        flip: mirror half of the images, the real one and its copy independently, as they do; but
-            once for each image, as latents are encoded once.
-        seed: of both.
+        flip: mirror half of the images, the real one and its copy independently, as they do.
+        augmentation: when both are drawn; see `bench.data.augmentation`. They do so at every visit.
+        seed: of both, where they are drawn once; otherwise it is the training's.
     """
 
     run: str | None = None
@@ -56,6 +57,7 @@ class CuratedSettings:
     winner: str = "as-is"
     posterior: str = "mean"
     flip: bool = False
+    augmentation: str = ONCE
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -66,13 +68,18 @@ class CuratedSettings:
             )
         if self.winner not in WINNERS:
             raise UsageError(f"unknown winner {self.winner!r}.{did_you_mean(self.winner, WINNERS)}")
-        require_posterior(self.posterior)
+        _ = self.draws  # its values are checked there
+
+    @property
+    def draws(self) -> Draws:
+        """What is drawn of the images, and when."""
+        return Draws(posterior=self.posterior, flip=self.flip, augmentation=self.augmentation)
 
     def encoding(self) -> dict[str, Any]:
         """Return how images are encoded; nothing where they are taken as they are."""
         drawn = self.posterior != "mean" or self.flip
         changed = {"posterior": self.posterior, "flip": self.flip, "seed": self.seed}
-        return changed if drawn else {}
+        return {**changed, **self.draws.entry()} if drawn else {}
 
 
 def identity(
@@ -88,6 +95,11 @@ def identity(
         "winner": found.winner,
         **found.encoding(),
     }
+
+
+def draws(settings: Mapping[str, Any]) -> Draws:
+    """Return what is drawn of the images, and when; see `bench.data.kinds.PairKind`."""
+    return read_settings(CuratedSettings, settings, "curated").draws
 
 
 def build(
@@ -126,13 +138,24 @@ def build(
     def make(work: Work) -> None:
         backbone = load_pipeline_backbone(checkpoint, store, device=device)
 
-        def side(name: str, number: int, start: int, end: int, round_trip: bool) -> Tensor:
+        def side(
+            name: str, number: int, start: int, end: int, round_trip: bool
+        ) -> dict[str, Tensor]:
             images = [_pixels(store, pair[name]) for pair in pairs[start:end]]
+            stored = SIDES[number]
+            if found.draws.per_visit:
+
+                def moments(pixels: np.ndarray) -> tuple[Tensor, Tensor | None]:
+                    seen = round_tripped(backbone, pixels) if round_trip else pixels
+                    return encode_moments(backbone, seen, posterior=found.posterior)
+
+                size = batch_size or _batch_of(images[0])
+                return visit_tensors(stored, images, moments, flip=found.flip, batch=size)
             if found.flip:
                 stream = ("flip-winner", "flip-loser")[number]
                 coins = [coin(found.seed, stream, row) for row in range(start, end)]
                 images = [i[:, ::-1] if c else i for i, c in zip(images, coins, strict=True)]
-            return encoded(
+            latents = encoded(
                 backbone,
                 images,
                 batch_size=batch_size,
@@ -141,11 +164,12 @@ def build(
                 keys=[2 * row + number for row in range(start, end)],
                 seed=found.seed,
             )
+            return {stored: latents}
 
         def latents(start: int, end: int) -> dict[str, Tensor]:
             return {
-                "winner": side("real", 0, start, end, found.winner == "round-trip"),
-                "loser": side("negative", 1, start, end, False),
+                **side("real", 0, start, end, found.winner == "round-trip"),
+                **side("negative", 1, start, end, False),
             }
 
         gaps = [float(pair["gap"]) for pair in pairs]
@@ -206,19 +230,30 @@ def encoded(
     import numpy as np
     import torch
 
-    from bench.generation.sample import to_uint8
-
-    size = batch_size or max(1, min(64, _ENCODE_PIXELS // (images[0].shape[0] ** 2)))
+    size = batch_size or _batch_of(images[0])
     parts = []
     for start in range(0, len(images), size):
         pixels = np.stack(images[start : start + size])
         some = keys[start : start + size]
         if round_trip:
-            once = encode_pixels(backbone, pixels, posterior="mean", keys=some, seed=seed)
-            pixels = to_uint8(backbone.decode(once))
+            pixels = round_tripped(backbone, pixels)
         latents = encode_pixels(backbone, pixels, posterior=posterior, keys=some, seed=seed)
         parts.append(latents.cpu())
     return torch.cat(parts)
+
+
+def round_tripped(backbone: Backbone, pixels: np.ndarray) -> np.ndarray:
+    """Return (B, H, W, 3) uint8 pixels that have passed the VAE once, by the posterior's mean."""
+    from bench.generation.sample import to_uint8
+
+    mean, _ = encode_moments(backbone, pixels, posterior="mean")
+    seen: np.ndarray = to_uint8(backbone.decode(mean))
+    return seen
+
+
+def _batch_of(image: np.ndarray) -> int:
+    """Return how many images of this size are encoded at once."""
+    return max(1, min(64, _ENCODE_PIXELS // int(image.shape[0]) ** 2))
 
 
 def _plan(store: Store, settings: CuratedSettings) -> Plan:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.api.errors import UsageError, did_you_mean
+from bench.api.errors import UsageError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from bench.backbones.base import Backbone
 
 POSTERIORS = ("sample", "mean")
-"""How a latent is taken from the VAE's posterior: drawn once, as trainers do, or its mean.
+"""How a latent is taken from the VAE's posterior: a sample, as trainers do, or its mean.
 
 SANA's deep-compression autoencoder has no posterior: an image has one latent there, and only
 `"mean"` can be asked.
@@ -41,12 +41,6 @@ def resize_and_crop(image: Image.Image, size: int) -> Image.Image:
     return image.crop((left, top, left + size, top + size))
 
 
-def require_posterior(name: str) -> None:
-    """Raise UsageError unless `name` is one of `POSTERIORS`."""
-    if name not in POSTERIORS:
-        raise UsageError(f"unknown posterior {name!r}.{did_you_mean(name, POSTERIORS)}")
-
-
 def encode_pixels(
     backbone: Backbone, pixels: np.ndarray, *, posterior: str, keys: Sequence[int], seed: int
 ) -> Tensor:
@@ -69,6 +63,42 @@ def encode_pixels(
     images = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 255.0
     if posterior == "mean":
         return backbone.encode_images(images)
+    with torch.no_grad():
+        found = _posterior(backbone, images)
+        samples = [Sample(key, 0) for key in keys]
+        noise = CounterStream(seed, "posterior", 0).normal(samples, found.mean.shape[1:])
+        drawn = found.mean + found.std * noise.to(found.mean.device, found.mean.dtype)
+        shift = getattr(backbone, "shift_factor", 0.0) or 0.0
+        latents: Tensor = (drawn - shift) * backbone.scaling_factor
+    return latents
+
+
+def encode_moments(
+    backbone: Backbone, pixels: np.ndarray, *, posterior: str
+) -> tuple[Tensor, Tensor | None]:
+    """Return mean and standard deviation of the posterior, scaled, (B, C, h, w) each.
+
+    Args:
+        backbone, pixels: as `encode_pixels`.
+        posterior: one of `POSTERIORS`; of `"mean"` the second is None.
+
+    Raises:
+        UsageError: a sample is asked of an autoencoder that has no posterior.
+    """
+    import torch
+
+    images = torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float() / 255.0
+    if posterior == "mean":
+        return backbone.encode_images(images), None
+    with torch.no_grad():
+        found = _posterior(backbone, images)
+        shift = getattr(backbone, "shift_factor", 0.0) or 0.0
+        scale = backbone.scaling_factor
+        return (found.mean - shift) * scale, found.std * scale
+
+
+def _posterior(backbone: Backbone, images: Tensor) -> Any:
+    """Return the distribution of (B, 3, H, W) images in [0, 1]."""
     vae = getattr(backbone, "vae", None)
     if vae is None or not hasattr(vae.config, "latent_channels") or not _has_posterior(vae):
         raise UsageError(
@@ -76,15 +106,7 @@ def encode_pixels(
             "an image, so there is none to sample; set posterior: mean for this data set (--set "
             "data.NAME.posterior=mean)."
         )
-    with torch.no_grad():
-        inputs = images.to(backbone.device, vae.dtype) * 2.0 - 1.0
-        found = vae.encode(inputs).latent_dist
-        samples = [Sample(key, 0) for key in keys]
-        noise = CounterStream(seed, "posterior", 0).normal(samples, found.mean.shape[1:])
-        drawn = found.mean + found.std * noise.to(found.mean.device, found.mean.dtype)
-        shift = getattr(backbone, "shift_factor", 0.0) or 0.0
-        latents: Tensor = (drawn - shift) * backbone.scaling_factor
-    return latents
+    return vae.encode(images.to(backbone.device, vae.dtype) * 2.0 - 1.0).latent_dist
 
 
 def _has_posterior(vae: object) -> bool:

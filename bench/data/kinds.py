@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 from bench.api.errors import UsageError, did_you_mean, unknown
 
 if TYPE_CHECKING:
+    from bench.data.augmentation import Draws
     from bench.generation.checkpoint import CheckpointRef
     from bench.store import Artifact, Store
 
@@ -62,6 +63,8 @@ class PairKind(Protocol):
     ) -> Artifact:
         """Return the artifact, making what is missing of it.
 
+        A kind that encodes images has also `draws(settings)`, see `image_draws`.
+
         Args:
             store: where it goes.
             checkpoint: the base model: encodes texts and images, or samples them.
@@ -91,6 +94,16 @@ def kind_module(kind: str) -> PairKind:
         if error.name != KINDS[kind]:
             raise
         raise UsageError(f"this version has no pair sets of the kind {kind!r}.") from error
+
+
+def image_draws(kind: str, settings: Mapping[str, Any]) -> Draws | None:
+    """Return what a kind draws of its images and when; None where it encodes none.
+
+    Raises:
+        UsageError: the kind or a setting is unknown.
+    """
+    function = getattr(kind_module(kind), "draws", None)
+    return None if function is None else cast("Draws", function(settings))
 
 
 def read_settings(cls: type[T], settings: Mapping[str, Any], kind: str) -> T:

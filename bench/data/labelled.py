@@ -2,8 +2,8 @@
 
 Pick-a-Pic v2 from the hub's cache, or any table of images (`bench.data.readers`). Ties are
 dropped, `label_0 = 0` exchanges the images, repeated pairs stay. Winner and loser are flipped
-independently of each other, as the published trainers do; but once for each image, by a coin
-keyed by (seed, side, row), and not anew at each visit: latents are encoded once.
+independently of each other, as the published trainers do: once for each image, by a coin keyed by
+(seed, side, row), or with `augmentation: per-visit` at every visit, as they do.
 
 Caption dropout is no matter of the data: see `prompt_dropout` of the training's settings.
 """
@@ -14,13 +14,15 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.api.errors import UsageError, unknown
-from bench.data.images import encode_pixels, require_posterior
+from bench.data.augmentation import ONCE, SIDES, Draws, visit_tensors
+from bench.data.images import encode_moments, encode_pixels
 from bench.data.kinds import read_settings
 from bench.data.labels import Comparison, checked_rows, read_comparisons, wanted_uids
 from bench.data.readers import ImageReader, ImageRef, dataset_folder, tables_of
@@ -71,7 +73,8 @@ class LabelledSettings:
             `"error"`, or `"cut"` as the published programs do. None takes the first for `path`,
             the second for `hub`.
         dtype: precision of the encoders.
-        seed: of flips and posterior samples.
+        augmentation: when both are drawn; see `bench.data.augmentation`.
+        seed: of flips and posterior samples, where they are drawn once; otherwise the training's.
 
     Raises:
         UsageError: a value is out of range, or not one of `path` and `hub` is given.
@@ -89,6 +92,7 @@ class LabelledSettings:
     resolution: int = 512
     flip: bool = True
     posterior: str = "sample"
+    augmentation: str = ONCE
     long_captions: str | None = None
     dtype: str = "float32"
     seed: int = 0
@@ -100,9 +104,14 @@ class LabelledSettings:
             raise UsageError("revision is that of a data set on the hub; leave it out with path.")
         if self.resolution < 8 or (self.limit is not None and self.limit < 1):
             raise UsageError("resolution must be 8 or more, and limit 1 or more.")
-        require_posterior(self.posterior)
+        _ = self.draws  # its values are checked there
         if self.long_captions not in (None, *LONG_CAPTIONS):
             raise unknown("long_captions", str(self.long_captions), LONG_CAPTIONS)
+
+    @property
+    def draws(self) -> Draws:
+        """What is drawn of the images, and when."""
+        return Draws(posterior=self.posterior, flip=self.flip, augmentation=self.augmentation)
 
     @property
     def refuses_long(self) -> bool:
@@ -152,7 +161,13 @@ def identity(
         "posterior": found.posterior,
         "dtype": found.dtype,
         "seed": found.seed,
+        **found.draws.entry(),
     }
+
+
+def draws(settings: Mapping[str, Any]) -> Draws:
+    """Return what is drawn of the images, and when; see `bench.data.kinds.PairKind`."""
+    return read_settings(LabelledSettings, settings, "labelled").draws
 
 
 def _require_short(backbone: Backbone, rows: list[Comparison]) -> None:
@@ -250,16 +265,37 @@ def build(
 
             ref = row.loser if side else row.winner
             assert ref is not None
-            flip = found.flip and coin(found.seed, ("flip-winner", "flip-loser")[side], number)
+            once = not found.draws.per_visit
+            flip = (
+                once
+                and found.flip
+                and coin(found.seed, ("flip-winner", "flip-loser")[side], number)
+            )
             return reader.pixels(ref, found.resolution, flip=flip)
 
+        def for_visits(start: int, end: int, side: int) -> dict[str, Tensor]:
+            images = [_pixels(comparisons[n], n, side) for n in range(start, end)]
+            moments = partial(encode_moments, backbone, posterior=found.posterior)
+            name = SIDES[side]
+            return visit_tensors(name, images, moments, flip=found.flip, batch=size)
+
         def latents(start: int, end: int) -> dict[str, Tensor]:
-            made = {"winner": encode(start, end, 0)}
-            if comparisons[0].loser is not None:
-                made["loser"] = encode(start, end, 1)
+            made: dict[str, Tensor] = {}
+            for side, name in enumerate(SIDES):
+                if side and comparisons[0].loser is None:
+                    continue
+                if not found.draws.per_visit:
+                    made[name] = encode(start, end, side)
+                else:
+                    made |= for_visits(start, end, side)
             return made
 
-        facts = {**counts, "posterior": found.posterior, "flip": found.flip}
+        facts = {
+            **counts,
+            "posterior": found.posterior,
+            "flip": found.flip,
+            **found.draws.entry(),
+        }
         write_set(work, backbone, rows, latents, facts, progress=progress)
 
     label = (found.hub or Path(str(found.path)).stem).replace("/", "-")

@@ -10,17 +10,21 @@ import torch
 
 from bench.api.errors import CorruptArtifactError, UsageError
 from bench.api.method import Batch
+from bench.data import augmentation
 from bench.data.pairs import LATENTS_FILE, REPORT_FILE, ROWS_FILE, TEXT_LIST_FILE, TEXTS_FILE
 from bench.data.spec import KIND
 from bench.data.stored import StoredRow
 from bench.store import Artifact, read_jsonl, read_safetensors
-from bench.training.source import controlled
+from bench.training.source import Visits, controlled
 
 _SCANNED = 256  # rows looked at together for NaN
 
 
 class PairsOnDisk:
     """The pairs of an artifact; a `bench.training.source.PairSource`.
+
+    Where the set holds what is drawn from at every visit (`bench.data.augmentation`), its pairs
+    are a function of the visit: `augmented` gives them, and `batch` refuses.
 
     Only the rows of a batch are read. Latents and conditions are float32 in a batch, whatever
     they are stored in. A set may lack losers (`Batch.loser` is None), degraded prompts, or both.
@@ -59,7 +63,7 @@ class PairsOnDisk:
         latents = read_safetensors(artifact.file(LATENTS_FILE))
         if "winner" not in latents:
             raise self._corrupt(LATENTS_FILE, "there is no tensor 'winner'")
-        self._winner, self._loser = latents["winner"], latents.get("loser")
+        self._latents = latents
         self._conditions = read_safetensors(artifact.file(TEXTS_FILE))
         texts = [row["text"] for row in read_jsonl(artifact.file(TEXT_LIST_FILE))]
         self._require_shapes(latents, len(texts))
@@ -107,12 +111,13 @@ class PairsOnDisk:
                     f"{name} has shape {array.shape}; expected (N, C, h, w) with {len(self.rows)} "
                     "rows",
                 )
-        if self._loser is not None and self._loser.shape != self._winner.shape:
-            raise self._corrupt(
-                LATENTS_FILE,
-                f"losers have shape {self._loser.shape}, winners {self._winner.shape}; expected "
-                "equal shapes",
-            )
+        lacking = augmentation.fault(latents)
+        if lacking:
+            raise self._corrupt(LATENTS_FILE, lacking)
+        for name, array in latents.items():
+            if array.shape != latents["winner"].shape:
+                shapes = f"{name} has shape {array.shape}, winner {latents['winner'].shape}"
+                raise self._corrupt(LATENTS_FILE, f"{shapes}; expected equal shapes")
         for name, array in self._conditions.items():
             if len(array) != texts:
                 raise self._corrupt(TEXTS_FILE, f"{name} has {len(array)} rows instead of {texts}")
@@ -144,11 +149,44 @@ class PairsOnDisk:
         return dict(self.artifact.read_json(REPORT_FILE))
 
     def batch(self, indices: Sequence[int], device: torch.device) -> Batch:
-        """Return the pairs at `indices` on `device`, in that order."""
+        """Return the pairs at `indices` on `device`, in that order.
+
+        Raises:
+            UsageError: the pairs are drawn anew at every visit.
+        """
+        if augmentation.augmented(self._latents):
+            raise UsageError(
+                f"the pairs of {self.artifact.id} are drawn anew at every visit: read them with "
+                "bench.training.source.read_visits."
+            )
         rows = np.asarray(indices, dtype=np.int64)
+        images = {
+            side: self._read(self._latents[side], rows, device)
+            for side in augmentation.SIDES
+            if side in self._latents
+        }
+        return self._batch(rows, images, device)
+
+    def augmented(
+        self, indices: Sequence[int], visits: Visits, device: torch.device, *, stream: str = ""
+    ) -> Batch:
+        """Return the pairs at `indices`, drawn for as many visits; see `AugmentedSource`."""
+        if not augmentation.augmented(self._latents):
+            return self.batch(indices, device)
+        rows = np.asarray(indices, dtype=np.int64)
+        images = {
+            side: augmentation.draw(self._latents, side, rows, visits, stream=stream).to(device)
+            for side in augmentation.SIDES
+            if side in self._latents
+        }
+        return self._batch(rows, images, device)
+
+    def _batch(
+        self, rows: np.ndarray, images: dict[str, torch.Tensor], device: torch.device
+    ) -> Batch:
         pairs = Batch(
-            winner=self._read(self._winner, rows, device),
-            loser=None if self._loser is None else self._read(self._loser, rows, device),
+            winner=images["winner"],
+            loser=images.get("loser"),
             condition=self._condition(self._prompt[rows], device),
             degraded=None
             if self._degraded is None

@@ -22,7 +22,7 @@ from bench.api.method import PAIRINGS, Batch
 from bench.data.on_disk import PairsOnDisk
 from bench.store import Artifact
 from bench.training.randomness import CounterStream
-from bench.training.source import PairSource, Visits, controlled
+from bench.training.source import PairSource, Visits, controlled, read_at
 
 STREAM = "pairing"
 
@@ -105,11 +105,12 @@ class RePaired:
 
     def visited(self, visits: Visits, device: torch.device) -> Batch:
         """Return the pairs of B visits on `device`, losers put in."""
-        batch = self.pairs.batch(visits.indices, device)
+        batch = read_at(self.pairs, visits.indices, visits, device)
         if self.pairing == "one-image":
             batch = replace(batch, loser=batch.winner)
         else:
-            other = self.pairs.batch(others(visits, len(self.pairs)), device)
+            drawn = others(visits, len(self.pairs))
+            other = read_at(self.pairs, drawn, visits, device, stream="other-")
             batch = replace(batch, loser=other.winner)
             if self.pairing == "rand-positive":
                 batch = replace(batch, degraded=other.condition)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,8 @@ import numpy as np
 from bench.api.errors import UsageError, did_you_mean
 from bench.api.generation import GenerationSpec, image_seed
 from bench.api.prompts import Prompt, PromptSuite
-from bench.data.images import encode_pixels, require_posterior
+from bench.data.augmentation import ONCE, Draws, visit_tensors
+from bench.data.images import encode_moments, encode_pixels
 from bench.data.kinds import read_settings
 from bench.data.spec import KIND
 from bench.data.stored import StoredRow, write_set
@@ -57,6 +59,8 @@ class RenderedSettings:
         loser: one of `LOSERS`.
         generation: how a loser `base` is sampled, as `GenerationSpec.identity()`.
         posterior: see `bench.data.images.POSTERIORS`.
+        augmentation: when a sample of it is drawn; see `bench.data.augmentation`. Nothing is
+            flipped: the prompts say left and right.
         seed: of the scenes, the faults and the sampled losers.
 
     Raises:
@@ -67,6 +71,7 @@ class RenderedSettings:
     loser: str = "degraded"
     generation: Mapping[str, Any] | None = None
     posterior: str = "sample"
+    augmentation: str = ONCE
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -77,7 +82,17 @@ class RenderedSettings:
                 "generation says how losers of the kind 'base' are sampled: give it with "
                 "loser: base, and with no other."
             )
-        require_posterior(self.posterior)
+        _ = self.draws  # its values are checked there
+        if self.loser == "base" and self.draws.per_visit:
+            raise UsageError(
+                "a sampled loser is a latent already, of which nothing is drawn at a visit; leave "
+                "augmentation out with loser: base."
+            )
+
+    @property
+    def draws(self) -> Draws:
+        """What is drawn of the images, and when."""
+        return Draws(posterior=self.posterior, augmentation=self.augmentation)
 
     def prompts(self) -> PromptSuite:
         """Return the suite.
@@ -117,7 +132,13 @@ def identity(
         "generation": None if spec is None else spec_identity(spec),
         "posterior": found.posterior,
         "seed": found.seed,
+        **found.draws.entry(),
     }
+
+
+def draws(settings: Mapping[str, Any]) -> Draws:
+    """Return what is drawn of the images, and when; see `bench.data.kinds.PairKind`."""
+    return read_settings(RenderedSettings, settings, "rendered").draws
 
 
 def scene_of(prompt: Prompt, seed: int) -> Scene:
@@ -168,7 +189,20 @@ def build(
                 seed=found.seed,
             )
 
+        def for_visits(start: int, end: int) -> dict[str, Tensor]:
+            moments = partial(encode_moments, backbone, posterior=found.posterior)
+            sides = {"winner": scenes[start:end]}
+            if found.loser == "degraded":
+                sides["loser"] = [scene for scene, _ in faults[start:end]]
+            made: dict[str, Tensor] = {}
+            for name, some in sides.items():
+                images = [render(scene) for scene in some]
+                made |= visit_tensors(name, images, moments, flip=False, batch=len(images))
+            return made
+
         def latents(start: int, end: int) -> dict[str, Tensor]:
+            if found.draws.per_visit:
+                return for_visits(start, end)
             made = {"winner": encode(scenes[start:end], start, 0)}
             if found.loser == "degraded":
                 made["loser"] = encode([scene for scene, _ in faults[start:end]], start, 1)
@@ -194,7 +228,11 @@ def build(
             )
             for n, prompt in enumerate(prompts)
         ]
-        facts = {"losers": found.loser, "posterior": found.posterior}
+        facts = {
+            "losers": found.loser,
+            "posterior": found.posterior,
+            **found.draws.entry(),
+        }
         write_set(work, backbone, rows, latents, facts, progress=progress)
 
     return store.build(

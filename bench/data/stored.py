@@ -1,6 +1,7 @@
 """What every kind of pair set leaves on disk, and one way of writing it.
 
-    latents.safetensors   winner (N, C, h, w); loser likewise, where the set has losers
+    latents.safetensors   winner (N, C, h, w); loser likewise, where the set has losers; more of
+                          each where it is drawn at every visit (`bench.data.augmentation`)
     texts.safetensors     a condition's tensors (U, ...), one row per distinct text
     texts.jsonl           those texts
     pairs.jsonl           one row per pair, see `StoredRow`
@@ -105,6 +106,7 @@ def write_set(
         BenchError: a latent is NaN or infinite.
         StoreError: the disk fails.
     """
+    from bench.data.augmentation import STD
     from bench.data.pairs import LATENTS_FILE, REPORT_FILE, ROWS_FILE, TEXT_LIST_FILE, write_texts
     from bench.data.parts import join_parts, read_part
     from bench.data.report import spread
@@ -126,9 +128,8 @@ def write_set(
             progress(end, len(rows))
     join_parts(work, LATENTS_FILE, parts)
     stored = read_safetensors(work.path / LATENTS_FILE)
-    report = set_report(
-        backbone, rows, {name: spread(array) for name, array in stored.items()}, facts
-    )
+    spreads = {name: spread(array) for name, array in stored.items() if not name.endswith(STD)}
+    report = set_report(backbone, rows, spreads, facts)
     work.write_json(REPORT_FILE, report)
     return report
 

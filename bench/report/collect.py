@@ -20,6 +20,8 @@ from bench.report.circular import (
 )
 from bench.report.model import PLACE, CellData, ImageValue, TableData, place_of
 from bench.report.stored import STATISTICS_VERSION, Report
+from bench.report.trained_on import KEY as TRAINED_ON
+from bench.report.trained_on import pair_sets
 from bench.report.verified import stated_words
 from bench.report.wins import with_win_rates
 from bench.store import Artifact, Store, canonical_json, read_jsonl
@@ -239,8 +241,10 @@ def _provenance(artifact: Artifact, graph: TableGraph, key: str) -> dict[str, An
             # a training that another one started from has pairs and a start of its own
             before = f"{role}." if role.rpartition(".")[2] == "start" else ""
             queue += [(before + r, k) for r, k in graph.graph[upstream].upstream.items()]
+    trained_on = pair_sets((chain[role] for role in sorted(chain)), graph.graph)
     return {
         "artifacts": {role: chain[role] for role in sorted(chain)},
         "commit": git.get("commit"),
         "dirty_sha256": git.get("dirty_sha256"),
+        **({TRAINED_ON: trained_on} if trained_on else {}),
     }

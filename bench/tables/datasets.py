@@ -9,7 +9,7 @@ from typing import Any
 from bench.api.errors import PrerequisiteError, UsageError, unknown
 from bench.api.prompts import PromptSuite
 from bench.data.kinds import DEFAULT as DEFAULT_KIND
-from bench.data.kinds import kind_module
+from bench.data.kinds import image_draws, kind_module
 from bench.generation.image_set import suite_json
 from bench.tables.nodes import Node
 from bench.tables.protocol import SuiteSpec, load_suite, read_generation, read_suite
@@ -81,6 +81,9 @@ def _node(
             identity = module.identity(source.store, base, settings)
         except PrerequisiteError as error:
             source.missing.setdefault(purpose, error)
+    draws = image_draws(kind, settings)
+    times = 1 if draws is None else draws.latents_per_image
+    more = f", {draws.words()}: {times} latents an image" if draws and times > 1 else ""
     node = Node(
         kind="pairs",
         name=title[:120],
@@ -92,8 +95,8 @@ def _node(
             "pairs": count,
         },
         function="bench.tables.making:make_data",
-        label=label(count or 0),
-        **_cost(source, count or 0, _forwards(settings.get("generation"))),
+        label=label(count or 0) + more,
+        **_cost(source, count or 0, _forwards(settings.get("generation")), times),
     )
     return source.graph.add(node)
 
@@ -139,9 +142,9 @@ def _forwards(generation: Any) -> int:
     return int(generation["steps"]) * (2 if generation["cfg_scale"] != 1.0 else 1)
 
 
-def _cost(source: ImageSource, count: int, forwards: int) -> dict[str, Any]:
+def _cost(source: ImageSource, count: int, forwards: int, times: int) -> dict[str, Any]:
     speed = source.profile.speed
     return {
         "seconds": 5.0 + 2 * count * forwards * speed.image_step_seconds,
-        "bytes": count * speed.pair_bytes,
+        "bytes": count * speed.pair_bytes * times,
     }

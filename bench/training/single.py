@@ -25,7 +25,7 @@ import torch
 from bench.api.errors import UsageError
 from bench.api.method import Batch, Method
 from bench.training.randomness import CounterStream
-from bench.training.source import PairSource, Visits, read_visits
+from bench.training.source import PairSource, Visits, read_at, read_visits
 
 
 def for_method(source: PairSource, method: Method) -> PairSource:
@@ -117,7 +117,7 @@ class SingleImages:
             for good, where in zip(desirable.tolist(), place.tolist(), strict=True):
                 among = self._by_label[1 if good else -1]
                 indices.append(int(among[min(int(where * len(among)), len(among) - 1)]))
-            batch = self.pairs.batch(indices, device)
+            batch = read_at(self.pairs, indices, visits, device)
             images = batch.winner
         label = torch.where(desirable, 1.0, -1.0).to(device, torch.float32)
         return replace(batch, winner=images, loser=None, label=label)

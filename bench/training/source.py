@@ -66,11 +66,42 @@ class VisitedSource(Protocol):
         """Return the pairs of B visits on `device`, in that order: a function of the visits."""
 
 
+@runtime_checkable
+class AugmentedSource(Protocol):
+    """A source that may draw its images anew at every visit (`bench.data.augmentation`)."""
+
+    def augmented(
+        self, indices: Sequence[int], visits: Visits, device: torch.device, *, stream: str = ""
+    ) -> Batch:
+        """Return the pairs at `indices` on `device`, in that order, drawn for as many visits.
+
+        Args:
+            indices: B pairs, those of the visits or others.
+            visits: B visits: with `stream`, what the draws are keyed by.
+            device: where the batch goes.
+            stream: prefix of the random streams; another one for further images of a visit.
+        """
+
+
 def read_visits(source: PairSource, visits: Visits, device: torch.device) -> Batch:
-    """Return the pairs of B visits, from either kind of source."""
+    """Return the pairs of B visits, from any kind of source."""
     if isinstance(source, VisitedSource):
         return source.visited(visits, device)
-    return source.batch(visits.indices, device)
+    return read_at(source, visits.indices, visits, device)
+
+
+def read_at(
+    source: PairSource,
+    indices: Sequence[int],
+    visits: Visits,
+    device: torch.device,
+    *,
+    stream: str = "",
+) -> Batch:
+    """Return B given pairs as B visits find them; arguments as `AugmentedSource.augmented`."""
+    if isinstance(source, AugmentedSource):
+        return source.augmented(indices, visits, device, stream=stream)
+    return source.batch(indices, device)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -151,10 +182,17 @@ class ControlledPairs:
 
     def batch(self, indices: Sequence[int], device: torch.device) -> Batch:
         """Return the inner source's pairs with the control applied."""
+        return self._controlled(self.pairs.batch(indices, device))
+
+    def augmented(
+        self, indices: Sequence[int], visits: Visits, device: torch.device, *, stream: str = ""
+    ) -> Batch:
+        """Return the inner source's pairs as the visits find them, with the control applied."""
+        return self._controlled(read_at(self.pairs, indices, visits, device, stream=stream))
+
+    def _controlled(self, batch: Batch) -> Batch:
         return controlled(
-            self.pairs.batch(indices, device),
-            identity_degraded=self.identity_degraded,
-            shuffle_seed=self.shuffle_seed,
+            batch, identity_degraded=self.identity_degraded, shuffle_seed=self.shuffle_seed
         )
 
 

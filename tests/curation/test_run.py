@@ -218,10 +218,11 @@ def _as_trainers_do(
     """Samples of the posterior, and both sides flipped by coins of their own."""
     import torch
 
-    from bench.data.images import encode_pixels
+    from bench.data.images import encode_moments, encode_pixels
     from bench.data.on_disk import PairsOnDisk
     from bench.generation.checkpoint import load_pipeline_backbone
-    from bench.training.randomness import coin
+    from bench.training.randomness import CounterStream, Sample, coin
+    from bench.training.source import Visits, read_visits
 
     made = curated.build(store, base, wanted, device="cpu", batch_size=3)
     again = curated.build(store, base, {**wanted, "seed": 5}, device="cpu")
@@ -234,6 +235,16 @@ def _as_trainers_do(
     assert torch.allclose(found.winner, expected, atol=1e-5)
     mean = plain.batch([3], torch.device("cpu")).winner
     assert not torch.allclose(found.winner, mean, atol=1e-3)
+    visited = curated.build(store, base, {**wanted, "augmentation": "per-visit"}, device="cpu")
+    assert visited.id != made.id and visited.manifest["config"]["augmentation"] == "per-visit"
+    at = Visits(seed=0, step=0, samples=[Sample(3, 0)])
+    seen = read_visits(PairsOnDisk(visited), at, torch.device("cpu")).winner
+    mirrored = bool(CounterStream(0, "flip-winner", 0).uniform(at.samples) < 0.5)
+    third = third[:, ::-1] if mirrored else third
+    mean_std = encode_moments(backbone, np.stack([third]), posterior="sample")
+    noise = CounterStream(0, "posterior-winner", 0).normal(at.samples, mean.shape[1:])
+    assert mean_std[1] is not None
+    assert torch.allclose(seen, mean_std[0] + mean_std[1] * noise, atol=1e-5)
     # what was not asked for enters no identity: sets of before keep theirs
     plainly = curated.identity(store, base, {"run": wanted["run"], "seed": 9})
     assert plainly == curated.identity(store, base, {"run": wanted["run"]})

@@ -74,7 +74,7 @@ def test_each_fault_names_file_and_row(store: Store) -> None:
     said = broken(store, name="nan", latents=bad)
     assert "latents.safetensors, row 2 (000002: 'text 2'): the loser latents are not finite" in said
     said = broken(store, name="shape", latents={**good, "loser": good["loser"][:, :2]})
-    assert "losers have shape (4, 2, 4, 4), winners (4, 4, 4, 4)" in said
+    assert "loser has shape (4, 2, 4, 4), winner (4, 4, 4, 4)" in said
     assert "winner has shape (3, 4, 4, 4)" in broken(
         store, name="short", latents={"winner": good["winner"][:3]}
     )

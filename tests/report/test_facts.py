@@ -8,6 +8,7 @@ import pytest
 
 from bench.cli import main
 from bench.report.stored import make_report, read_report, write_report
+from bench.report.trained_on import KEY, described
 from tests.report.tables import mean_cell, table
 
 RATIO = {"of": "ddspo", "to": "dpo", "base": "base", "column": "GE", "published": 1.342}
@@ -70,3 +71,19 @@ def test_the_committed_table_renders(form: str, capsys: pytest.CaptureFixture[st
     """It was stored before tables had facts."""
     assert main(["report", "--table", "1a", "--from", "results/table-1a", "--format", form]) == 0
     assert capsys.readouterr().out
+
+
+def test_notes_say_what_rows_were_trained_on() -> None:
+    settings = {"min_words": 2, "perturbation": "rand-removal"}
+    pairs = described("paper.pairs", {"kind": "generated", "settings": settings})
+    assert pairs == "paper.pairs (generated), prompts of 2 words or more, rand-removal"
+    photos = {"run": "x", "posterior": "sample", "flip": True, "augmentation": "per-visit"}
+    photos_said = described("paper.photos", {"kind": "curated", "settings": photos})
+    assert photos_said == "paper.photos (curated), flips and VAE samples drawn at every visit"
+    cells = [
+        replace(cell, provenance={**cell.provenance, KEY: [pairs]}) if cell.row != "base" else cell
+        for cell in table().cells
+    ]
+    assert f"dpo, ddspo: trained on {pairs}" in make_report(table(cells=tuple(cells)), ()).render(
+        "md"
+    )
