@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator
 
-from bench.api.errors import BenchError
-from bench.data.kinds import DEFAULT, image_draws
 from bench.report.model import CellData
+from bench.tables.datasets import described
 from bench.tables.nodes import Graph
 
 KEY = "trained_on"
-
-
-def described(name: str, payload: Mapping[str, Any]) -> str:
-    """Return a pair set in words.
-
-    Args:
-        name: of the pair set.
-        payload: of its node: `kind` and `settings`.
-    """
-    kind, settings = str(payload["kind"]), payload["settings"]
-    said = [f"{name} ({kind})"]
-    if kind == DEFAULT:
-        least = int(settings.get("min_words", 1))
-        said.append(f"prompts of {least} words or more, {settings['perturbation']}")
-    try:
-        draws = image_draws(kind, settings)
-    except BenchError:
-        draws = None  # another version's settings; what is known is said
-    if draws is not None and draws.words():
-        said.append(draws.words())
-    return ", ".join(said)
 
 
 def pair_sets(chain: Iterable[str], graph: Graph) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from bench.api.errors import PrerequisiteError, UsageError, unknown
+from bench.api.errors import BenchError, PrerequisiteError, UsageError, unknown
 from bench.api.prompts import PromptSuite
 from bench.data.kinds import DEFAULT as DEFAULT_KIND
 from bench.data.kinds import image_draws, kind_module
@@ -32,6 +32,27 @@ def data_node(source: ImageSource, name: str | None) -> str:
     if asked not in source.made:
         source.made[asked] = _data_node(source, name or DEFAULT_DATA)
     return source.made[asked]
+
+
+def described(name: str, payload: Mapping[str, Any]) -> str:
+    """Return a pair set in words.
+
+    Args:
+        name: of the pair set.
+        payload: of its node: `kind` and `settings`.
+    """
+    kind, settings = str(payload["kind"]), payload["settings"]
+    said = [f"{name} ({kind})"]
+    if kind == DEFAULT_KIND:
+        least = int(settings.get("min_words", 1))
+        said.append(f"prompts of {least} words or more, {settings['perturbation']}")
+    try:
+        draws = image_draws(kind, settings)
+    except BenchError:
+        draws = None  # another version's settings; what is known is said
+    if draws is not None and draws.words():
+        said.append(draws.words())
+    return ", ".join(said)
 
 
 def _data_node(source: ImageSource, name: str) -> str:
