@@ -1,7 +1,9 @@
 """`bench doctor`: what this machine and this installation have, lack and set.
 
-Exit code 3 when something the tiny profile needs is missing, 1 when `--verify` finds bytes that
-disagree with their manifest, otherwise 0. Credentials are never printed.
+Exit code 3 when something the tiny profile needs is missing, 1 when bytes disagree with their
+manifest, otherwise 0. Tables are looked at in the store and in --results; every byte of them is
+hashed, and with --verify their statistics are computed from the records again, and what they show
+is compared with the scores in the store. Credentials are never printed.
 """
 
 from __future__ import annotations
@@ -20,7 +22,12 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser = subparsers.add_parser("doctor", help=VERBS["doctor"], description=__doc__)
     parser.add_argument("--store", type=Path, default=Path("outputs"), help="default: outputs")
     parser.add_argument(
-        "--verify", action="store_true", help="hash every file of the store against its manifest"
+        "--results", type=Path, default=Path("results"), metavar="DIR", help="default: results"
+    )
+    parser.add_argument(
+        "--verify",
+        action="store_true",
+        help="hash every file of the store against its manifest, and derive every table again",
     )
     add_common(parser, json=True)
     return parser
@@ -29,6 +36,7 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Print the facts, then what is wrong and how to mend it."""
     from bench.cli import _facts
+    from bench.cli._sealed import published
 
     problems: list[_facts.Problem] = []
     report: dict[str, Any] = {
@@ -39,6 +47,7 @@ def run(args: argparse.Namespace) -> int:
         "machine": _facts.machine(args.store),
         "environment": _facts.environment(),
         "store": _facts.store(args.store, verify=args.verify, problems=problems),
+        "published": published(args.store, args.results, verify=args.verify, problems=problems),
     }
     report["problems"] = [problem.to_json() for problem in problems]
     if args.json:

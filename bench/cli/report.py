@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import shlex
 from pathlib import Path
 
 from bench.api.errors import UsageError
@@ -48,7 +47,7 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Render the table."""
     from bench.report.sealed import COMMAND_FILE, open_table
-    from bench.report.stored import captioned, pictures_of, read_report, write_report
+    from bench.report.stored import captioned, command_of, pictures_of, read_report, write_report
     from bench.tables.spec import table_names
 
     known = [*table_names(), TOY]
@@ -80,8 +79,3 @@ def _folder(args: argparse.Namespace) -> Path:
         return Path(args.store) / "tables" / str(args.table)
     inside = args.source / f"table-{args.table}"
     return Path(inside if inside.is_dir() else args.source)
-
-
-def command_of(words: tuple[str, ...]) -> str:
-    """Return the command line that makes a table, as one line of text."""
-    return f"python -m bench {shlex.join(words)}\n"

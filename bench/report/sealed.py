@@ -75,7 +75,13 @@ def damaged(found: Published, *names: str) -> CorruptArtifactError:
 
 
 def mend(found: Published) -> str:
-    """Return the line that says how a folder's damage is mended."""
+    """Return the line that says how a folder is mended: damaged, or whole and not to be trusted."""
+    where = shlex.quote(str(found.path))
+    if not found.faults:
+        return (
+            f"to mend it: delete {where} and run the table again with `bench run`; where it is "
+            f"under version control: git checkout -- {where}"
+        )
     head = head_of(found) if JSON_FILE in found.faults else None
     if MANIFEST not in found.faults and set(found.faults) <= {*RENDERED, JSON_FILE}:
         table = _table_name(found, head)
@@ -85,7 +91,7 @@ def mend(found: Published) -> str:
     table = _table_name(found, head) or found.path.name.removeprefix("table-")
     return (
         f"to mend it: run table {shlex.quote(table)} again with `bench run`; where it is under "
-        f"version control: git checkout -- {shlex.quote(str(found.path))}"
+        f"version control: git checkout -- {where}"
     )
 
 

@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import logging
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -186,14 +187,20 @@ def write_report(
             f"{RECORDS_FILE} would have {len(records)} bytes, more than the "
             f"{MAX_RECORDS_BYTES} that may be committed; publish fewer rows or seeds."
         )
-    files = {**_texts(report, pictures), RECORDS_FILE: records, **pictures}
+    files = {**rendered_files(report, pictures), RECORDS_FILE: records, **pictures}
     if command is not None:
         files[COMMAND_FILE] = command.encode()
     publish_folder(folder, files)
     return [folder / name for name in files]
 
 
-def _texts(report: Report, pictures: Mapping[str, bytes]) -> dict[str, bytes]:
+def command_of(words: Sequence[str]) -> str:
+    """Return the command line that makes a table, as one line of text."""
+    return f"python -m bench {shlex.join(words)}\n"
+
+
+def rendered_files(report: Report, pictures: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return `table.json` and all that is rendered of a report, by name."""
     texts = {
         MARKDOWN_FILE: report.render("md"),
         CSV_FILE: report.render("csv"),
@@ -231,7 +238,7 @@ def refresh_report(report: Report, published: Published) -> None:
     Raises:
         StoreError: the folder cannot be written.
     """
-    texts = _texts(report, pictures_of(published))
+    texts = rendered_files(report, pictures_of(published))
     publish_folder(published.path, {**published.files, **texts})
 
 
