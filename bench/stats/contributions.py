@@ -44,29 +44,10 @@ class Contributions:
     largest_weight: float
     images: int
 
-    def variance(self, shares: Floats) -> float:
-        """Return the variance over prompts of the sum of shares of this design; 0 if unknown."""
-        found = self.variance_and_df(shares)
-        return 0.0 if found is None else found[0]
-
-    def variance_and_df(self, shares: Floats) -> tuple[float, float] | None:
-        """Return the clustered variance of a sum of shares and its degrees of freedom.
-
-        Prompts are drawn within their tasks; Satterthwaite's formula over tasks, all of which
-        have many prompts. None when a task has a single prompt: nothing is known of others.
-
-        Args:
-            shares: shape (J,), in the order of `names`.
-        """
-        prompts = np.diff(self.tasks)
-        if not len(self.names) or int(prompts.min()) < 2:
-            return None
-        squares = np.add.reduceat(shares**2, self.tasks[:-1])
-        parts = prompts / (prompts - 1) * squares
-        total = float(parts.sum())
-        if total == 0.0:
-            return 0.0, float((prompts - 1).sum())
-        return total, total**2 / float(np.sum(parts**2 / (prompts - 1)))
+    @property
+    def least_prompts(self) -> int:
+        """Number of prompts of the task that has fewest; 0 without shares."""
+        return int(np.diff(self.tasks).min()) if self.names else 0
 
     def less(self, other: Contributions) -> Contributions:
         """Return the contributions to the difference of the two values.

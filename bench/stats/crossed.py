@@ -31,22 +31,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.stats.contributions import Contributions, require_alike
 from bench.stats.student import half_width_factor, quantile, two_sided_p
-
-Floats = NDArray[np.float64]
-SEEDS_FOR_INTERACTION = 5
-# The variance is at least that of so many prompts as large as the one that differs most: what one
-# or two prompts show is no measure of a spread.
-_LEAST_PROMPTS = 4.0
-# Numbers that agree to this share of their size are the same number, rounded differently.
-_SAME = 1e-12
+from bench.stats.terms import crossed_terms
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +48,7 @@ class Part:
     Attributes:
         variance: of the estimate, as far as this part goes.
         df: its degrees of freedom.
-        low, high: t interval from this part alone; None where it shows no spread.
+        low, high: interval from this part alone; None where it shows no spread.
     """
 
     variance: float
@@ -162,31 +154,29 @@ def error_term(
         ValueError: no seed.
     """
     require_alike(by_seed)
-    seeds = len(by_seed)
+    first, seeds = by_seed[0], len(by_seed)
     values = np.array([c.value for c in by_seed])
     value = math.fsum(values) / seeds
-    shares_SJ = np.stack([c.shares for c in by_seed])  # noqa: N806
-    first, mean = by_seed[0], shares_SJ.mean(axis=0)
-    prompts = _prompts(first, mean, value, span, level)
-    if seeds == 1:
-        found = None if prompts is None or not prompts.variance else prompts
-        return ErrorTerm(
-            value=value,
-            variance=found.variance if found else None,
-            df=found.df if found else None,
-            parts=Parts(prompts=prompts),
-        )
-    spread = _variance_over_seeds(values)
-    over = _part(spread / seeds, float(seeds - 1), value, level)
-    left = sum(first.variance(row) for row in shares_SJ - mean)
-    interaction = left / (seeds * (seeds - 1))
-    parts = Parts(seeds=over, prompts=prompts, interaction=interaction)
-    if prompts is None:
+    if first.least_prompts < 2:
+        # nothing is known of other prompts
+        spread = float(values.var(ddof=1)) / seeds if seeds > 1 else 0.0
+        over = _part(spread, seeds - 1, value, level) if seeds > 1 else None
+        return ErrorTerm(value=value, variance=None, df=None, parts=Parts(seeds=over))
+    terms = crossed_terms(
+        values,
+        np.stack([c.shares for c in by_seed]),
+        first.tasks,
+        largest_weight=first.largest_weight,
+        span=span,
+    )
+    total = float(terms.total)
+    parts = Parts(prompts=_part(float(terms.prompts), float(terms.df_prompts), value, level))
+    if seeds > 1:
+        over = _part(float(terms.seeds), seeds - 1, value, level)
+        parts = replace(parts, seeds=over, interaction=float(terms.interaction))
+    if total == 0.0:
         return ErrorTerm(value=value, variance=None, df=None, parts=parts)
-    variance, df = _total(over, prompts, interaction, seeds)
-    if variance == 0.0:
-        return ErrorTerm(value=value, variance=None, df=None, parts=parts)
-    return ErrorTerm(value=value, variance=variance, df=df, parts=parts)
+    return ErrorTerm(value=value, variance=total, df=float(terms.df), parts=parts)
 
 
 def estimate_of(
@@ -195,7 +185,7 @@ def estimate_of(
     seeds: int,
     prompts: int,
     level: float,
-    reach: tuple[float, float] | None = None,
+    given: tuple[float, float] | None = None,
 ) -> CrossedEstimate:
     """Return the estimate with its interval.
 
@@ -203,19 +193,19 @@ def estimate_of(
         term: the error term.
         seeds, prompts: their numbers.
         level: confidence level.
-        reach: distances from the value to the ends of the interval *given these checkpoints*,
-            where that is not the t interval of the prompts' part; the ends of the whole are
-            then moved out by the rest of V.
+        given: the interval *given these checkpoints*, where that is not the t interval of the
+            prompts' part. Its ends are then moved out by the rest of V.
     """
-    given = term.parts.prompts
+    parts = term.parts
     low = high = None
-    if reach is not None and given is not None:
+    if given is not None and parts.prompts is not None:
         # what a t interval of either length would take for the variance over prompts
-        factor = half_width_factor(level, given.df)
-        rest = (term.variance or given.variance) - given.variance
-        scale = half_width_factor(level, term.df or given.df)
-        low = term.value - scale * math.sqrt((reach[0] / factor) ** 2 + rest)
-        high = term.value + scale * math.sqrt((reach[1] / factor) ** 2 + rest)
+        factor = half_width_factor(level, parts.prompts.df)
+        rest = (term.variance or parts.prompts.variance) - parts.prompts.variance
+        scale = half_width_factor(level, term.df or parts.prompts.df)
+        low = term.value - scale * math.hypot((term.value - given[0]) / factor, math.sqrt(rest))
+        high = term.value + scale * math.hypot((given[1] - term.value) / factor, math.sqrt(rest))
+        parts = replace(parts, prompts=replace(parts.prompts, low=given[0], high=given[1]))
     elif term.variance is not None and term.df is not None:
         half = half_width_factor(level, term.df) * math.sqrt(term.variance)
         low, high = term.value - half, term.value + half
@@ -227,34 +217,8 @@ def estimate_of(
         df=term.df,
         n_seeds=seeds,
         n_prompts=prompts,
-        parts=term.parts,
+        parts=parts,
     )
-
-
-def _variance_over_seeds(values: Floats) -> float:
-    size = float(np.abs(values).max())
-    if float(np.ptp(values)) <= _SAME * size:
-        return 0.0
-    return float(values.var(ddof=1))
-
-
-def _prompts(
-    first: Contributions,
-    mean: Floats,
-    value: float,
-    span: float | None,
-    level: float,
-) -> Part | None:
-    """Return the prompts' part, or None where a task has one prompt only."""
-    found = first.variance_and_df(mean)
-    if found is None:
-        return None
-    variance, df = found
-    largest = float(np.abs(mean).max())
-    if largest <= _SAME * abs(value):
-        variance, largest = 0.0, 0.0 if span is None else span * first.largest_weight
-    least = _LEAST_PROMPTS * largest**2 if first.largest_weight else 0.0
-    return _part(max(variance, least), df, value, level)
 
 
 def _part(variance: float, df: float, value: float, level: float) -> Part:
@@ -262,21 +226,3 @@ def _part(variance: float, df: float, value: float, level: float) -> Part:
         return Part(variance=0.0, df=df)
     half = half_width_factor(level, df) * math.sqrt(variance)
     return Part(variance=variance, df=df, low=value - half, high=value + half)
-
-
-def _total(over: Part, prompts: Part, interaction: float, seeds: int) -> tuple[float, float]:
-    """Return V and f."""
-    if seeds < SEEDS_FOR_INTERACTION:
-        variance = over.variance + prompts.variance
-    elif over.variance <= interaction:
-        return max(over.variance, prompts.variance), prompts.df
-    else:
-        variance = max(
-            over.variance,
-            prompts.variance,
-            over.variance + prompts.variance - interaction,
-        )
-    if variance == 0.0:
-        return 0.0, prompts.df
-    weight = over.variance / variance
-    return variance, 1.0 / (weight / over.df + (1.0 - weight) / prompts.df)

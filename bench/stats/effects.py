@@ -19,7 +19,7 @@ from bench.stats.bootstrap import require_same_keys
 from bench.stats.clusters import stratify
 from bench.stats.contributions import of_images, of_metric
 from bench.stats.crossed import CrossedEstimate, error_term, estimate_of
-from bench.stats.proportions import reach_of_means
+from bench.stats.proportions import share_interval
 
 Images = Mapping[str, float]
 """The value of each image by key, `<prompt id>/<ordinal>`."""
@@ -51,7 +51,7 @@ def crossed_mean(
             prompt or task.
     """
     found = [of_images(values, prompts, tasks) for values in by_seed.values()]
-    term, reach = error_term(found, level=level), None
+    term, given = error_term(found, level=level), None
     low, high = bounds
     if low is not None and high is not None:
         averaged = _averaged(by_seed)
@@ -60,9 +60,9 @@ def crossed_mean(
             [prompts[key] for key in averaged],
             None if tasks is None else [tasks[key] for key in averaged],
         )
-        reach = reach_of_means(strata, (low, high), level=level)
+        given = share_interval(strata, (low, high), level=level)
     n = len(found[0].names)
-    return _cut(estimate_of(term, seeds=len(found), prompts=n, level=level, reach=reach), bounds)
+    return _cut(estimate_of(term, seeds=len(found), prompts=n, level=level, given=given), bounds)
 
 
 def crossed_difference(

@@ -57,3 +57,12 @@ def test_infinite_t_is_certain_and_bad_input_is_refused() -> None:
         student.two_sided_p(math.nan, 2.0)
     with pytest.raises(ValueError, match="0 < p < 1"):
         student.quantile(1.0, 2.0)
+
+
+@pytest.mark.parametrize("p", [1e-6, 0.025, 0.5, 0.975, 1 - 1e-6])
+def test_beta_quantile_agrees_with_scipy(p: float) -> None:
+    for a, b in ((0.5, 50.5), (50.5, 0.5), (1.5, 2.5), (3.0, 900.0), (500.0, 700.0), (0.5, 0.5)):
+        expected = float(scipy.stats.beta.ppf(p, a, b))
+        assert student.beta_quantile(p, a, b) == pytest.approx(expected, rel=1e-9, abs=1e-14)
+    with pytest.raises(ValueError, match="0 < p < 1"):
+        student.beta_quantile(0.0, 1.0, 1.0)
