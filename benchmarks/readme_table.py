@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench.report.stored import command_of, read_report
+
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- table-1a:begin -->", "<!-- table-1a:end -->"
 SECTIONS = ("## Measured", "## Over training seeds", "## Claims")
@@ -11,11 +13,12 @@ SECTIONS = ("## Measured", "## Over training seeds", "## Claims")
 
 def main() -> None:
     """Copy the sections' tables of results/table-1a/table.md between the README's marks."""
-    published = (ROOT / "results/table-1a/table.md").read_text()
+    report = read_report(ROOT / "results/table-1a")  # refuses what is damaged
+    published = report.render("md")
     parts = ["\n## " + part for part in published.split("\n## ")[1:]]
     kept = [p.strip() for p in parts if p.strip().startswith(SECTIONS)]
     text = "\n\n".join(kept).replace("## ", "### ")
-    command = (ROOT / "results/table-1a/command.txt").read_text().strip()
+    command = command_of(report.data.command).strip()
     note = (
         f"Made by `{command}`; everything else is in [results/table-1a](results/table-1a/table.md)."
     )

@@ -33,7 +33,8 @@ def published(
         if found.extras:
             facts[str(folder)] += f"; {extras_line(found).partition(': ')[2]}"
         if faults:
-            way = mend(found).removeprefix("to mend it: ")
+            table = any((folder / name).exists() for name in (JSON_FILE, RECORDS_FILE))
+            way = mend(found).removeprefix("to mend it: ") if table else f"git checkout -- {folder}"
             fault = f"{folder}: {'; '.join(faults)}"
             code = CorruptArtifactError.exit_code
             problems.append(Problem(found=fault, mend=way, exit_code=code))

@@ -113,15 +113,21 @@ def read_scores(folder: Path) -> dict[str, Any]:
     """Return the committed numbers, none where nothing was committed yet.
 
     Raises:
-        UsageError: the file is damaged, or of another format.
+        CorruptArtifactError: the file is not as it was sealed.
+        UsageError: it is of another format.
     """
-    path = folder / SCORES
-    if not path.is_file():
+    from bench.store import MANIFEST, read_folder
+    from bench.tables.regression_sets import not_as_committed
+
+    path, found = folder / SCORES, read_folder(folder)
+    if MANIFEST in found.faults and not any((folder / n).exists() for n in (SCORES, MANIFEST)):
         return {"evaluators": {}}
+    if found.faults:
+        raise not_as_committed(found)
     try:
-        data: dict[str, Any] = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise UsageError(f"{path} is no JSON: {error}; take it from git again") from error
+        data: dict[str, Any] = json.loads(found.files[SCORES])
+    except (KeyError, ValueError) as error:
+        raise UsageError(f"{path} is no JSON: {error!r}; take it from git again") from error
     if not isinstance(data, dict) or data.get("format") != FORMAT:
         raise UsageError(f"{path} is not of format {FORMAT}; take it from git again")
     return data
@@ -236,11 +242,11 @@ def _packages() -> dict[str, str]:
 
 
 def _write(folder: Path, entries: Mapping[str, Any], profile: str) -> None:
-    """Write the committed numbers, one image a line so that a change reads well in a diff."""
-    from bench.store import DISK
+    """Seal the committed numbers, one image a line so that a change reads well in a diff."""
+    from bench.store import publish_folder
 
     head = {"format": FORMAT, "profile": profile, "packages": _packages(), "evaluators": entries}
-    DISK.write_atomically(folder / SCORES, f"{_text(head)}\n".encode())
+    publish_folder(folder, {SCORES: f"{_text(head)}\n".encode()})
 
 
 def _text(value: Any, indent: str = "") -> str:

@@ -4,6 +4,7 @@
     DIR/sets/NAME/records.jsonl     one line per image, with the sha256 of its file
     DIR/sets/NAME/generation.json   how they were sampled, and from what
     DIR/sets/NAME/images/*.png
+    DIR/sets/NAME/manifest.json   seals the rest (`bench.store.folder`)
 
 NAME is the suite's, or the suite's with `.reference` behind it: what a distribution metric
 compares with. A set that is there is never made again: what is checked is the evaluators alone.
@@ -29,7 +30,15 @@ from bench.generation.image_set import (
     read_spec,
     read_suite,
 )
-from bench.store import DISK, Artifact, Store, read_jsonl
+from bench.store import (
+    MANIFEST,
+    Artifact,
+    Published,
+    Store,
+    publish_folder,
+    read_folder,
+    read_jsonl,
+)
 from bench.tables.executor import run_graph
 from bench.tables.images import image_node
 from bench.tables.nodes import Graph
@@ -72,14 +81,18 @@ def read_set(folder: Path, name: str) -> ImageSet:
         CorruptArtifactError: an image was changed, or a file cannot be read.
     """
     root = folder / SETS / name
-    if not (root / RECORDS_FILE).is_file():
+    found = read_folder(root)
+    if not found.files and not (root / RECORDS_FILE).is_file():
         raise PrerequisiteError(
             f"there is no image set {root}",
             fix=f"bench check --evaluators --update --from {folder}  (makes it)",
         )
+    for needed in (MANIFEST, SUITE_FILE, SETTINGS_FILE, RECORDS_FILE):
+        if needed in found.faults:
+            raise not_as_committed(found)
     try:
-        suite = read_suite(json.loads((root / SUITE_FILE).read_bytes()))
-        settings = json.loads((root / SETTINGS_FILE).read_bytes())
+        suite = read_suite(json.loads(found.files[SUITE_FILE]))
+        settings = json.loads(found.files[SETTINGS_FILE])
         records = tuple(ImageRecord(**row) for row in read_jsonl(root / RECORDS_FILE))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptArtifactError(
@@ -94,12 +107,18 @@ def read_set(folder: Path, name: str) -> ImageSet:
         identity=hashlib.sha256("".join(r.sha256 for r in records).encode()).hexdigest(),
     )
     images.require_complete()
-    for record in records:
-        if hashlib.sha256((root / record.path).read_bytes()).hexdigest() != record.sha256:
-            raise CorruptArtifactError(
-                f"{root / record.path} is not the image that was committed; take it from git again"
-            )
+    if found.faults or any(record.path not in found.files for record in records):
+        raise not_as_committed(found)
     return images
+
+
+def not_as_committed(found: Published) -> CorruptArtifactError:
+    """Return the error for a committed folder that is not as it was sealed."""
+    reasons = "; ".join(found.faults.values()) or "its list names images that are not sealed"
+    return CorruptArtifactError(
+        f"{found.path} is not what was committed: {reasons}.\n"
+        f"  to mend it: git checkout -- {found.path}"
+    )
 
 
 def make_sets(
@@ -140,17 +159,15 @@ def make_sets(
 
 
 def _keep(artifact: Artifact, root: Path) -> None:
-    """Copy an image set out of the store, with what it was made from; its list is written last."""
+    """Copy an image set out of the store, with what it was made from, and seal it."""
     images = open_image_set(artifact)
     settings: Mapping[str, Any] = artifact.read_json(SETTINGS_FILE)
     about = {**settings, "artifact": artifact.id, "checkpoint": artifact.identity.get("checkpoint")}
-    for record in images.records:
-        DISK.makedirs((root / record.path).parent)
-        DISK.write_atomically(root / record.path, artifact.file(record.path).read_bytes())
-    DISK.write_atomically(root / SUITE_FILE, artifact.file(SUITE_FILE).read_bytes())
-    text = json.dumps(about, indent=1, sort_keys=True, allow_nan=False)
-    DISK.write_atomically(root / SETTINGS_FILE, f"{text}\n".encode())
-    lines = artifact.file(RECORDS_FILE).read_bytes()
-    if not lines:
+    if not images.records:
         raise BenchError(f"{artifact.id} holds no image")
-    DISK.write_atomically(root / RECORDS_FILE, lines)
+    text = json.dumps(about, indent=1, sort_keys=True, allow_nan=False)
+    files = {record.path: artifact.file(record.path).read_bytes() for record in images.records}
+    files[SUITE_FILE] = artifact.file(SUITE_FILE).read_bytes()
+    files[SETTINGS_FILE] = f"{text}\n".encode()
+    files[RECORDS_FILE] = artifact.file(RECORDS_FILE).read_bytes()
+    publish_folder(root, files)

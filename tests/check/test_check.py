@@ -11,25 +11,33 @@ import pytest
 
 from bench.api import Predictions
 from bench.cli import main
+from bench.store import MANIFEST, publish_folder
 from bench.tables.regression import TOLERANCE, compare, signatures
 from bench.tables.regression_sets import read_set
 from evaluators.models.tiny_detector import TinyDetector
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "results" / "regression"
+SET = "geneval-tiny-validation"
+THERE = f"sets/{SET}"
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """The committed folder, of which `scores.json` may be changed."""
     (tmp_path / "sets").symlink_to(COMMITTED / "sets")
-    shutil.copy(COMMITTED / "scores.json", tmp_path)
+    for name in ("scores.json", MANIFEST):
+        shutil.copy(COMMITTED / name, tmp_path)
     return tmp_path
 
 
 def scores(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "scores.json").read_text())
     return found
+
+
+def commit(folder: Path, changed: dict[str, Any]) -> None:
+    publish_folder(folder, {"scores.json": json.dumps(changed).encode()})
 
 
 def check(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, dict[str, Any]]:
@@ -59,7 +67,7 @@ def test_a_moved_metric_is_named_with_its_distance(
 ) -> None:
     changed = scores(folder)
     changed["evaluators"]["geneval"]["metrics"]["counting"]["value"] += 0.25
-    (folder / "scores.json").write_text(json.dumps(changed))
+    commit(folder, changed)
     code, rows = check(capsys, "--evaluators", "geneval", "--from", str(folder))
     assert code == 1
     (drift,) = rows["geneval"]["drifts"]
@@ -93,7 +101,7 @@ def test_update_writes_what_was_asked_for_alone(
     damaged = copy.deepcopy(before)
     for name in ("geneval", "fid"):
         damaged["evaluators"][name]["version"] = 99
-    (folder / "scores.json").write_text(json.dumps(damaged))
+    commit(folder, damaged)
     code, rows = check(capsys, "--evaluators", "geneval", "--update", "--from", str(folder))
     assert code == 0
     assert rows["geneval"]["note"] == "version 99 -> 1"
@@ -106,9 +114,10 @@ def test_update_writes_what_was_asked_for_alone(
 def test_a_changed_or_missing_image_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = "geneval-tiny-validation"
+    name = SET
     shutil.copytree(COMMITTED / "sets" / name, tmp_path / "sets" / name)
-    shutil.copy(COMMITTED / "scores.json", tmp_path)
+    for file in ("scores.json", MANIFEST):
+        shutil.copy(COMMITTED / file, tmp_path)
     images = read_set(tmp_path, name)
     one, other = images.root / images.records[3].path, images.root / images.records[4].path
     other.write_bytes(one.read_bytes())
@@ -120,6 +129,31 @@ def test_a_changed_or_missing_image_is_refused(
     shutil.rmtree(images.root)
     assert main(["check", "--evaluators", "geneval", "--from", str(tmp_path)]) == 3
     assert "--update" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "scores.json",
+        MANIFEST,
+        *(f"sets/{SET}/{n}" for n in ("suite.json", "records.jsonl", MANIFEST)),
+    ],
+)
+def test_an_edit_of_what_is_committed_is_refused(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the numbers, or of prompts and list, which hold no hash of their own."""
+    shutil.copytree(COMMITTED / "sets" / SET, tmp_path / "sets" / SET)
+    for file in ("scores.json", MANIFEST):
+        shutil.copy(COMMITTED / file, tmp_path)
+    text = (tmp_path / name).read_text()
+    digit = next(place for place in range(len(text) // 2, len(text)) if text[place] in "12345678")
+    (tmp_path / name).write_text(f"{text[:digit]}{int(text[digit]) + 1}{text[digit + 1 :]}")
+    assert main(["check", "--evaluators", "geneval", "--from", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert f"{Path(name).name} was" in said and "git checkout -- " in said
+    assert main(["doctor", "--store", str(tmp_path / "none"), "--results", str(tmp_path)]) == 1
+    assert f"{Path(name).name} was" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
