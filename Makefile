@@ -3,6 +3,7 @@
 #   make demo       set up, then train, generate and measure a small Table 1a
 #   make test       set up, then run the quick tests
 #   make test-all   the quick and the slow tests
+#   make test-cpus  the numeric tests under every instruction set the processor has
 #   make lint type  style and types
 #   make venv       set up only
 
@@ -23,7 +24,7 @@ SCRATCH := $(shell test -w /dev/shm && [ "$$(df -Pk /dev/shm | awk 'NR==2 {print
     && echo /dev/shm || echo "$${TMPDIR:-/tmp}")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint type venv
+.PHONY: help demo test test-all test-cpus lint type venv
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -46,6 +47,9 @@ test: $(READY)
 
 test-all: $(READY)
 	TMPDIR=$(SCRATCH) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+test-cpus: $(READY)
+	TMPDIR=$(SCRATCH) $(BIN)/python -m tests.processors --workers $(WORKERS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -3,7 +3,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from bench.api import GenerationSpec, PromptSuite
 from bench.backbones.base import Backbone
@@ -14,8 +13,6 @@ from bench.generation.checkpoint import CheckpointRef, load_pipeline_backbone
 from bench.store import Artifact, Store
 from bench.tiny.suites import pair_prompts_tiny
 from tests.tiny_checkpoint import toy_checkpoint  # noqa: F401  (a fixture)
-
-torch.set_num_threads(1)
 
 PAIRS = 7
 

@@ -3,15 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from bench.api import GenerationSpec, Prompt, PromptSuite
 from bench.backbones.base import Backbone
 from bench.generation.checkpoint import CheckpointRef, load_pipeline_backbone
 from bench.store import Store
 from tests.tiny_checkpoint import toy_checkpoint  # noqa: F401  (a fixture)
-
-torch.set_num_threads(1)
 
 TEXTS = ("a red circle", "two blue squares", "a green cross above a red circle", "a cyan triangle")
 

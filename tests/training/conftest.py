@@ -1,12 +1,9 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from bench.backbones.sd import StableDiffusionBackbone
 from tests.training.nets import tiny_backbone
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -129,7 +129,8 @@ def tiny_backbone(folder: Path, seed: int = 0, **unet_overrides: Any) -> StableD
 def normal(shape: Sequence[int], seed: int) -> Tensor:
     """Standard normal numbers that depend on the seed alone."""
     generator = np.random.Generator(np.random.Philox(key=seed))
-    return torch.from_numpy(generator.standard_normal(tuple(shape), dtype=np.float32))
+    values = torch.from_numpy(generator.standard_normal(tuple(shape), dtype=np.float32))
+    return values.to(torch.get_default_dtype())
 
 
 def tiny_pairs(count: int = 12, seed: int = 7, **options: Any) -> TensorPairs:

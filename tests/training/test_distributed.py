@@ -1,5 +1,10 @@
 """Several processes give the result of one, and eight pieces that of one, up to float rounding.
 
+Two orders of one sum: in float64 they agree to `EXACT`, on every processor. In float32 the same
+code agrees to some hundred units of rounding, and how many depends on t, processor and threads
+(2e-5 was seen where a large t makes an error the difference of two large numbers), so float32 is
+held to `FLOAT32` for two cases only.
+
 `accelerate launch` starts the processes; on a machine without MPI its own CPU launcher starts one
 alone, so the one for several devices is taken and told by the environment to use the CPU (gloo).
 All cases are run in one launch: starting the processes costs more than training in them.
@@ -12,7 +17,8 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,12 +36,15 @@ from methods.ddspo import DDSPO
 from methods.ddspo_efficient import DDSPOEfficient
 from methods.diffusion_kto import DiffusionKTO
 from methods.realalign import RealAlignStage1
+from tests.precision import EXACT, double_precision, doubled
 from tests.tiny_families import random_pairs, write_checkpoint
 from tests.training.nets import tiny_backbone, tiny_pairs
 from tests.training.runs import KAPPA, exported, gradients, relative_difference, rows, run
 
 ROOT = Path(__file__).parents[2]
 BATCH = 8
+FLOAT32 = 1e-4
+"""Relative bound for one step in float32."""
 LORA = {"mode": "lora", "lora_rank": 2, "lora_alpha": 2.0}
 
 
@@ -46,6 +55,25 @@ class Case:
     method: Callable[[], Method]
     family: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    exact: bool = True
+
+    @property
+    def bound(self) -> float:
+        """Relative, of losses and gradients of the first step."""
+        return EXACT if self.exact else FLOAT32
+
+    @contextmanager
+    def backbone(self, checkpoints: Path, scratch: Path) -> Iterator[Backbone]:
+        """The toy checkpoint, one in `checkpoints` or made in `scratch`; in float64 if exact."""
+        if self.family is None:
+            made: Backbone = tiny_backbone(scratch / "sd")
+        else:
+            made = load_backbone(checkpoints / self.family)
+        if not self.exact:
+            yield made
+            return
+        with double_precision():
+            yield doubled(made)
 
 
 def stage_1(**options: Any) -> Callable[[], Method]:
@@ -60,10 +88,13 @@ CASES = {
         method=lambda: DDSPO(kappa=KAPPA),
         settings={**LORA, "ema_decay": 0.9, "prompt_dropout": 0.5},
     ),
-    # with seed 5 one t amplifies rounding: 1.6e-5 in float32, 5e-14 in float64
-    "kto": Case(method=lambda: DiffusionKTO(kappa=KAPPA, gamma=0.6), settings={"seed": 6}),
+    "ddspo-float32": Case(method=lambda: DDSPO(kappa=KAPPA), exact=False),
+    "kto": Case(method=lambda: DiffusionKTO(kappa=KAPPA, gamma=0.6)),
     "not-paired": Case(method=lambda: DDSPOEfficient(kappa=KAPPA)),
     "rand-positive": Case(method=lambda: DDSPOEfficient(kappa=KAPPA, pairing="rand-positive")),
+    "rand-positive-float32": Case(
+        method=lambda: DDSPOEfficient(kappa=KAPPA, pairing="rand-positive"), exact=False
+    ),
     "realalign-stage1-paper": Case(method=stage_1()),
     "realalign-stage1-released": Case(method=stage_1(variant="released"), settings=LORA),
     "realalign-stage1-kept": Case(
@@ -75,13 +106,6 @@ CASES = {
         method=stage_1(variant="released"), family="sd3", settings={**LORA, "prompt_dropout": 0.5}
     ),
 }
-
-
-def backbone_of(case: Case, checkpoints: Path, scratch: Path) -> Backbone:
-    """Return the case's toy checkpoint: one in `checkpoints`, or made in `scratch`."""
-    if case.family is None:
-        return tiny_backbone(scratch / "sd")
-    return load_backbone(checkpoints / case.family)
 
 
 def train(case: Case, backbone: Backbone, folder: Path, *, pieces: int, steps: int) -> TrainResult:
@@ -120,14 +144,14 @@ def worker(folder: Path, checkpoints: Path) -> None:
     assert os.environ["WORLD_SIZE"] == "2"
     scratch = folder / f"scratch-{rank}"
     for name, case in CASES.items():
-        backbone = backbone_of(case, checkpoints, scratch)
-        train(case, backbone, folder / name / "one-step", pieces=1, steps=1)
-        train(case, backbone, folder / name / "three-steps", pieces=1, steps=3)
-        if rank == "0":
-            shutil.rmtree(folder / name / "three-steps" / "checkpoints" / "step-00000003")
-        torch.distributed.barrier()
-        resumed = train(case, backbone, folder / name / "three-steps", pieces=1, steps=3)
-        assert resumed.steps == 3
+        with case.backbone(checkpoints, scratch) as backbone:
+            train(case, backbone, folder / name / "one-step", pieces=1, steps=1)
+            train(case, backbone, folder / name / "three-steps", pieces=1, steps=3)
+            if rank == "0":
+                shutil.rmtree(folder / name / "three-steps" / "checkpoints" / "step-00000003")
+            torch.distributed.barrier()
+            resumed = train(case, backbone, folder / name / "three-steps", pieces=1, steps=3)
+            assert resumed.steps == 3
     assert torch.distributed.get_backend() == "gloo"
     with pytest.raises(UsageError, match="1 pairs for 2 processes"):
         run(tiny_backbone(scratch / "sd"), folder / "too-small", steps=1, batch=1)
@@ -149,18 +173,20 @@ def two(tmp_path_factory: pytest.TempPathFactory, checkpoints: Path) -> Path:
     return folder
 
 
-def assert_same_run(one: TrainResult, other: TrainResult, folders: tuple[Path, Path]) -> None:
-    """Loss, errors and gradients of the first step agree to 1e-5, later steps less closely."""
+def assert_same_run(
+    one: TrainResult, other: TrainResult, folders: tuple[Path, Path], bound: float
+) -> None:
+    """Loss, errors and gradients of the first step agree to `bound`, later steps less closely."""
     first, second = rows(one), rows(other)
     assert [row["step"] for row in second] == [1, 2, 3]
     # a piece is sampled as far as its latest state only, so cost is the pieces' own
     told = {"step", "lr", "samples_per_second", "peak_memory_mb", "cost_units"}
     for key in first[0].keys() - told:
-        assert second[0][key] == pytest.approx(first[0][key], rel=1e-5, abs=1e-7), key
+        assert second[0][key] == pytest.approx(first[0][key], rel=bound, abs=bound / 100), key
     found = relative_difference(*(gradients(folder / "one-step") for folder in folders))
-    assert found < 1e-5
+    assert found < bound
     # Adam divides small gradients by their own size, so later steps agree less closely
-    assert relative_difference(exported(one), exported(other)) < 1e-3
+    assert relative_difference(exported(one), exported(other)) < 1000 * bound
 
 
 @pytest.mark.slow
@@ -169,16 +195,16 @@ def test_two_processes_and_small_pieces_are_one(
     two: Path, checkpoints: Path, tmp_path: Path, name: str
 ) -> None:
     case = CASES[name]
-    backbone = backbone_of(case, checkpoints, tmp_path)
     one, pieces = tmp_path / "one", tmp_path / "pieces"
     results = {}
-    for folder, size in ((one, 16), (pieces, 1)):
-        train(case, backbone, folder / "one-step", pieces=size, steps=1)
-        results[size] = train(case, backbone, folder / "three-steps", pieces=size, steps=3)
-    # complete: reads what the two processes left
-    together = train(case, backbone, two / name / "three-steps", pieces=1, steps=3)
-    assert_same_run(results[16], results[1], (one, pieces))
-    assert_same_run(results[16], together, (one, two / name))
+    with case.backbone(checkpoints, tmp_path) as backbone:
+        for folder, size in ((one, 16), (pieces, 1)):
+            train(case, backbone, folder / "one-step", pieces=size, steps=1)
+            results[size] = train(case, backbone, folder / "three-steps", pieces=size, steps=3)
+        # complete: reads what the two processes left
+        together = train(case, backbone, two / name / "three-steps", pieces=1, steps=3)
+    assert_same_run(results[16], results[1], (one, pieces), case.bound)
+    assert_same_run(results[16], together, (one, two / name), case.bound)
 
 
 if __name__ == "__main__":
