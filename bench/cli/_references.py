@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError
 from bench.assets.places import cache_root, offline
-from bench.store import DISK, file_hash
+from bench.store import DISK, file_hash, plugin_code
 
 if TYPE_CHECKING:
     from bench.api.evaluator import Evaluator
@@ -137,11 +137,12 @@ def build_reference(args: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(f"there is a reference {name!r} at {target}; --again makes it anew")
     backend: Any
     if args.protocol in BACKENDS.names():
-        backend, protocol = BACKENDS.load(args.protocol)(), None
+        chosen, protocol = args.protocol, None
     else:
         protocol = fid_protocols.protocol(args.protocol)
-        backend = BACKENDS.load(fid_protocols.backend_of(protocol))()
-    identity = backend.identity()
+        chosen = fid_protocols.backend_of(protocol)
+    backend = BACKENDS.load(chosen)()
+    identity = {**backend.identity(), **plugin_code(BACKENDS.entry(chosen), type(backend))}
     images = read_flat(args.images)
     if protocol is not None:
         protocol.require_counts(reference=len(images.records))

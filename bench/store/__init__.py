@@ -25,6 +25,7 @@ from bench.store.identity import (
 from bench.store.lock import ArtifactLock, LockOwner, OnWait
 from bench.store.provenance import collect as collect_provenance
 from bench.store.provenance import scrubbed, strip_credentials
+from bench.store.source import Source, SourceChangedError, plugin_code, require_unchanged, source_of
 from bench.store.store import Status, Store
 from bench.store.work import Details, Order, Work
 from bench.store.writer import DISK, Disk, store_error, writing_to
@@ -40,6 +41,8 @@ __all__ = [
     "OnWait",
     "Order",
     "Published",
+    "Source",
+    "SourceChangedError",
     "Status",
     "Store",
     "Work",
@@ -56,13 +59,16 @@ __all__ = [
     "ordered_safetensors",
     "parquet_notes",
     "plain",
+    "plugin_code",
     "plugin_source_hash",
     "publish_folder",
     "read_folder",
     "read_jsonl",
     "read_parquet",
     "read_safetensors",
+    "require_unchanged",
     "scrubbed",
+    "source_of",
     "store_error",
     "strip_credentials",
     "write_jsonl",

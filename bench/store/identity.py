@@ -137,7 +137,7 @@ def diff_identity(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
         a, b = before.get(key, _ABSENT), after.get(key, _ABSENT)
         if _same(a, b):
             continue
-        note = " (a source file was edited)" if key.endswith("source_sha256") else ""
+        note = " (a source definition changed)" if key.endswith("source_sha256") else ""
         lines.append(f"{key}: {_shown(a)} -> {_shown(b)}{note}")
     return lines
 

@@ -13,6 +13,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Unpack
@@ -68,6 +69,17 @@ class Store:
         self.root = Path(root)
         self.disk = disk
         self.lock_timeout_seconds = lock_timeout_seconds
+        self._check: Callable[[], None] | None = None
+
+    def checked(self, check: Callable[[], None]) -> Store:
+        """Return this store, one that calls `check` before it publishes anything.
+
+        Where that raises, nothing is published and the working folder is removed: what is in it
+        may have been made with something else than its identity says.
+        """
+        store = copy(self)
+        store._check = check
+        return store
 
     def path(self, kind: str, name: str, identity: Mapping[str, Any]) -> Path:
         """Return where the artifact lies, or would lie."""
@@ -274,6 +286,12 @@ class Store:
             if error.errno not in _DISK_FAILURES:
                 raise
             raise store_error(Path(error.filename or work.path), error) from error
+        if self._check is not None:
+            try:
+                self._check()
+            except BaseException:
+                self.disk.remove_tree(work.path)
+                raise
         work.publish(path)
 
     def _newest(self, kind: str, name: str) -> Artifact | None:

@@ -24,6 +24,8 @@ class Node:
         payload: what the function needs beyond the identity; plain JSON-able data.
         label: what the progress shows.
         seconds, bytes: estimates.
+        sources: of the parts whose code is in the identity, what it was; compared again where the
+            artifact is made (`bench.store.Source.to_json`).
     """
 
     kind: str
@@ -35,6 +37,7 @@ class Node:
     label: str = ""
     seconds: float = 0.0
     bytes: int = 0
+    sources: tuple[Mapping[str, Any], ...] = ()
 
     @cached_property
     def id(self) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 from bench.api.errors import PrerequisiteError
 from bench.api.evaluator import Evaluator
 from bench.api.prompts import PromptSuite
-from bench.api.registry import BACKENDS
-from bench.store import canonical_json, code_identity
+from bench.api.registry import BACKENDS, EVALUATORS
+from bench.store import canonical_json, code_identity, plugin_code, source_of
 from bench.tables.images import ImageSource, NotExpressibleError
 from bench.tables.nodes import Graph, Node
 from bench.tables.profile import Profile
@@ -112,12 +112,13 @@ def scores_of(graph: Graph, name: str, evaluator: Evaluator, upstream: Mapping[s
         upstream: `images`, `predictions/ROLE` and perhaps `reference/ROLE`.
     """
     images = upstream["images"]
+    target = EVALUATORS.entry(name).target
     node = Node(
         kind="scores",
         name=f"{graph[images].name}-{evaluator.spec.name}"[:120],
         identity={
             "version": SCORES_VERSION,
-            "evaluator": code_identity(type(evaluator)),
+            "evaluator": code_identity(type(evaluator), target),
             "settings": asdict(evaluator) if is_dataclass(evaluator) else {},
             "upstream": dict(upstream),
         },
@@ -132,6 +133,7 @@ def scores_of(graph: Graph, name: str, evaluator: Evaluator, upstream: Mapping[s
         label=f"score {graph[images].label} with {evaluator.spec.name}",
         seconds=1.0,
         bytes=200 * _count(graph[images]),
+        sources=(source_of(type(evaluator), target).to_json(),),
     )
     return graph.add(node)
 
@@ -178,6 +180,7 @@ def _predictions(
         label=f"{role} on {graph[images].label}",
         seconds=2.0 + count * seconds.get(role, seconds.get("default", 0.05)),
         bytes=400 * count,
+        sources=_backend_sources(profile.backends[role]),
     )
     return graph.add(node)
 
@@ -214,22 +217,28 @@ def _unfit(name: str, evaluator: str) -> str:
     return BACKENDS.load(name)().unfit_for(evaluator)
 
 
-@lru_cache
 def backend_identity(name: str) -> Mapping[str, Any]:
     """Return what of a back-end enters an identity: its own, and the source of a third party's.
-
-    Looked up once per process: it hashes weights, and finding plug-ins reads many files.
 
     Raises:
         UsageError: it is unknown.
         PrerequisiteError: its weights are missing.
     """
+    return {**_own_identity(name), **plugin_code(BACKENDS.entry(name), BACKENDS.load(name))}
+
+
+@lru_cache
+def _own_identity(name: str) -> Mapping[str, Any]:
+    """Looked up once per process, for it hashes weights."""
+    return BACKENDS.load(name)().identity()
+
+
+def _backend_sources(name: str) -> tuple[Mapping[str, Any], ...]:
+    """Return what of a third party's back-end is compared again where it is used."""
     entry = BACKENDS.entry(name)
-    cls = BACKENDS.load(name)
-    identity = dict(cls().identity())
-    if entry.origin != "built-in":
-        identity["code"] = code_identity(cls)
-    return identity
+    if entry.origin == "built-in":
+        return ()
+    return (source_of(BACKENDS.load(name), entry.target).to_json(),)
 
 
 def _digest(value: Any) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from bench.api.errors import UsageError
 from bench.api.registry import METHODS
 from bench.generation.checkpoint import CheckpointRef
-from bench.store import code_identity
+from bench.store import code_identity, source_of
 from bench.tables.datasets import data_node
 from bench.tables.nodes import Node
 from bench.tables.plugins import StagePlan, TrainingPlan, portable, training_plan
@@ -127,9 +127,11 @@ def _stage_node(
     if start is not None:
         start.fit(config.to_json(), f"profile {profile.name}: training of {row.key}")
     backbone, begin = bases(source, start, config.mode)
+    cls = type(stage.method)
+    target = None if plan.staged else METHODS.entry(str(row.method)).target
     identity: dict[str, Any] = {
         "version": TRAINING_VERSION,
-        "method": {**code_identity(type(stage.method)), "config": stage.method.config()},
+        "method": {**code_identity(cls, target), "config": stage.method.config()},
         "train": config.identity(),
         "control": control,
         "pairs": pairs,
@@ -166,6 +168,7 @@ def _stage_node(
         label=f"train {label}, seed {seed}",
         seconds=5.0 + config.steps * config.batch * profile.speed.pair_seconds * _work(stage),
         bytes=profile.speed.checkpoint_bytes,
+        sources=(source_of(cls, target).to_json(),),
     )
     return source.graph.add(node)
 

@@ -26,7 +26,7 @@ from typing import IO, Any
 
 from bench.api.errors import BenchError, CorruptArtifactError
 from bench.api.registry import import_target
-from bench.store import Store
+from bench.store import Source, Store, require_unchanged
 from bench.tables.making import Runtime
 from bench.tables.nodes import Node
 
@@ -40,14 +40,24 @@ def node_to_json(node: Node) -> dict[str, Any]:
 
 
 def make_node(node: Node, store: Store, runtime: Runtime) -> None:
-    """Make a node's artifact in this process.
+    """Make a node's artifact in this process, unless the source of what makes it has changed.
+
+    It is looked at before the work, so that it is not done in vain, and before publishing.
 
     Raises:
+        SourceChangedError: it has.
         BenchError: it failed in a way the user can act on.
         Exception: it failed otherwise.
     """
     function = import_target(node.function, kind="node function")
-    artifact = function(store, node, runtime)  # type: ignore[operator]
+    sources = [Source.from_json(data) for data in node.sources]
+
+    def check() -> None:
+        for source in sources:
+            require_unchanged(source)
+
+    check()
+    artifact = function(store.checked(check), node, runtime)  # type: ignore[operator]
     if artifact.id != node.id:
         raise AssertionError(f"{node.function} made {artifact.id} in place of {node.id}")
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from bench.api.errors import UsageError, unknown
 from bench.api.method import Method
-from bench.store import code_identity
+from bench.api.registry import METHODS
+from bench.store import code_identity, source_of
 from bench.tables.graph import Cell, TableGraph
 from bench.tables.nodes import Graph, Node
 from bench.tables.plugins import make_method, method_class, portable
@@ -225,7 +226,8 @@ def _identity(method: MethodRow) -> dict[str, Any]:
     made = make_method(cls, method.settings)
     if not isinstance(made, Method):
         raise UsageError(f"{cls.name} has stages; the 2D toy trains methods of one stage.")
-    return {**code_identity(cls), "settings": made.config()}
+    target = METHODS.entry(method.method).target
+    return {**code_identity(cls, target), "settings": made.config()}
 
 
 def _run(
@@ -240,6 +242,7 @@ def _run(
     assert method is not None
     lr = settings.finetune.lr if method.lr is None else method.lr
     upstream = {"reference": reference}
+    target = METHODS.entry(method.method).target
     node = Node(
         kind="toy-run",
         name=f"{VARIANTS[row.variant]}{method.key}-n{row.pairs_per_class}-seed{seed}"[:120],
@@ -264,5 +267,6 @@ def _run(
         label=f"{row.label}, seed {seed}",
         seconds=_RUN_SECONDS,
         bytes=400_000,
+        sources=(source_of(method_class(method.method), target).to_json(),),
     )
     return graph.add(node)

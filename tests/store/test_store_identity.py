@@ -96,7 +96,7 @@ def test_difference_is_readable() -> None:
 
 def test_difference_of_a_source_hash_says_what_happened() -> None:
     lines = diff_identity({"m": {"source_sha256": "a" * 64}}, {"m": {"source_sha256": "b" * 64}})
-    assert lines == ["m.source_sha256: aaaaaaaaaaaa -> bbbbbbbbbbbb (a source file was edited)"]
+    assert lines == ["m.source_sha256: aaaaaaaaaaaa -> bbbbbbbbbbbb (a source definition changed)"]
 
 
 def test_two_identities_differ_exactly_when_the_difference_is_not_empty() -> None:

@@ -1,4 +1,5 @@
 import importlib
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,15 +13,21 @@ PACKAGE = "a_plugin_package"
 FILES = {
     "__init__.py": "",
     "method.py": (
-        "from a_plugin_package.rules import K\n"
+        "from a_plugin_package.rules import K, late\n"
         "from a_plugin_package.base import Base\n"
         "import json\n"
-        "class Method(Base):\n    version = 3\n"
+        "class Method(Base):\n    version = 3\n    k = K\n    def f(self):\n        return late()\n"
     ),
     "base.py": "class Base:\n    pass\n",
     "rules.py": "def late():\n    from . import deep\n    return deep\nK = 1\n",
     "deep.py": "D = 1\n",
     "unrelated.py": "U = 1\n",
+}
+EDITED = {
+    "method.py": FILES["method.py"].replace("3", "4"),
+    "base.py": "class Base:\n    x = 1\n",
+    "rules.py": FILES["rules.py"].replace("K = 1", "K = 2"),
+    "deep.py": "D = 2\n",
 }
 
 
@@ -48,6 +55,8 @@ def test_an_edit_of_what_the_class_uses_changes_its_hash(
 ) -> None:
     before = method_hash()
     (plugin / edited).write_text(FILES[edited] + "# edited\n")
+    assert method_hash() == before
+    (plugin / edited).write_text(EDITED[edited])
     assert method_hash() != before
     (plugin / edited).write_text(FILES[edited])
     assert method_hash() == before
@@ -90,7 +99,20 @@ def test_a_class_without_a_file_is_refused() -> None:
 def test_code_identity_holds_class_version_and_source(method_hash: Callable[[], str]) -> None:
     cls = sys.modules[f"{PACKAGE}.method"].Method
     assert code_identity(cls) == {
-        "class": f"{PACKAGE}.method:Method",
         "version": 3,
         "source_sha256": method_hash(),
     }
+
+
+def test_a_class_of_the_main_script_is_hashed(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    found = []
+    for value in (1, 2, 2):
+        script.write_text(
+            f"import sys\nsys.path.append({str(Path(__file__).parents[2])!r})\n"
+            f"from bench.store import plugin_source_hash\nclass M:\n    x = {value}\n"
+            "print(plugin_source_hash(M))\n"
+        )
+        ran = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+        found.append(ran.stdout)
+    assert found[0] != found[1] == found[2]

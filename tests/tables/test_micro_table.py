@@ -18,6 +18,7 @@ from bench.store import DISK, Disk, Store
 from tests.tables.micro import ROOT, table_arguments
 from tests.tables.toys import save_checkpoint, write_profile
 
+EDIT = ("delta - self.margin", "delta - 2 * self.margin")
 FILES = ("table.md", "table.csv", "table.json", "records.parquet")
 
 
@@ -145,10 +146,17 @@ def test_an_edited_method_file_makes_its_training_and_all_downstream_stale(
     assert {step["state"] for step in states().values()} == {"cached"}
     trained = set(ids(store, "train"))
     file.write_text(file.read_text() + "\n# edited\n")
+    assert {step["state"] for step in states().values()} == {"cached"}
+    text = file.read_text()
+    file.write_text(text.replace(*EDIT))
+    assert file.read_text() != text
     found = states()
     assert found["pairs"]["state"] == "cached"
     assert {found[k]["state"] for k in ("train", "images", "predictions", "scores")} == {"stale"}
-    assert "a source file was edited" in found["train"]["reason"]
+    assert "a source definition changed" in found["train"]["reason"]
+    assert main([*arguments, "-q"]) == 1  # this process has loaded what the file said before
+    assert "Start a new process" in capsys.readouterr().err
+    monkeypatch.delitem(sys.modules, "method_to_edit")
     assert main([*arguments, "-q"]) == 0
     assert len(set(ids(store, "train")) - trained) == 1
 

@@ -16,7 +16,7 @@ from bench.api.prompts import Prompt, PromptSuite
 from bench.api.registry import BACKENDS
 from bench.data.curation.engine import Progress, Row, Step, Verdict, kept, run_step
 from bench.data.curation.settings import CurationSettings, ScoreSettings
-from bench.store import Artifact, Store, Work
+from bench.store import Artifact, Store, Work, plugin_code
 
 NAME = "scores"
 VERSION = 1
@@ -48,7 +48,8 @@ class Scorer:
             PrerequisiteError: the model is not on this machine.
         """
         settings = {"value": self._settings.value, "scale": float(self._settings.scale)}
-        return {**self.backend.identity(), **settings}
+        code = plugin_code(BACKENDS.entry(self._settings.backend), type(self.backend))
+        return {**self.backend.identity(), **code, **settings}
 
     def scores(
         self, files: Sequence[Path], captions: Sequence[str], *, batch_size: int

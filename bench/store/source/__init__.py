@@ -1,0 +1,21 @@
+"""What a class means, as a hash: read from source, nothing of it is run."""
+
+from bench.store.source.identity import (
+    Source,
+    SourceChangedError,
+    code_identity,
+    plugin_code,
+    plugin_source_hash,
+    require_unchanged,
+    source_of,
+)
+
+__all__ = [
+    "Source",
+    "SourceChangedError",
+    "code_identity",
+    "plugin_code",
+    "plugin_source_hash",
+    "require_unchanged",
+    "source_of",
+]
