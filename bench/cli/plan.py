@@ -1,4 +1,7 @@
-"""`bench plan --table NAME`: what `bench run` would do, why, how long and how much. No torch."""
+"""`bench plan --table NAME`: what `bench run` would do, why, how long and how much. No torch.
+
+With --power: what its verdicts could see.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bench.cli._output import print_json
 from bench.cli._parser import Subparsers, add_common
+from bench.cli._power import add_power, require_power, show_power
 from bench.cli._progress import duration, size
 from bench.cli._request import add_request, add_work, device_of, job_count, request_of, store_of
 from bench.cli._toy import TOY, plan_toy
@@ -23,15 +27,23 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser = subparsers.add_parser("plan", help=VERBS["plan"], description=__doc__)
     add_request(parser)
     add_work(parser)
+    add_power(parser)
     add_common(parser, json=True)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the plan."""
+    """Print the plan.
+
+    Raises:
+        UsageError: an option of --power without it, or --power of the toy table.
+    """
+    require_power(args, toy=args.table == TOY)
     if args.table == TOY:
         return plan_toy(args)
     request, store = request_of(args), store_of(args)
+    if args.power:
+        return show_power(args, request)
     from bench.tables.graph import build_graph
 
     graph = build_graph(request, store)

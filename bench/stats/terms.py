@@ -94,17 +94,25 @@ def crossed_terms(
     over = np.where(same, 0.0, values.var(axis=-1, ddof=1)) / seeds
     left, _ = clustered_terms(shares - mean[..., None, :], tasks)
     interaction = left.sum(axis=-1) / (seeds * (seeds - 1))
-    total, df = _total(over, prompts, interaction, df_prompts, seeds)
+    total, df = total_and_df(over, prompts, interaction, df_prompts, seeds)
     return Terms(
         seeds=over, prompts=prompts, interaction=interaction, total=total,
         df_prompts=df_prompts, df=df,
     )  # fmt: skip
 
 
-def _total(
+def total_and_df(
     over: Floats, prompts: Floats, interaction: Floats, df_prompts: Floats, seeds: int
 ) -> tuple[Floats, Floats]:
-    """Return V and f."""
+    """Return V and f from their parts; all of shape (...).
+
+    Args:
+        over: V_s.
+        prompts: V_p.
+        interaction: V_i.
+        df_prompts: f_p.
+        seeds: training seeds, two or more.
+    """
     total, own = over + prompts, np.ones_like(over, dtype=bool)
     if seeds >= SEEDS_FOR_INTERACTION:
         own = over > interaction  # seeds have a variance of their own
