@@ -18,7 +18,7 @@ below the larger of the two:
 
 The degrees of freedom f are the harmonic mean of those of the parts, weighted by their shares of V
 (w = V_s / V): 1 / f = w / (S - 1) + (1 - w) / f_p. Satterthwaite's formula has w² in place of w;
-with the 2 degrees of freedom of 3 seeds it lets .077 of null differences through a test at .05,
+with the 2 degrees of freedom of 3 seeds it lets .08 of null differences through a test at .05,
 this one at most .058 (docs/reliability.md has the table). Where 5 or more seeds differ by no more
 than the interaction says they would without a variance of their own, V is V_p, and f is f_p.
 
