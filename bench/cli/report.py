@@ -29,6 +29,11 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     add_store(parser)
     parser.add_argument("--format", choices=FORMS, default="terminal", help="what to print")
+    parser.add_argument(
+        "--intervals",
+        action="store_true",
+        help="terminal and md: also the intervals given these checkpoints and over training seeds",
+    )
     parser.add_argument("--output", type=Path, metavar="DIR", help="write all formats there too")
     parser.add_argument(
         "--publish",
@@ -70,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         folder = args.publish / f"table-{args.table}"
         write_report(report, folder, command, pictures)
         LOG.info("published %s", folder)
-    print(report.render(form, captioned(pictures)), end="")
+    print(report.render(form, captioned(pictures), parts=args.intervals), end="")
     return 0
 
 

@@ -13,7 +13,9 @@ from typing import Any
 from bench.report import trained_on, words
 from bench.report.facts import ratio_text
 from bench.report.model import Summary, TableData
+from bench.report.reach import reach_line
 from bench.report.statistics import Statistics
+from bench.stats import CrossedEstimate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,16 +49,24 @@ class Table:
 
 
 Block = Heading | Text | Bullets | Table
+PARTS = "What the intervals are made of"
 
 
-def blocks_of(data: TableData, statistics: Statistics) -> Iterator[Block]:
-    """Yield the whole report."""
+def blocks_of(data: TableData, statistics: Statistics, *, parts: bool = False) -> Iterator[Block]:
+    """Yield the whole report.
+
+    Args:
+        data: the table.
+        statistics: of it.
+        parts: also what each interval is made of.
+    """
     yield from _head(data)
     yield from _measured(data, statistics)
-    yield from _over_seeds(data, statistics)
     yield from _differences(data, statistics)
     yield from _claims(data, statistics)
     yield from _facts(data, statistics)
+    if parts:
+        yield from parts_of(data, statistics)
     yield from _notes(data, statistics)
     yield from _protocols(data)
     yield from _provenance(data)
@@ -82,38 +92,40 @@ def _head(data: TableData) -> Iterator[Block]:
 
 
 def _measured(data: TableData, statistics: Statistics) -> Iterator[Block]:
-    bare = all(s.given is None or s.given.low is None for s in statistics.values)
-    if bare and not data.published and any(s.seeds is not None for s in statistics.values):
-        return  # the values over seeds say the same, with an interval
-    yield Heading(text="Measured, with 95 % intervals given these checkpoints")
+    yield Heading(text="Measured, with 95 % intervals")
+    published = bool(data.published)
     head = ["row"]
     for column in data.columns:
         name = words.column_name(data, column["key"])
-        head += [f"{name} {words.arrow(column)} measured", f"{column['key']} published"]
+        head.append(f"{name} {words.arrow(column)} measured")
+        head += [f"{column['key']} published"] if published else []
     rows = []
     for row in data.rows:
         cells = [row["label"]]
         for column in data.columns:
             summary = statistics.value(row["key"], column["key"])
-            cells += [
+            cells.append(
                 _value(summary, int(column["decimals"]))
-                + words.circular_mark(data, row["key"], column["key"]),
-                words.published_text(data, row["key"], column) + _mark(data, row["key"], column),
-            ]
+                + words.circular_mark(data, row["key"], column["key"])
+            )
+            if published:
+                mark = _mark(data, row["key"], column)
+                cells.append(words.published_text(data, row["key"], column) + mark)
         rows.append(cells)
     yield _table(head, rows)
-    yield Text(
-        text="Intervals: prompts resampled within their task (means), blocks of prompts left out "
-        "(FID, IS). They say what other prompts would have given, not what training again would."
-    )
+    yield Text(text=words.intervals_note(data))
+    line = reach_line(data, statistics)
+    if line:
+        yield Text(text=line)
 
 
 def _value(summary: Summary, decimals: int) -> str:
-    given = summary.given
-    if summary.state != "measured" or given is None:
+    found = summary.estimate
+    if found is None:
         return words.state_word(summary)
-    ends = words.interval(given.low, given.high, decimals) or "(no interval)"
-    return f"{words.number(given.value, decimals)} {ends}, n = {given.n}"
+    cells = len(summary.by_seed)
+    times = f"{cells} x " if cells > 1 else ""
+    return f"{words.estimate_text(found, decimals)}, n = {times}{summary.images}"
 
 
 def _mark(data: TableData, row: str, column: Mapping[str, Any]) -> str:
@@ -123,49 +135,50 @@ def _mark(data: TableData, row: str, column: Mapping[str, Any]) -> str:
     return f" [{list(data.footnotes).index(value['footnote']) + 1}]"
 
 
-def _over_seeds(data: TableData, statistics: Statistics) -> Iterator[Block]:
-    if not any(s.seeds is not None for s in statistics.values):
-        return
-    yield Heading(text="Over training seeds (mean, 95 % t interval)")
-    rows = []
-    for row in data.rows:
-        summaries = [statistics.value(row["key"], c["key"]) for c in data.columns]
-        if all(s.seeds is None for s in summaries):
-            continue
-        rows.append(
-            [
-                row["label"],
-                *(
-                    words.seeds_text(s.seeds, int(c["decimals"]))
-                    if s.seeds
-                    else words.state_word(s)
-                    for s, c in zip(summaries, data.columns, strict=True)
-                ),
-            ]
-        )
-    names = [f"{words.column_name(data, c['key'])} {words.arrow(c)}" for c in data.columns]
-    yield _table(["row", *names], rows)
-
-
 def _differences(data: TableData, statistics: Statistics) -> Iterator[Block]:
-    if statistics.baseline is None or not statistics.differences:
-        return
-    labels = {row["key"]: row["label"] for row in data.rows}
+    rows = [
+        [label, name, words.estimate_text(found, decimals, sign=True)]
+        for label, name, found, decimals in _found(data, statistics.differences)
+    ]
+    if rows:
+        yield Heading(text=f"Differences from {_label(data, str(statistics.baseline))}, paired")
+        yield _table(["row", "column", "difference"], rows)
+
+
+def parts_of(data: TableData, statistics: Statistics) -> Iterator[Block]:
+    """Yield what values and differences would have for an interval from either part alone."""
     rows = []
-    for found in statistics.differences:
-        if found.state != "measured" or found.given is None:
-            continue
-        decimals = words.decimals_of(data, found.column)
-        given = found.given
-        ends = words.interval(given.low, given.high, decimals, sign=True) or "(no interval)"
-        seeds = words.seeds_text(found.seeds, decimals, sign=True) if found.seeds else "-"
-        value = words.number(given.value, decimals, sign=True)
-        name = words.column_name(data, found.column)
-        rows.append([labels[found.row], name, f"{value} {ends}", seeds])
-    if not rows:
-        return
-    yield Heading(text=f"Differences from {labels[statistics.baseline]}, paired")
-    yield _table(["row", "column", "given these checkpoints", "over training seeds"], rows)
+    for summaries, sign in ((statistics.values, False), (statistics.differences, True)):
+        for label, name, found, decimals in _found(data, summaries):
+            shown = [
+                words.estimate_text(found, decimals, sign=sign),
+                words.part_text(found.parts.prompts, decimals, sign=sign),
+                words.part_text(found.parts.seeds, decimals, sign=sign),
+            ]
+            what = f"less {_label(data, str(statistics.baseline))}" if sign else "value"
+            rows.append([label, name, what, *shown])
+    if rows:
+        yield Heading(text=PARTS)
+        head = ["row", "column", "of", "whole", "given these checkpoints", "over training seeds"]
+        yield _table(head, rows)
+
+
+def _found(
+    data: TableData, summaries: Sequence[Summary]
+) -> Iterator[tuple[str, str, CrossedEstimate, int]]:
+    """Yield the row's label, the column's name, the estimate and the column's decimals."""
+    for summary in summaries:
+        if summary.estimate is not None:
+            yield (
+                _label(data, summary.row),
+                words.column_name(data, summary.column),
+                summary.estimate,
+                words.decimals_of(data, summary.column),
+            )
+
+
+def _label(data: TableData, row: str) -> str:
+    return next(str(r["label"]) for r in data.rows if r["key"] == row)
 
 
 def _claims(data: TableData, statistics: Statistics) -> Iterator[Block]:
@@ -184,13 +197,9 @@ def _claims(data: TableData, statistics: Statistics) -> Iterator[Block]:
                 verdict.reason,
             ]
         )
-    head = ["claim", "verdict", "measured effect, over training seeds", "published effect", "why"]
+    head = ["claim", "verdict", "measured effect", "published effect", "why"]
     yield _table(head, rows)
-    yield Text(
-        text="Judged by the paired t test over training seeds, Holm-corrected over the claims of "
-        "this table; with fewer than three training seeds the word is inconclusive."
-        + (" This table is partial." if data.partial else "")
-    )
+    yield Text(text=words.judged_note(data) + (" This table is partial." if data.partial else ""))
 
 
 def _facts(data: TableData, statistics: Statistics) -> Iterator[Block]:

@@ -9,6 +9,7 @@ from typing import Any
 from bench.report import words
 from bench.report.model import TableData
 from bench.report.statistics import Statistics
+from bench.stats import CrossedEstimate
 
 FIELDS = (
     "table",
@@ -18,17 +19,23 @@ FIELDS = (
     "column",
     "state",
     "value",
+    "low",
+    "high",
+    "stderr",
+    "df",
     "given_low",
     "given_high",
-    "given_stderr",
-    "given_interval",
+    "seeds_low",
+    "seeds_high",
     "images",
     "prompts",
     "seeds",
-    "seeds_low",
-    "seeds_high",
     "by_seed",
     "difference",
+    "difference_low",
+    "difference_high",
+    "difference_stderr",
+    "difference_df",
     "difference_given_low",
     "difference_given_high",
     "difference_seeds_low",
@@ -65,39 +72,23 @@ def _line(data: TableData, statistics: Statistics, row: str, column: str) -> dic
         "state": found.state,
         "reason": found.reason,
     }
-    if found.given is not None:
+    if found.estimate is not None:
+        trained = any(cell.training_seed is not None for cell in data.of(row, column))
         line |= {
-            "value": found.given.value,
-            "given_low": found.given.low,
-            "given_high": found.given.high,
-            "given_stderr": found.given.stderr,
-            "given_interval": found.given.interval,
-            "images": found.given.n,
-            "prompts": found.given.clusters,
+            "value": found.estimate.value,
+            **_ends(found.estimate, ""),
+            "images": found.images,
+            "prompts": found.estimate.n_prompts,
+            "seeds": found.estimate.n_seeds if trained else None,
             "by_seed": ";".join(f"{seed}:{value!r}" for seed, value in found.by_seed.items()),
         }
         protocol = next((c.protocol for c in data.of(row, column) if c.protocol), None)
         line["protocol"] = None if protocol is None else words.protocol_id(protocol)
         line["variant"] = ";".join(words.variant_names(data, column)) or None
-    if found.seeds is not None:
-        line |= {
-            "seeds": found.seeds.n_seeds,
-            "seeds_low": found.seeds.low,
-            "seeds_high": found.seeds.high,
-        }
     if statistics.baseline is not None and row != statistics.baseline:
-        difference = statistics.difference(row, column)
-        if difference.given is not None:
-            line |= {
-                "difference": difference.given.value,
-                "difference_given_low": difference.given.low,
-                "difference_given_high": difference.given.high,
-            }
-        if difference.seeds is not None:
-            line |= {
-                "difference_seeds_low": difference.seeds.low,
-                "difference_seeds_high": difference.seeds.high,
-            }
+        difference = statistics.difference(row, column).estimate
+        if difference is not None:
+            line |= {"difference": difference.value, **_ends(difference, "difference_")}
     published = data.published.get(row, {}).get(column)
     if published is not None:
         line |= {
@@ -106,6 +97,15 @@ def _line(data: TableData, statistics: Statistics, row: str, column: str) -> dic
             "published_source": published["source"],
         }
     return line
+
+
+def _ends(found: CrossedEstimate, prefix: str) -> dict[str, float | None]:
+    """Return the interval, its error term, and the intervals of the error term's two parts."""
+    ends = {"low": found.low, "high": found.high, "stderr": found.stderr, "df": found.df}
+    for name, part in (("given", found.parts.prompts), ("seeds", found.parts.seeds)):
+        ends[f"{name}_low"] = None if part is None else part.low
+        ends[f"{name}_high"] = None if part is None else part.high
+    return {f"{prefix}{name}": value for name, value in ends.items()}
 
 
 def _text(value: Any) -> str:

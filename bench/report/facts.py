@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.report.model import Summary, TableData
 from bench.report.paired import paired_cells
+from bench.report.pairing import other_noise
 from bench.stats.claims import MIN_TRAINING_SEEDS
 from bench.stats.ratio import Difference, ratio_of
 
@@ -43,6 +44,7 @@ def gain_ratios(data: TableData) -> tuple[GainRatio | None, ...]:
 
 def _measured(data: TableData, ratio: Mapping[str, Any]) -> GainRatio:
     column = ratio["column"]
+    head = next(c for c in data.columns if c["key"] == column)
     found: list[Difference] = []
     sides = (
         (ratio["of"], ratio["base"]),
@@ -50,7 +52,13 @@ def _measured(data: TableData, ratio: Mapping[str, Any]) -> GainRatio:
         (ratio["of"], ratio["to"]),
     )
     for row, other in sides:
-        summary = paired_cells(row, column, data.of(row, column), data.of(other, column))
+        summary = paired_cells(
+            row,
+            head,
+            data.of(row, column),
+            data.of(other, column),
+            other_noise=other_noise(data, row, other),
+        )
         difference = _difference(summary)
         if isinstance(difference, str):
             return GainRatio(reason=difference)
@@ -63,27 +71,16 @@ def _measured(data: TableData, ratio: Mapping[str, Any]) -> GainRatio:
 
 
 def _difference(summary: Summary) -> Difference | str:
-    """Return a difference with one error term for seeds and prompts, or why there is none.
-
-    The variance is that over training seeds of the mean and that over prompts of the mean over
-    seeds; degrees of freedom by Satterthwaite.
-    """
-    if summary.state != "measured" or summary.given is None:
+    """Return a difference with its error term, or why there is none."""
+    found = summary.estimate
+    if found is None:
         return f"not measured: {summary.reason}"
-    seeds, given = summary.seeds, summary.given
-    if seeds is None or seeds.stderr is None or seeds.n_seeds < MIN_TRAINING_SEEDS:
-        count = 0 if seeds is None else seeds.n_seeds
-        paired = f"{count} paired training seed" + "s" * (count != 1)
+    if found.n_seeds < MIN_TRAINING_SEEDS:
+        paired = f"{found.n_seeds} paired training seed" + "s" * (found.n_seeds != 1)
         return f"{paired}; a ratio needs {MIN_TRAINING_SEEDS}"
-    if given.stderr is None or not given.clusters or given.clusters < 2:
-        return "the difference has no standard error over prompts"
-    trained, prompts = seeds.stderr**2, given.stderr**2
-    if trained + prompts == 0.0:
+    if found.stderr is None or found.df is None:
         return "every training seed and every prompt gave the same difference"
-    df = (trained + prompts) ** 2 / (
-        trained**2 / (seeds.n_seeds - 1) + prompts**2 / (given.clusters - 1)
-    )
-    return Difference(value=seeds.value, variance=trained + prompts, df=df)
+    return Difference(value=found.value, variance=found.stderr**2, df=found.df)
 
 
 def ratio_text(found: GainRatio | None) -> str:

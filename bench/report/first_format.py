@@ -2,7 +2,7 @@
 
 Format 1 had one field, `seed`: the training seed, or nothing for a row without training. All
 images of a row were sampled from one noise, which the image set's name tells; of the toy, noise
-and training went by one seed. Its statistics knew another error term and are computed anew.
+and training went by one seed.
 """
 
 from __future__ import annotations
@@ -13,12 +13,6 @@ from typing import Any
 
 _NOISE = re.compile(r"\.s(\d+)(?=[.-])")
 _TOY = "toy"
-_NO_STATISTICS: Mapping[str, Any] = {
-    "values": [],
-    "baseline": None,
-    "differences": [],
-    "verdicts": [],
-}
 
 
 def upgraded(stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,9 +35,8 @@ def upgraded(stored: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **stored,
         "profile": profile,
+        "columns": [{**c, "units": "seeds"} if toy else c for c in stored["columns"]],
         "cells": cells,
-        "statistics": _NO_STATISTICS,
-        "inputs_sha256": "",
     }
 
 

@@ -46,13 +46,13 @@ class Axis:
 def forest_plot(data: TableData, statistics: Statistics, column: Mapping[str, Any]) -> str:
     """Return the plot of a column, or nothing where no row of it was measured.
 
-    A thin line is the interval given these checkpoints, a thick one that over training seeds; the
+    A thin line is the interval, a thick one what prompts and image noise alone would give; the
     broken line marks the baseline. Rendered rows (ceilings) that lie beyond the others are written
     at the edge, so that they do not squeeze what is compared. Published values are drawn (as
     rhombs) where they are of the same work, that is outside orientation tables.
     """
     found = [(row, statistics.value(row["key"], column["key"])) for row in data.rows]
-    measured = [(row, s) for row, s in found if s.state == "measured" and s.given is not None]
+    measured = [(row, s) for row, s in found if s.estimate is not None]
     if not measured:
         return ""
     published = {} if data.orientation else _published(data, column["key"])
@@ -67,8 +67,8 @@ def forest_plot(data: TableData, statistics: Statistics, column: Mapping[str, An
         *_scale(axis, int(column["decimals"]), height),
     ]
     base = next((s for _, s in measured if s.row == statistics.baseline), None)
-    if base is not None and base.given is not None:
-        x = axis.x(base.given.value)
+    if base is not None and base.estimate is not None:
+        x = axis.x(base.estimate.value)
         parts.append(f'<path class="base" d="M{x} {_TOP - 6}V{height - _FOOT}"/>')
     for place, (row, summary) in enumerate(measured):
         y = _TOP + _LINE * place + _LINE / 2
@@ -87,9 +87,9 @@ def _published(data: TableData, column: str) -> dict[str, float]:
 def _axis(summaries: list[Summary], others: list[float]) -> Axis:
     values = list(others)
     for summary in summaries:
-        for found in (summary.given, summary.seeds):
-            if found is not None:
-                values += [v for v in (found.value, found.low, found.high) if v is not None]
+        found = summary.estimate
+        if found is not None:
+            values += [v for v in (found.value, found.low, found.high) if v is not None]
     low, high = min(values), max(values)
     margin = 0.04 * (high - low) or 0.04 * abs(high) or 1.0
     return Axis(low=low - margin, high=high + margin)
@@ -111,26 +111,26 @@ def _mark(
     label = str(row["label"])
     short = label if len(label) <= _LETTERS else label[: _LETTERS - 1] + "…"
     kind = "control" if row["control"] else "row"
-    given, seeds = summary.given, summary.seeds
-    assert given is not None  # the caller has left out the others
-    says = f"{label}: {words.number(given.value, decimals)} "
-    says += words.interval(given.low, given.high, decimals)
-    if seeds is not None:
-        says += f"; over training: {words.seeds_text(seeds, decimals)}"
+    found = summary.estimate
+    assert found is not None  # the caller has left out the others
+    says = f"{label}: {words.estimate_text(found, decimals)}"
+    given = found.parts.prompts
     yield f'<g class="{kind}"><title>{html.escape(says)}</title>'
     yield f'<text class="label" x="0" y="{y + 4}">{html.escape(short)}</text>'
-    if not axis.low <= given.value <= axis.high:
-        value = words.number(given.value, decimals)
-        left = given.value < axis.low
+    if not axis.low <= found.value <= axis.high:
+        value = words.number(found.value, decimals)
+        left = found.value < axis.low
         place = f'x="{_LABEL}" y="{y + 4}"' if left else f'x="{WIDTH - _RIGHT}" y="{y + 4}"'
         side, text = ("low", f"← {value}") if left else ("high", f"{value} →")
         yield f'<text class="beyond {side}" {place}>{text}</text></g>'
         return
-    if given.low is not None and given.high is not None:
-        ends = axis.x(max(given.low, axis.low)), axis.x(min(given.high, axis.high))
-        yield f'<path class="given" d="M{ends[0]} {y}H{ends[1]}"/>'
-    if seeds is not None and seeds.low is not None and seeds.high is not None:
-        yield f'<path class="seeds" d="M{axis.x(seeds.low)} {y}H{axis.x(seeds.high)}"/>'
+    for kind, low, high in (
+        ("whole", found.low, found.high),
+        ("given", given and given.low, given and given.high),
+    ):
+        if low is not None and high is not None:
+            ends = axis.x(max(low, axis.low)), axis.x(min(high, axis.high))
+            yield f'<path class="{kind}" d="M{ends[0]} {y}H{ends[1]}"/>'
     if published is not None:
         yield f'<path class="published" d="M{axis.x(published)} {y - 5}l5 5l-5 5l-5-5z"/>'
-    yield f'<circle cx="{axis.x(given.value)}" cy="{y}" r="3.4"/></g>'
+    yield f'<circle cx="{axis.x(found.value)}" cy="{y}" r="3.4"/></g>'

@@ -5,6 +5,7 @@ Pure: equal data gives equal bytes. Published numbers stay out of it; they are n
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,8 +31,7 @@ _CIRCULAR = "$^{c}$"
 def render_latex(data: TableData, statistics: Statistics) -> str:
     """Return the table; measured values with half the 95 % interval, one line a row.
 
-    The interval is that over training seeds where a row has one, otherwise the one given these
-    checkpoints; a comment above says so, and names the command.
+    A comment above says what the interval is of, and names the command.
     """
     keys = [str(column["key"]) for column in data.columns]
     head = [f"{words.column_name(data, c['key'])} {words.arrow(c)}" for c in data.columns]
@@ -41,8 +41,8 @@ def render_latex(data: TableData, statistics: Statistics) -> str:
         f"% profile {_comment(str(data.profile['name']))}, protocol "
         f"{_comment(str(data.profile['protocol']))}, training seeds "
         + ", ".join(str(seed) for seed in data.seeds),
-        "% +- is half a 95 % interval: over training seeds where marked *, otherwise given these",
-        "% checkpoints (prompts resampled). Needs \\usepackage{booktabs}.",
+        *(f"% {line}" for line in textwrap.wrap(words.intervals_note(data), 96)),
+        "% +- is half of it. Needs \\usepackage{booktabs}.",
     ]
     if data.partial:
         lines.append(f"% {_comment(words.partial_notice(data))}")
@@ -78,17 +78,9 @@ def _comment(text: str) -> str:
 
 
 def _value(summary: Summary, column: Mapping[str, Any]) -> str:
-    given, seeds, decimals = summary.given, summary.seeds, int(column["decimals"])
-    if summary.state != "measured" or given is None:
+    found, decimals = summary.estimate, int(column["decimals"])
+    if found is None:
         return words.state_word(summary)
-    if seeds is not None and seeds.low is not None and seeds.high is not None:
-        return _plus_minus(seeds.value, seeds.low, seeds.high, decimals, "^{*}")
-    return _plus_minus(given.value, given.low, given.high, decimals, "")
-
-
-def _plus_minus(
-    value: float, low: float | None, high: float | None, decimals: int, mark: str
-) -> str:
-    half = words.half_width(low, high, decimals).removeprefix("±")
-    number = words.number(value, decimals)
-    return f"${number}$" if not half else rf"${number}{{\scriptstyle\,\pm {half}{mark}}}$"
+    half = words.half_width(found.low, found.high, decimals).removeprefix("±")
+    number = words.number(found.value, decimals)
+    return f"${number}$" if not half else rf"${number}{{\scriptstyle\,\pm {half}}}$"

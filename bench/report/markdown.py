@@ -7,9 +7,10 @@ from bench.report.model import TableData
 from bench.report.statistics import Statistics
 
 
-def render_markdown(data: TableData, statistics: Statistics) -> str:
-    """Return the whole report."""
-    return "\n\n".join(_written(block) for block in blocks_of(data, statistics)) + "\n"
+def render_markdown(data: TableData, statistics: Statistics, *, parts: bool = False) -> str:
+    """Return the whole report; with `parts` also what each interval is made of."""
+    blocks = blocks_of(data, statistics, parts=parts)
+    return "\n\n".join(_written(block) for block in blocks) + "\n"
 
 
 def _written(block: Block) -> str:

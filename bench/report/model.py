@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.api.estimate import Estimate
-from bench.stats import SeedEstimate
+from bench.stats import CrossedEstimate
 
 if TYPE_CHECKING:
     from bench.tables.graph import Cell
@@ -160,35 +160,28 @@ class Summary:
         row, column: keys.
         state: `"measured"`, `"failed"`, `"n/a"`.
         reason: why it is not there.
-        given: value and interval given these checkpoints.
-        seeds: value and interval over training seeds; None for a row without training.
-        by_seed: value by training seed; of a row without training by `noise N`.
+        estimate: the value, with the error term of training seeds, prompts and image noise.
+        images: of one cell.
+        by_seed: value by training seed; of a row without training by `noise N`; empty for a
+            difference.
     """
 
     row: str
     column: str
     state: str
     reason: str = ""
-    given: Estimate | None = None
-    seeds: SeedEstimate | None = None
+    estimate: CrossedEstimate | None = None
+    images: int = 0
     by_seed: Mapping[str, float] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping."""
-        return {
-            **asdict(self),
-            "given": estimate_to_json(self.given),
-            "by_seed": dict(self.by_seed),
-        }
+        return {**asdict(self), "by_seed": dict(self.by_seed)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Summary:
         """Read what `to_json` wrote."""
-        seeds = data["seeds"]
+        found = data["estimate"]
         return cls(
-            **{
-                **data,
-                "given": estimate_from_json(data["given"]),
-                "seeds": None if seeds is None else SeedEstimate(**seeds),
-            }
+            **{**data, "estimate": None if found is None else CrossedEstimate.from_json(found)}
         )

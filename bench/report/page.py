@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 
 from bench.report import words
-from bench.report.blocks import Block, Bullets, Heading, Table, blocks_of
+from bench.report.blocks import PARTS, Block, Bullets, Heading, Table, blocks_of
 from bench.report.forest import forest_plot
 from bench.report.model import TableData
 from bench.report.statistics import Statistics
@@ -21,7 +21,7 @@ from bench.report.statistics import Statistics
 STYLE = "page.css"
 MOST_PLOTS = 12
 """Columns up to which each gets a plot; a table with more is read as numbers."""
-FOLDED = frozenset({"Protocol", "Provenance"})
+FOLDED = frozenset({PARTS, "Protocol", "Provenance"})
 _VERDICTS = ("supported", "contradicted", "inconclusive")
 
 
@@ -35,7 +35,7 @@ def render_page(
         statistics: of it.
         pictures: PNG files by caption, shown above the numbers.
     """
-    title, *rest = _sections(blocks_of(data, statistics))
+    title, *rest = _sections(blocks_of(data, statistics, parts=True))
     body = [
         f"<header>\n{_written(title)}\n</header>",
         _verdict_strip(data, statistics),
@@ -134,8 +134,8 @@ def _plots(data: TableData, statistics: Statistics) -> str:
     if not drawn:
         return ""
     key = (
-        "Points: measured. Thin lines: 95 % given these checkpoints. Thick lines: 95 % over "
-        "training seeds. Broken line: the base."
+        "Points: measured. Thin lines: 95 %. Thick lines: 95 % given these checkpoints. Broken "
+        "line: the base."
         + ("" if data.orientation or not data.published else " Rhombs: published.")
     )
     return f'<div class="plots">{"".join(drawn)}</div>\n<p class="key">{key}</p>'

@@ -1,24 +1,71 @@
-"""The paired difference of two groups of cells: of two rows of a table, or of two tables."""
+"""The value of a group of cells, and the paired difference of two: of two rows, or two tables.
+
+One error term for all (`bench.stats.crossed`): what would change if the study were done again.
+A row without training has no training seeds in it; its cells at several noises are so many more
+images of each prompt.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from bench.api.estimate import Estimate
 from bench.report.model import CellData, Summary
-from bench.report.pairing import matched
+from bench.report.pairing import cell_name, matched
 from bench.stats import (
-    RowValues,
-    combine,
-    paired_over_seeds,
-    paired_summary,
+    CrossedEstimate,
+    crossed_difference,
+    crossed_mean,
+    crossed_metric,
+    crossed_metric_difference,
 )
+
+WHOLE_RUNS = "seeds"
+"""A column's `units` where each seed draws everything anew: then seeds alone are what varies."""
+_UNTRAINED = 0
+"""The one key of a row without training."""
+
+
+def row_summary(row: str, column: Mapping[str, Any], cells: Sequence[CellData]) -> Summary:
+    """Return a row's value.
+
+    Args:
+        row: its key.
+        column: as in `TableData.columns`.
+        cells: all of the row in this column.
+
+    Raises:
+        ProtocolError: training seeds were measured on unlike prompts.
+    """
+    missing = _missing(row, column, cells)
+    if missing is not None:
+        return missing
+    low, high = column.get("range") or (None, None)
+    groups = _by_training([(cell,) for cell in cells])
+    if column.get("units") == WHOLE_RUNS:
+        found = _whole_runs([_estimate(cell).value for cell in cells])
+    elif all(cell.values for cell in cells):
+        images = {seed: _images(group, 0) for seed, group in groups.items()}
+        found = crossed_mean(images, *_places(groups.values()), bounds=(low, high))
+    else:
+        sets = {seed: _mean(group, 0) for seed, group in groups.items()}
+        found = crossed_metric(sets, bounds=(low, high))
+    return Summary(
+        row=row,
+        column=str(column["key"]),
+        state="measured",
+        estimate=found,
+        images=_estimate(cells[0]).n,
+        by_seed={cell_name(cell): _estimate(cell).value for cell in cells},
+    )
 
 
 def paired_cells(
     row: str,
-    column: str,
+    column: Mapping[str, Any],
     ours: Sequence[CellData],
     base: Sequence[CellData],
     *,
@@ -27,7 +74,8 @@ def paired_cells(
     """Return `ours` less `base`.
 
     Args:
-        row, column: the keys the result carries.
+        row: the key the result carries.
+        column: as in `TableData.columns`.
         ours: one cell per training seed, or per noise of a row without training.
         base: the same; where both were trained, of the same seeds.
         other_noise: one of the rows says in the table that its noise is another.
@@ -35,70 +83,107 @@ def paired_cells(
     Raises:
         ProtocolError: unlike images, blocks, training seeds or noise on both sides.
     """
-    bad = next((c for c in [*ours, *base] if c.state != "measured"), None)
-    if bad is not None or not ours or not base:
-        state, reason = (bad.state, bad.reason) if bad else ("n/a", "not asked for")
-        return Summary(row=row, column=column, state=state, reason=reason)
+    missing = _missing(row, column, [*ours, *base] if ours and base else [])
+    if missing is not None:
+        return missing
     pairs = matched(ours, base, other_noise=other_noise)
-    trained = any(c.training_seed is not None for c in [*ours, *base])
-    if all(c.values for c in [*ours, *base]):
-        first = base[0].values
-        found = paired_summary(
-            _by_seed(pairs, 0), _by_seed(pairs, 1),
-            {v.key: v.prompt_id for v in first}, {v.key: v.tag for v in first},
-        )  # fmt: skip
-        return Summary(
-            row=row, column=column, state="measured", given=found.given_checkpoints,
-            seeds=found.over_seeds if trained else None,
-        )  # fmt: skip
-    estimates = [c.estimate for c in [*ours, *base] if c.estimate is not None]
-    weights = [1.0 / len(ours)] * len(ours) + [-1.0 / len(base)] * len(base)
-    seeds = paired_over_seeds(row_values(ours), row_values(base)) if trained else None
-    given = combined(estimates, weights)
-    return Summary(row=row, column=column, state="measured", given=given, seeds=seeds)
-
-
-def row_values(cells: Sequence[CellData]) -> RowValues:
-    """Return a row's values by training seed, of a row without training by noise seed."""
-    return RowValues(
-        by_seed={seed_of(c): c.estimate.value for c in cells if c.estimate is not None},
-        trained=cells[0].training_seed is not None,
+    groups = _by_training(pairs)
+    low, high = column.get("range") or (None, None)
+    if column.get("units") == WHOLE_RUNS:
+        found = _whole_runs([_estimate(a).value - _estimate(b).value for a, b in pairs])
+    elif all(cell.values for cell in [*ours, *base]):
+        sides = [{seed: _images(g, side) for seed, g in groups.items()} for side in (0, 1)]
+        span = None if low is None or high is None else high - low
+        found = crossed_difference(*sides, *_places(groups.values()), span=span)
+    else:
+        sets = [{seed: _mean(g, side) for seed, g in groups.items()} for side in (0, 1)]
+        found = crossed_metric_difference(*sets)
+    return Summary(
+        row=row,
+        column=str(column["key"]),
+        state="measured",
+        estimate=found,
+        images=_estimate(ours[0]).n,
     )
 
 
-def seed_of(cell: CellData) -> int:
-    """Return what tells a row's cells apart: the training seed, else the noise seed."""
-    seed = cell.noise_seed if cell.training_seed is None else cell.training_seed
-    return seed or 0
+def is_trained(cells: Sequence[CellData]) -> bool:
+    """Return whether any of these cells has a training seed."""
+    return any(cell.training_seed is not None for cell in cells)
 
 
-def combined(estimates: Sequence[Estimate], weights: Sequence[float]) -> Estimate:
-    """Return the weighted sum of jackknifed metrics; without interval where one has none."""
-    value = math.fsum(w * e.value for w, e in zip(weights, estimates, strict=True))
-    n, clusters = estimates[0].n, estimates[0].clusters
-    sizes = {e.block_sizes for e in estimates}
-    if len(sizes) != 1 or not estimates[0].leave_out:
-        return Estimate(value=value, n=n, clusters=clusters)
-    without = [
-        math.fsum(w * e.leave_out[j] for w, e in zip(weights, estimates, strict=True))
-        for j in range(len(estimates[0].leave_out))
+def _missing(row: str, column: Mapping[str, Any], cells: Sequence[CellData]) -> Summary | None:
+    bad = next((c for c in cells if c.state != "measured"), None)
+    if bad is None and cells:
+        return None
+    state, reason = (bad.state, bad.reason) if bad else ("n/a", "not asked for")
+    return Summary(row=row, column=str(column["key"]), state=state, reason=reason)
+
+
+def _estimate(cell: CellData) -> Estimate:
+    if cell.estimate is None:
+        raise ValueError(f"{cell.row}, {cell.column} is measured and has no estimate")
+    return cell.estimate
+
+
+Group = Sequence[Sequence[CellData]]
+"""Cells, or pairs of cells, of one training seed."""
+
+
+def _by_training(found: Sequence[Sequence[CellData]]) -> dict[int, list[Sequence[CellData]]]:
+    """Return cells, or pairs of cells, by training seed; all under one key without training."""
+    groups: dict[int, list[Sequence[CellData]]] = {}
+    for cells in found:
+        seeds = [c.training_seed for c in cells if c.training_seed is not None]
+        groups.setdefault(seeds[0] if seeds else _UNTRAINED, []).append(cells)
+    return groups
+
+
+def _keys(group: Group) -> Iterator[tuple[str, Sequence[CellData]]]:
+    """Yield cells with what goes before the keys of their images: images of another noise."""
+    for number, cells in enumerate(group):
+        yield "" if len(group) == 1 else f"{number}:", cells
+
+
+def _images(group: Group, side: int) -> dict[str, float]:
+    return {prefix + v.key: v.value for prefix, cells in _keys(group) for v in cells[side].values}
+
+
+def _places(groups: Iterable[Group]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the prompt and the task of each image, by key."""
+    named = [
+        (prefix + value.key, value)
+        for group in groups
+        for prefix, cells in _keys(group)
+        for value in cells[0].values
     ]
-    return combine(value, without, list(estimates[0].block_sizes)).estimate(clusters=clusters)
+    return {key: v.prompt_id for key, v in named}, {key: v.tag for key, v in named}
 
 
-def _by_seed(pairs: Sequence[tuple[CellData, CellData]], side: int) -> dict[int, dict[str, float]]:
-    """Return one side's image values by the training seed of the pair, else by its noise.
+def _mean(group: Group, side: int) -> Estimate:
+    """Return the mean of a metric of a whole set over the noises of one training seed."""
+    found = [_estimate(cells[side]) for cells in group]
+    if len(found) == 1:
+        return found[0]
+    first = found[0]
+    alike = len({e.block_sizes for e in found}) == 1
+    blocks = zip(*(e.leave_out for e in found), strict=True) if alike else ()
+    return Estimate(
+        value=math.fsum(e.value for e in found) / len(found),
+        n=first.n,
+        clusters=first.clusters,
+        leave_out=tuple(math.fsum(block) / len(found) for block in blocks),
+        block_sizes=first.block_sizes if alike else (),
+    )
 
-    Cells that meet one training seed at several noises (A against A) are averaged.
-    """
-    met: dict[int, list[dict[str, float]]] = {}
-    for pair in pairs:
-        trained = next((c for c in pair if c.training_seed is not None), pair[0])
-        values = {v.key: v.value for v in pair[side].values}
-        met.setdefault(seed_of(trained), []).append(values)
-    return {
-        seed: {
-            key: math.fsum(t.get(key, math.nan) for t in tables) / len(tables) for key in tables[0]
-        }
-        for seed, tables in met.items()
-    }
+
+def _whole_runs(values: Sequence[float]) -> CrossedEstimate:
+    """Return the mean of numbers each of which a seed of its own drew everything for."""
+    runs = {number: Estimate(value=value, n=1) for number, value in enumerate(values)}
+    found = crossed_metric(runs)
+    seeds = found.parts.seeds
+    if seeds is None or not seeds.variance:
+        return found
+    return replace(
+        found, stderr=math.sqrt(seeds.variance), df=seeds.df, low=seeds.low, high=seeds.high
+    )

@@ -1,31 +1,24 @@
-"""From cells to what a table says: values with two kinds of interval, differences, verdicts.
+"""From cells to what a table says: values, differences and verdicts, all by one error term.
 
-*Given these checkpoints*: prompts resampled (means) or left out block by block (FID, IS); says
-nothing of training again. *Over training seeds*: Student's t over one number per seed.
+An interval says what would change if the study were done again: with other training seeds, other
+prompts and other image noise (`bench.stats.crossed`). What of it each of these adds is kept beside
+it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from bench.api.errors import BenchError, ProtocolError
-from bench.api.estimate import Estimate
 from bench.report.facts import GainRatio, gain_ratios
 from bench.report.model import CellData, Summary, TableData
-from bench.report.paired import combined, paired_cells, row_values
-from bench.report.pairing import cell_name, cell_title, other_noise
-from bench.stats import (
-    Claim,
-    RowValues,
-    Verdict,
-    clustered_mean,
-    judge,
-    over_seeds,
-    require_equal_n,
-)
+from bench.report.paired import WHOLE_RUNS, is_trained, paired_cells, row_summary
+from bench.report.pairing import cell_title, other_noise
+from bench.stats import CrossedEstimate, require_equal_n
+from bench.stats.claims import Claim, Verdict, judge
 from bench.stats.clusters import mean_of_means, stratify
 
 _SAME = 1e-9
@@ -63,7 +56,7 @@ class Statistics:
             "values": [s.to_json() for s in self.values],
             "baseline": self.baseline,
             "differences": [s.to_json() for s in self.differences],
-            "verdicts": [asdict(v) for v in self.verdicts],
+            "verdicts": [v.to_json() for v in self.verdicts],
             **(
                 {"ratios": [None if r is None else r.to_json() for r in self.ratios]}
                 if self.ratios
@@ -78,9 +71,12 @@ class Statistics:
             values=tuple(Summary.from_json(s) for s in data["values"]),
             baseline=data["baseline"],
             differences=tuple(Summary.from_json(s) for s in data["differences"]),
-            verdicts=tuple(Verdict(**v) for v in data["verdicts"]),
+            verdicts=tuple(Verdict.from_json(v) for v in data["verdicts"]),
             ratios=tuple(None if r is None else GainRatio(**r) for r in data.get("ratios", ())),
         )
+
+
+NOT_COMPUTED = Statistics(values=(), baseline=None, differences=(), verdicts=())
 
 
 def _find(summaries: Sequence[Summary], row: str, column: str) -> Summary:
@@ -156,29 +152,16 @@ def _per_image(data: TableData, column: str) -> bool:
 
 def _value(data: TableData, row: str, column: Mapping[str, Any]) -> Summary:
     cells = data.of(row, column["key"])
-    bad = next((c for c in cells if c.state != "measured"), None)
-    if bad is not None or not cells:
-        state, reason = (bad.state, bad.reason) if bad else ("n/a", "not asked for")
-        return Summary(row=row, column=column["key"], state=state, reason=reason)
-    by_seed: dict[str, float] = {}
     for cell in cells:
+        if cell.state != "measured":
+            break
         if cell.estimate is None or not math.isfinite(cell.estimate.value):
             raise BenchError(
                 f"{cell_title(cell)}, {cell.column}: the value is no number; measure it again"
             )
         if cell.values:
             _require_same(cell)
-        by_seed[cell_name(cell)] = cell.estimate.value
-    trained = cells[0].training_seed is not None
-    seeds = over_seeds({int(s): v for s, v in by_seed.items()}) if trained else None
-    return Summary(
-        row=row,
-        column=column["key"],
-        state="measured",
-        given=_given(cells, column),
-        seeds=seeds,
-        by_seed=by_seed,
-    )
+    return row_summary(row, column, cells)
 
 
 def _require_same(cell: CellData) -> None:
@@ -198,31 +181,13 @@ def _require_same(cell: CellData) -> None:
         )
 
 
-def _given(cells: Sequence[CellData], column: Mapping[str, Any]) -> Estimate:
-    """Return the mean over seeds with its interval given these checkpoints."""
-    estimates = [c.estimate for c in cells if c.estimate is not None]
-    if len(estimates) == 1:
-        return estimates[0]
-    if all(c.values for c in cells):
-        first = cells[0].values
-        tables = [{v.key: v.value for v in c.values} for c in cells]
-        averaged = [math.fsum(t[v.key] for t in tables) / len(tables) for v in first]
-        return clustered_mean(
-            averaged,
-            [v.prompt_id for v in first],
-            [v.tag for v in first],
-            bounds=tuple(column.get("range") or (None, None)),
-        )
-    return combined(estimates, [1.0 / len(estimates)] * len(estimates))
-
-
 def _difference(
     data: TableData, row: str, baseline: str | None, column: Mapping[str, Any]
 ) -> Summary:
-    key = column["key"]
+    key = str(column["key"])
     return paired_cells(
         row,
-        key,
+        column,
         data.of(row, key),
         data.of(str(baseline), key),
         other_noise=other_noise(data, row, str(baseline)),
@@ -230,21 +195,29 @@ def _difference(
 
 
 def _verdicts(data: TableData) -> list[Verdict]:
-    direction = {c["key"]: bool(c["higher_is_better"]) for c in data.columns}
+    columns = {c["key"]: c for c in data.columns}
     claims = [
         Claim(
             better=c["better"],
             worse=c["worse"],
             column=c["column"],
-            higher_is_better=direction.get(c["column"], True),
+            higher_is_better=bool(columns[c["column"]]["higher_is_better"]),
             circular=bool(c["circular"]),
+            planned=bool(c.get("planned", False)),
         )
         for c in data.claims
     ]
-    values: dict[tuple[str, str], RowValues] = {}
-    for row in data.rows:
-        for column in data.columns:
-            cells = data.of(row["key"], column["key"])
-            if cells and all(c.state == "measured" and c.estimate is not None for c in cells):
-                values[row["key"], column["key"]] = row_values(cells)
-    return judge(claims, values)
+    return judge(claims, [_effect(data, claim, columns[claim.column]) for claim in claims])
+
+
+def _effect(data: TableData, claim: Claim, column: Mapping[str, Any]) -> CrossedEstimate | str:
+    """Return a claim's paired difference, or why there is none to judge."""
+    sides = [data.of(row, claim.column) for row in (claim.better, claim.worse)]
+    for row, cells in zip((claim.better, claim.worse), sides, strict=True):
+        if not cells or any(c.state != "measured" or c.estimate is None for c in cells):
+            return f"{row} has no {claim.column}"
+    if column.get("units") != WHOLE_RUNS and not any(is_trained(cells) for cells in sides):
+        return "neither row was trained"
+    noise = other_noise(data, claim.better, claim.worse)
+    found = paired_cells(claim.better, column, sides[0], sides[1], other_noise=noise)
+    return found.estimate or found.reason

@@ -49,7 +49,7 @@ from bench.report.sealed import (
     packed,
     stored_json,
 )
-from bench.report.statistics import Statistics, compute
+from bench.report.statistics import NOT_COMPUTED, Statistics, compute
 from bench.report.terminal import render_terminal
 from bench.report.verified import declared_words
 from bench.store import Published, canonical_json, publish_folder, read_parquet
@@ -66,7 +66,7 @@ CAPTIONS = {
 MAX_RECORDS_BYTES = 10_000_000
 MAX_PICTURE_BYTES = 400_000
 """Of a picture that goes into the page; a larger one stays beside it."""
-STATISTICS_VERSION = 2
+STATISTICS_VERSION = 3
 """Bumped when the statistics of unchanged cells may change."""
 
 
@@ -98,15 +98,19 @@ class Report:
             "targets": list(self.targets),
         }
 
-    def render(self, form: str, pictures: Mapping[str, bytes] | None = None) -> str:
+    def render(
+        self, form: str, pictures: Mapping[str, bytes] | None = None, *, parts: bool = False
+    ) -> str:
         """Return the report as `"md"`, `"csv"`, `"json"`, `"tex"`, `"html"` or `"terminal"`.
 
         Args:
             form: one of these.
             pictures: PNG files by caption, for the page.
+            parts: in `"md"` and `"terminal"` also what each interval is made of; the other
+                forms have it in any case, but for `"tex"`.
         """
         if form == "md":
-            return render_markdown(self.data, self.statistics)
+            return render_markdown(self.data, self.statistics, parts=parts)
         if form == "csv":
             return render_csv(self.data, self.statistics)
         if form == "tex":
@@ -114,7 +118,7 @@ class Report:
         if form == "html":
             return render_page(self.data, self.statistics, pictures)
         if form == "terminal":
-            return render_terminal(self.data, self.statistics)
+            return render_terminal(self.data, self.statistics, parts=parts)
         text = json.dumps(self.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
         return f"{text}\n"
 
@@ -277,6 +281,8 @@ def read_table(source: Path | Published) -> Report:
     Args:
         source: the folder, or what `open_table` returned for it.
 
+    Statistics of another version are left out: they knew another error term.
+
     Raises:
         UsageError: there is none, or it is of another format.
         CorruptArtifactError: it is damaged and cannot be made again from its records.
@@ -359,7 +365,9 @@ def _made_again(published: Published) -> Report:
 def _report(stored: Mapping[str, Any]) -> Report:
     return Report(
         data=table_of(stored),
-        statistics=Statistics.from_json(stored["statistics"]),
+        statistics=Statistics.from_json(stored["statistics"])
+        if stored["statistics_version"] == STATISTICS_VERSION
+        else NOT_COMPUTED,
         version=stored["statistics_version"],
         inputs_sha256=stored["inputs_sha256"],
         targets=tuple(stored["targets"]),

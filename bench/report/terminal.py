@@ -9,23 +9,34 @@ from typing import Any
 from bench.report import words
 from bench.report.facts import ratio_text
 from bench.report.model import Summary, TableData
+from bench.report.reach import reach_line
 from bench.report.statistics import Statistics
+from bench.stats.crossed import Part
 
 WIDTH = 80
 _LABEL = 23
+_PARTS = (("prompts", "  given checkpoints"), ("seeds", "  over training seeds"))
 _CELL = 14
 
 
-def render_terminal(data: TableData, statistics: Statistics) -> str:
-    """Return the table, the claims and what is to be known of them; no line is above 80 wide."""
+def render_terminal(data: TableData, statistics: Statistics, *, parts: bool = False) -> str:
+    """Return the table, the claims and what is to be known of them; no line is above 80 wide.
+
+    Args:
+        data: the table.
+        statistics: of it.
+        parts: also what each interval is made of, a line each below the row.
+    """
     lines = [*_wrapped(data.title), *_head(data), ""]
     per_block = max(1, (WIDTH - _LABEL) // _CELL)
     for start in range(0, len(data.columns), per_block):
-        lines += [*_block(data, statistics, data.columns[start : start + per_block]), ""]
+        columns = data.columns[start : start + per_block]
+        lines += [*_block(data, statistics, columns, parts=parts), ""]
     lines += _wrapped(
-        "Measured ± 95 % interval given these checkpoints; (number): as published, "
-        "q: quoted by the paper. " + words.orientation_notice(data)
+        "Measured ± half the 95 % interval; (number): as published, q: quoted by the paper. "
+        f"{words.intervals_note(data)} {words.orientation_notice(data)}"
     )
+    lines += _wrapped(reach_line(data, statistics))
     lines += [*_claims(data, statistics), *_facts(data, statistics)]
     for variant in words.variant_lines(data):
         lines += _wrapped(variant, indent="  ")
@@ -50,7 +61,11 @@ def _head(data: TableData) -> Iterator[str]:
 
 
 def _block(
-    data: TableData, statistics: Statistics, columns: Sequence[Mapping[str, Any]]
+    data: TableData,
+    statistics: Statistics,
+    columns: Sequence[Mapping[str, Any]],
+    *,
+    parts: bool,
 ) -> Iterator[str]:
     yield _line("", [f"{c['key']} {words.arrow(c)}" for c in columns])
     variants = [", ".join(words.variant_names(data, c["key"])) for c in columns]
@@ -59,11 +74,10 @@ def _block(
     for row in data.rows:
         found = [statistics.value(row["key"], c["key"]) for c in columns]
         yield _line(row["label"], [_value(s, c) for s, c in zip(found, columns, strict=True)])
-        if any(s.seeds is not None and s.seeds.n_seeds > 1 for s in found):
-            most = max(s.seeds.n_seeds for s in found if s.seeds is not None)
-            yield _line(
-                f"  over {most} seeds", [_seeds(s, c) for s, c in zip(found, columns, strict=True)]
-            )
+        for part, label in _PARTS if parts else ():
+            halves = [_part(s, part, c) for s, c in zip(found, columns, strict=True)]
+            if any(halves):
+                yield _line(label, halves)
         marks = [words.circular_mark(data, row["key"], c["key"]).strip() for c in columns]
         if any(marks):
             yield _line("", marks)
@@ -86,19 +100,21 @@ def _short(text: str) -> str:
 
 
 def _value(summary: Summary, column: Mapping[str, Any]) -> str:
-    given, decimals = summary.given, int(column["decimals"])
-    if summary.state != "measured" or given is None:
+    found, decimals = summary.estimate, int(column["decimals"])
+    if found is None:
         return words.state_word(summary)
-    half = words.half_width(given.low, given.high, decimals)
-    return f"{_short(words.number(given.value, decimals))} {_short(half)}"
+    half = words.half_width(found.low, found.high, decimals)
+    return f"{_short(words.number(found.value, decimals))} {_short(half)}"
 
 
-def _seeds(summary: Summary, column: Mapping[str, Any]) -> str:
-    seeds, decimals = summary.seeds, int(column["decimals"])
-    if seeds is None:
+def _part(summary: Summary, part: str, column: Mapping[str, Any]) -> str:
+    """Return half the interval that one part of the error term alone would give."""
+    if summary.estimate is None:
         return ""
-    half = words.half_width(seeds.low, seeds.high, decimals)
-    return f"{_short(words.number(seeds.value, decimals))} {_short(half)}"
+    found: Part | None = getattr(summary.estimate.parts, part)
+    if found is None:
+        return ""
+    return _short(words.half_width(found.low, found.high, int(column["decimals"])))
 
 
 def _published(data: TableData, row: str, column: Mapping[str, Any]) -> str:

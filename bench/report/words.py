@@ -8,13 +8,22 @@ from typing import Any
 
 from bench.report.circular import circular_cells
 from bench.report.model import Summary, TableData
+from bench.report.paired import WHOLE_RUNS
 from bench.report.statistics import Statistics
 from bench.report.verified import verified_line
-from bench.stats import SeedEstimate, Verdict
+from bench.stats import CrossedEstimate
+from bench.stats.claims import MIN_TRAINING_SEEDS, Verdict
+from bench.stats.crossed import Part
 from bench.store import canonical_json
 
 NA, FAILED, NOT_RUN = "n/a", "failed", "not run"
 CIRCULAR = "circular"
+NO_INTERVAL = "(no interval)"
+_INTERVALS = (
+    "Intervals (95 %): what would change if the study were done again, with other training seeds "
+    "(rows that were trained), other prompts and other image noise."
+)
+_OF_RUNS = "Intervals (95 %): each seed draws everything anew; t over seeds."
 _NOT_RUN = f"{NOT_RUN}: "
 
 
@@ -107,6 +116,12 @@ def partial_notice(data: TableData) -> str:
     )
 
 
+def intervals_note(data: TableData) -> str:
+    """Return what the table's intervals say."""
+    whole = any(column.get("units") == WHOLE_RUNS for column in data.columns)
+    return f"{_OF_RUNS if whole else _INTERVALS} {seeds_note(data)}".rstrip()
+
+
 def orientation_notice(data: TableData) -> str:
     """Return what the published numbers stand for beside the measured ones."""
     if data.orientation:
@@ -176,11 +191,23 @@ def protocol_lines(protocol: Mapping[str, Any]) -> list[str]:
 
 
 def verdict_effect(verdict: Verdict, decimals: int) -> str:
-    """Return a claim's effect with its interval over training seeds."""
-    if verdict.effect is None:
-        return "-"
-    ends = interval(verdict.low, verdict.high, decimals, sign=True)
-    return f"{number(verdict.effect, decimals, sign=True)} {ends}".rstrip()
+    """Return a claim's effect with its interval."""
+    return "-" if verdict.effect is None else estimate_text(verdict.effect, decimals, sign=True)
+
+
+def judged_note(data: TableData) -> str:
+    """Return how the claims of a table were judged."""
+    planned = any(claim.get("planned") for claim in data.claims)
+    families = (
+        "planned claims in their order, each while all before it were supported, the others "
+        "Holm-corrected among themselves"
+        if planned
+        else "Holm-corrected over the claims of this table"
+    )
+    return (
+        f"Judged by the t test of the paired difference, with the error term of the intervals; "
+        f"{families}. With fewer than {MIN_TRAINING_SEEDS} training seeds the word is inconclusive."
+    )
 
 
 def claim_text(data: TableData, claim: Mapping[str, Any]) -> str:
@@ -210,12 +237,31 @@ def seed_text(seed: int | None) -> str:
     return "-" if seed is None else str(seed)
 
 
-def seeds_text(seeds: SeedEstimate, decimals: int, *, sign: bool = False) -> str:
-    """Return a mean over training seeds with its t interval and their number."""
-    ends = interval(seeds.low, seeds.high, decimals, sign=sign) or "(no interval)"
-    return f"{number(seeds.value, decimals, sign=sign)} {ends}, {seeds.n_seeds} seeds".replace(
-        " 1 seeds", " 1 seed"
-    )
+def estimate_text(found: CrossedEstimate, decimals: int, *, sign: bool = False) -> str:
+    """Return a value with its interval."""
+    ends = interval(found.low, found.high, decimals, sign=sign) or NO_INTERVAL
+    return f"{number(found.value, decimals, sign=sign)} {ends}"
+
+
+def part_text(part: Part | None, decimals: int, *, sign: bool = False) -> str:
+    """Return the interval that one part of an error term alone would give."""
+    if part is None:
+        return "-"
+    return interval(part.low, part.high, decimals, sign=sign) or NO_INTERVAL
+
+
+def seeds_note(data: TableData) -> str:
+    """Return what intervals mean where trained rows have too few training seeds, or nothing."""
+    counts: dict[str, set[int]] = {}
+    for cell in data.cells:
+        if cell.training_seed is not None:
+            counts.setdefault(cell.row, set()).add(cell.training_seed)
+    few = min((len(seeds) for seeds in counts.values()), default=MIN_TRAINING_SEEDS)
+    if few >= MIN_TRAINING_SEEDS:
+        return ""
+    if few == 1:
+        return "Rows trained with one seed: what is said holds for these checkpoints alone."
+    return f"Rows trained with {few} seeds: too few for a verdict, {MIN_TRAINING_SEEDS} are needed."
 
 
 def decimals_of(data: TableData, column: str) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.api.estimate import Estimate
 from bench.report.model import PLACE, CellData, TableData, place_of
+from bench.report.paired import WHOLE_RUNS
 from bench.report.stored import STATISTICS_VERSION, Report
 from bench.store import Artifact, Store, canonical_json
 from bench.tables.executor import Outcome
@@ -136,6 +137,7 @@ def _column(column: Column) -> dict[str, Any]:
         "label": column.meaning,
         "evaluator": "toy",
         "per_image": None,
+        "units": WHOLE_RUNS,
         "range": [None, None],
     }
 
