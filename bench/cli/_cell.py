@@ -22,7 +22,7 @@ def cell_card(name: str, store_root: Path, source: Path | None) -> dict[str, Any
     """
     from bench.report import words
     from bench.report.model import cell_to_json
-    from bench.report.paired import seed_of
+    from bench.report.pairing import seed_of
     from bench.report.stored import read_table
 
     table, row, column, seed = _parts(name)

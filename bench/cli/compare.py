@@ -1,8 +1,13 @@
 """`bench compare A B`: which numbers of a table moved by more than noise. No store, no torch.
 
 A and B are folders that hold a table each, before and after a change: `outputs/tables/1a`,
-`results/table-1a`, or that of another clone. Images are paired one by one, training seeds one by
-one; numbers of unlike protocols are not compared.
+`results/table-1a`, or that of another clone. Images are paired one by one, of equal noise, training
+seeds one by one. Numbers of unlike protocols are not compared, and it is said which and why; where
+none can be compared the exit code is 2.
+
+With fewer than three training seeds on a side nobody can say "worse", only that the checkpoints
+differ. `--fail-if-worse` then judges what sampled the same checkpoint on both sides (a change of
+sampler, evaluator or machine), and ends with 2 where that is not so.
 
 bench compare results/table-1a outputs/tables/1a
 bench compare results/table-1a outputs/tables/1a --cols GE --fail-if-worse
@@ -12,6 +17,7 @@ bench compare results/table-1a results/table-1a --against diffusion-dpo
 from __future__ import annotations
 
 import argparse
+import logging
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -23,10 +29,13 @@ from bench.cli._request import names
 from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from bench.report.comparison import Moved
     from bench.report.model import TableData
+
+
+LOG = logging.getLogger("bench.cli")
 
 
 def register(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -42,7 +51,8 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument(
         "--fail-if-worse",
         action="store_true",
-        help="exit with 1 where a number is worse by more than noise",
+        help="exit with 1 where a number is worse by more than noise, with 2 where that cannot be "
+        "said",
     )
     add_common(parser, json=True)
     return parser
@@ -55,23 +65,54 @@ def run(args: argparse.Namespace) -> int:
 
     first = read_report(args.first).data
     second = first if args.first == args.second else read_report(args.second).data
-    only = _chosen(second, args.rows, args.cols)
-    found = compare_tables(first, only, against=args.against)
+    known = replace(second, rows=_union(first.rows, second.rows))
+    known = replace(known, columns=_union(first.columns, second.columns))
+    _require_known(known, args.rows, args.cols)
+    # against a row of A all other rows of A are of no concern, and that one is, asked for or not
+    ours = first if args.against else _chosen(first, args.rows, None)
+    theirs = _chosen(second, args.rows, args.cols)
+    found = compare_tables(_chosen(ours, None, args.cols), theirs, against=args.against)
+    code, why = _outcome(found, fail_if_worse=args.fail_if_worse)
     if args.json:
         print_json([moved.to_json() for moved in found])
+        if why:
+            LOG.error("%s", why)
     else:
-        _print(found, only)
-    return 1 if args.fail_if_worse and any(m.word == "worse" for m in found) else 0
+        _print(found, known)
+        if why:
+            _fill(why)
+    return code
 
 
-def _chosen(
+def _outcome(found: Sequence[Moved], *, fail_if_worse: bool) -> tuple[int, str]:
+    """Return the exit code, and why it is 2."""
+    if all(m.word == "not compared" for m in found):
+        return 2, "nothing could be compared"
+    if not fail_if_worse:
+        return 0, ""
+    if any(m.is_worse for m in found):
+        return 1, ""
+    undecided = [f"{m.row}/{m.column}" for m in found if m.is_undecided]
+    if undecided:
+        return 2, (
+            f"--fail-if-worse cannot say of {', '.join(undecided)}: fewer than three training "
+            "seeds on a side, and no provenance that shows that both sampled the same checkpoint. "
+            "Compare tables of three training seeds or more (--seeds 0,1,2)."
+        )
+    return 0, ""
+
+
+def _union(
+    ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]
+) -> tuple[Mapping[str, Any], ...]:
+    known = {str(one["key"]) for one in ours}
+    return (*ours, *(one for one in theirs if str(one["key"]) not in known))
+
+
+def _require_known(
     data: TableData, rows: Sequence[str] | None, columns: Sequence[str] | None
-) -> TableData:
-    """Return the table with the rows and columns asked for.
-
-    Raises:
-        UsageError: there is no such row or column.
-    """
+) -> None:
+    """Raise UsageError where neither table has such a row or column."""
     from bench.api.errors import unknown
 
     for what, wanted, there in (("row", rows, data.rows), ("column", columns, data.columns)):
@@ -79,6 +120,12 @@ def _chosen(
         for name in wanted or ():
             if name not in known:
                 raise unknown(what, name, known)
+
+
+def _chosen(
+    data: TableData, rows: Sequence[str] | None, columns: Sequence[str] | None
+) -> TableData:
+    """Return the table with the rows and columns asked for, those it has."""
     if rows is None and columns is None:
         return data
     return replace(
@@ -90,9 +137,10 @@ def _chosen(
 
 def _print(found: Sequence[Moved], data: TableData) -> None:
     from bench.report import words
+    from bench.report.comparison import DIFFERS
 
     lines: list[dict[str, Any]] = []
-    notes: dict[str, list[str]] = {}
+    notes: dict[str, dict[str, None]] = {}
     for moved in found:
         decimals = words.decimals_of(data, moved.column)
         line: dict[str, Any] = {
@@ -101,30 +149,35 @@ def _print(found: Sequence[Moved], data: TableData) -> None:
             "A": words.number(moved.first, decimals),
             "B": words.number(moved.second, decimals),
             "B - A, 95 %": _difference(moved, decimals),
-            "": moved.word + ("*" if moved.basis == "training seeds" else ""),
+            "": "differs*" if moved.word == DIFFERS else moved.word,
         }
-        lines.append(line)
+        if not moved.is_alone:
+            lines.append(line)
         if moved.reason:
-            notes.setdefault(moved.reason, []).append(f"{moved.row}/{moved.column}")
+            of_row = {m.reason for m in found if m.row == moved.row}
+            name = moved.row if len(of_row) == 1 else f"{moved.row}/{moved.column}"
+            notes.setdefault(moved.reason, {})[name] = None
     print_rows(lines, list(lines[0]))
-    tested = sum(m.p is not None for m in found)
-    print(f"\n{tested} of {len(found)} tested, Holm-corrected over these.")
-    if tested:
-        print(
-            "*: over training seeds; the others given these checkpoints: what other prompts\n"
-            "would have given, not what training again would."
+    tested = [m for m in found if m.p is not None]
+    print(f"\n{len(tested)} of {len(lines)} tested, Holm-corrected over these.")
+    if any(m.word == DIFFERS for m in found):
+        _fill(
+            f"*: {DIFFERS}. With fewer than three training seeds a side nothing is known of "
+            "training again."
         )
     for reason, cells in notes.items():
-        text = f"not compared: {', '.join(cells)}: {reason}"
-        print(textwrap.fill(text, 80, subsequent_indent="  ", break_on_hyphens=False))
+        _fill(f"not compared: {', '.join(cells)}: {reason}")
+
+
+def _fill(text: str) -> None:
+    print(textwrap.fill(text, 80, subsequent_indent="  ", break_on_hyphens=False))
 
 
 def _difference(moved: Moved, decimals: int) -> str:
     from bench.report import words
 
-    if moved.difference is None or moved.difference.given is None:
+    if moved.difference is None or moved.difference.estimate is None:
         return "-"
-    seeds, given = moved.difference.seeds, moved.difference.given
-    shown = seeds if moved.basis == "training seeds" and seeds is not None else given
-    ends = words.interval(shown.low, shown.high, decimals, sign=True)
-    return f"{words.number(shown.value, decimals, sign=True)} {ends}".rstrip()
+    if moved.word == "equal":
+        return words.number(moved.difference.estimate.value, decimals, sign=True)
+    return words.estimate_text(moved.difference.estimate, decimals, sign=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -143,14 +144,21 @@ def same_table(report: Report, request: Request, graph: TableGraph) -> bool:
     marked = marked_claims(empty_table(request, report.data.cells))
     head = asdict(replace(marked, cells=()))
     found = asdict(replace(report.data, cells=()))
-    obstacles = [[*place_of(c), c.node is None, c.reason] for c in graph.cells]
-    shown = [[*place_of(c), c.state == "n/a", c.reason] for c in report.data.cells]
+    wins = {c.key for c in request.columns if c.metric == WIN_RATE}
+    obstacles = {(*_asked(c, wins), c.node is None, c.reason) for c in graph.cells}
+    shown = {(*_asked(c, wins), c.state == "n/a", c.reason) for c in report.data.cells}
     return (
         report.version == STATISTICS_VERSION
         and list(report.targets) == graph.targets
         and obstacles == shown
         and canonical_json(head) == canonical_json(found)
     )
+
+
+def _asked(cell: Cell | CellData, wins: Collection[str]) -> tuple[object, ...]:
+    """Return what names a cell; a win rate's training seed may be its opponent's."""
+    row, column, training, noise = place_of(cell)
+    return row, column, None if column in wins else training, noise
 
 
 def _head(column: ColumnSpec) -> dict[str, Any]:
@@ -231,7 +239,9 @@ def _values(artifact: Artifact, column: ColumnSpec) -> Iterator[ImageValue]:
 
 
 def _provenance(artifact: Artifact, graph: TableGraph, key: str) -> dict[str, Any]:
-    """Return role -> artifact id along the chain, and the commit the scores were made at."""
+    """Return role -> artifact id along the chain, a hash of the identity of the checkpoint that was
+    sampled, and the commit the scores were made at.
+    """
     git: Mapping[str, Any] = artifact.manifest.get("provenance", {}).get("git") or {}
     chain: dict[str, str] = {"scores": key}
     queue = list(graph.graph[key].upstream.items())
@@ -242,8 +252,12 @@ def _provenance(artifact: Artifact, graph: TableGraph, key: str) -> dict[str, An
             before = f"{role}." if role.rpartition(".")[2] == "start" else ""
             queue += [(before + r, k) for r, k in graph.graph[upstream].upstream.items()]
     trained_on = pair_sets((chain[role] for role in sorted(chain)), graph.graph)
+    images = graph.graph[key].upstream.get("images")
+    sampled = None if images is None else graph.graph[images].identity.get("checkpoint")
+    content = hashlib.sha256(canonical_json(sampled).encode("ascii")).hexdigest()[:12]
     return {
         "artifacts": {role: chain[role] for role in sorted(chain)},
+        **({} if sampled is None else {"checkpoint": content}),
         "commit": git.get("commit"),
         "dirty_sha256": git.get("dirty_sha256"),
         **({TRAINED_ON: trained_on} if trained_on else {}),

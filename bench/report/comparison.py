@@ -1,30 +1,33 @@
 """Two measured tables side by side: which numbers moved by more than noise.
 
-For every row and column that both have, second less first, paired image by image (or block by
-block of prompts, for FID and the like) and, where both were trained on the same seeds, seed by
-seed. A difference counts as more than noise where its p-value, Holm-corrected over all that is
-compared, is below 0.05. The test is the paired t over training seeds where both sides have three
-or more in common; otherwise it is that of the images, and says nothing of training again.
+For every row and column that both have, second less first, paired as the rows of one table are
+(`bench.report.paired`), with the same error term. A difference counts as more than noise where its
+p-value, Holm-corrected over all that is compared, is below 0.05. Better and worse are words for
+rows with three paired training seeds or more: with fewer, the error term knows nothing of training
+again, and the difference is one between these checkpoints. What cannot be compared is listed with
+the reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from bench.api.errors import ProtocolError, UsageError, unknown
-from bench.api.estimate import Estimate
 from bench.report.model import CellData, Summary, TableData
 from bench.report.paired import paired_cells
+from bench.report.pairing import common_cells, other_noise, same_checkpoint
 from bench.report.words import protocol_id
 from bench.stats import holm
-from bench.stats.seeds import SeedEstimate
-from bench.stats.student import two_sided_p
+from bench.stats.claims import MIN_TRAINING_SEEDS
 
 ALPHA = 0.05
-SEEDS_NEEDED = 3
-Word = Literal["better", "worse", "within noise", "equal", "not compared"]
+_ALONE = "only in the "
+DIFFERS = "differs for these checkpoints"
+Word = Literal[
+    "better", "worse", "differs for these checkpoints", "within noise", "equal", "not compared"
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +36,14 @@ class Moved:
 
     Attributes:
         row, column: keys.
-        first, second: the values, means over the training seeds that both have.
-        difference: second less first, with its intervals.
-        basis: what the word rests on: `"training seeds"`, `"images"`, or nothing.
+        first, second: the values, means over the cells that are compared.
+        difference: second less first, with its error term.
+        seeds: paired training seeds; 0 where neither side was trained.
+        same_checkpoint: provenance shows that both sides sampled the same checkpoints.
         p, corrected_p: of the test; None where there is none.
-        word: better, worse (in the direction of the column), within noise, equal, not compared.
+        word: better, worse (in the direction of the column), differs for these checkpoints (fewer
+            than three training seeds), within noise, equal, not compared.
+        lower: whether the second is less good than the first; None where it was not tested.
         reason: why it was not compared.
     """
 
@@ -46,11 +52,29 @@ class Moved:
     first: float | None = None
     second: float | None = None
     difference: Summary | None = None
-    basis: str = ""
+    seeds: int = 0
+    same_checkpoint: bool = False
     p: float | None = None
     corrected_p: float | None = None
     word: Word = "not compared"
+    lower: bool | None = None
     reason: str = ""
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether only one of the tables has this row and column."""
+        return self.reason.startswith(_ALONE)
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether it is worse, of a checkpoint or with training seeds enough to say so."""
+        differs = self.word == DIFFERS and self.same_checkpoint and bool(self.lower)
+        return self.word == "worse" or differs
+
+    @property
+    def is_undecided(self) -> bool:
+        """Whether nobody can say if it is worse: few training seeds, unlike checkpoints."""
+        return self.p is not None and self.seeds < MIN_TRAINING_SEEDS and not self.same_checkpoint
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping."""
@@ -67,95 +91,112 @@ def compare_tables(
         first, second: before and after.
         against: compare every row of `second` with this row of `first`, instead of with its own.
 
+    Returns:
+        One per row and column that either table has, in the order of the second.
+
     Raises:
         UsageError: they share no row or column, or `against` is no row.
     """
     keys = [str(row["key"]) for row in first.rows]
     if against is not None and against not in keys:
         raise unknown("row", against, keys)
-    known = {str(c["key"]): c for c in first.columns}
-    pairs = [
-        (str(row["key"]), against or str(row["key"]), column)
-        for row in second.rows
-        for column in second.columns
-        if column["key"] in known
-        and (against is not None or row["key"] in keys)
+    found = [
         # a row against itself says nothing
-        and not (first.cells is second.cells and row["key"] == against)
+        moved
+        for moved in _all(first, second, against)
+        if not (first.cells is second.cells and moved.row == against)
     ]
-    if not pairs:
+    if all(m.is_alone for m in found):
         raise UsageError(
             f"tables {first.table} and {second.table} have no row and column in common; name the "
             "row to compare with by --against."
         )
-    found = [
-        _moved(row, column, first.of(other, column["key"]), second.of(row, column["key"]))
-        for row, other, column in pairs
-    ]
-    higher = {str(c["key"]): bool(c["higher_is_better"]) for c in second.columns}
-    corrected = holm([m.p for m in found if m.p is not None])
-    rest = iter(corrected)
+    higher = {str(c["key"]): bool(c["higher_is_better"]) for c in (*first.columns, *second.columns)}
+    rest = iter(holm([m.p for m in found if m.p is not None]))
     return tuple(m if m.p is None else _judged(m, next(rest), higher[m.column]) for m in found)
 
 
+def _all(first: TableData, second: TableData, against: str | None) -> Iterator[Moved]:
+    theirs = {str(row["key"]) for row in first.rows}
+    columns = {str(c["key"]): c for c in (*first.columns, *second.columns)}
+    sides = [{str(c["key"]) for c in data.columns} for data in (first, second)]
+    rows = [str(row["key"]) for row in second.rows]
+    lost = [] if against is not None else [str(r["key"]) for r in first.rows]
+    for row in [*rows, *(key for key in lost if key not in rows)]:
+        other = against or row
+        for key, column in columns.items():
+            there = other in theirs and key in sides[0], row in rows and key in sides[1]
+            if all(there):
+                yield _moved(row, column, first, second, other)
+            elif any(there):
+                side = "first" if there[0] else "second"
+                yield Moved(row=row, column=key, reason=f"{_ALONE}{side} table")
+
+
 def _judged(moved: Moved, corrected: float | None, higher_is_better: bool) -> Moved:
+    effect = moved.difference.estimate if moved.difference else None
+    lower = None if effect is None else (effect.value > 0.0) != higher_is_better
     word: Word = "within noise"
-    if corrected is not None and corrected < ALPHA and moved.difference is not None:
-        seeds, given = moved.difference.seeds, moved.difference.given
-        effect = seeds.value if moved.basis == "training seeds" and seeds else _value(given)
-        word = "better" if (effect > 0) == higher_is_better else "worse"
-    return replace(moved, corrected_p=corrected, word=word)
-
-
-def _value(estimate: Estimate | None) -> float:
-    return 0.0 if estimate is None else estimate.value
+    if corrected is not None and corrected < ALPHA:
+        word = "worse" if lower else "better"
+        if moved.seeds < MIN_TRAINING_SEEDS:
+            word = "differs for these checkpoints"
+    return replace(moved, corrected_p=corrected, word=word, lower=lower)
 
 
 def _moved(
-    row: str, column: Mapping[str, Any], before: Sequence[CellData], after: Sequence[CellData]
+    row: str, column: Mapping[str, Any], first: TableData, second: TableData, other: str
 ) -> Moved:
     key = str(column["key"])
-    before, after = _common_seeds(before, after)
+    noise = other_noise(first, other) or other_noise(second, row)
+    before, after = common_cells(first.of(other, key), second.of(row, key), other_noise=noise)
     bare = Moved(row=row, column=key)
     for side, cells in (("first", before), ("second", after)):
         bad = next((c for c in cells if c.state != "measured"), None)
         if bad is not None or not cells:
-            why = bad.reason if bad else "no training seed that both tables have"
+            why = bad.reason if bad else "no training seed and noise that both tables have"
             return replace(bare, reason=f"{side} table: {why}")
     unlike = _unlike(before[0], after[0])
     if unlike:
-        return replace(bare, reason=f"unlike protocols: {', '.join(unlike)}")
+        return replace(bare, reason=unlike)
     try:
-        difference = paired_cells(row, key, after, before)
+        difference = paired_cells(row, column, after, before, other_noise=noise)
     except ProtocolError as error:
-        return replace(bare, reason=str(error).partition(".")[0])
-    moved = replace(bare, first=_mean(before), second=_mean(after), difference=difference)
+        return replace(bare, reason=str(error).partition(". ")[0])
+    estimate = difference.estimate
+    trained = any(c.training_seed is not None for c in [*before, *after])
+    moved = replace(
+        bare,
+        first=_mean(before),
+        second=_mean(after),
+        difference=difference,
+        seeds=estimate.n_seeds if estimate and trained else 0,
+        same_checkpoint=same_checkpoint(before, after),
+    )
     if _equal(before, after):
         return replace(moved, word="equal")
-    basis, p = _test(difference)
-    if p is None:
+    if estimate is None or estimate.p is None:
         return replace(moved, reason="no interval to judge it by")
-    return replace(moved, basis=basis, p=p)
+    return replace(moved, p=estimate.p)
 
 
-def _common_seeds(
-    a: Sequence[CellData], b: Sequence[CellData]
-) -> tuple[list[CellData], list[CellData]]:
-    """Return the cells of the training seeds that both sides have; untrained rows have all."""
-    seeds = [{c.training_seed for c in side} for side in (a, b)]
-    if any(None in s or not s for s in seeds):
-        return list(a), list(b)
-    common = seeds[0] & seeds[1]
-    kept = [[c for c in side if c.training_seed in common] for side in (a, b)]
-    return kept[0], kept[1]
-
-
-def _unlike(a: CellData, b: CellData) -> list[str]:
-    """Return the parts of the protocol in which two cells differ."""
+def _unlike(a: CellData, b: CellData) -> str:
+    """Return in what two cells' protocols differ, or nothing."""
     if protocol_id(a.protocol) == protocol_id(b.protocol):
-        return []
+        return ""
+    limits = [c.protocol.get("limit") for c in (a, b)]
+    if limits[0] != limits[1]:
+        said = [
+            "all prompts" if limit is None else f"about {limit} a suite (--limit {limit})"
+            for limit in limits
+        ]
+        return (
+            f"unlike prompts: the first table has {said[0]}, the second {said[1]}; run both with "
+            "the same --limit, or without"
+        )
     names = {*a.protocol, *b.protocol}
-    return sorted(n for n in names if a.protocol.get(n) != b.protocol.get(n))
+    unlike = sorted(n for n in names if a.protocol.get(n) != b.protocol.get(n))
+    return f"unlike protocols: {', '.join(unlike)}"
 
 
 def _mean(cells: Sequence[CellData]) -> float | None:
@@ -171,19 +212,3 @@ def _equal(a: Sequence[CellData], b: Sequence[CellData]) -> bool:
         x.estimate == y.estimate and list(x.values) == list(y.values)
         for x, y in zip(a, b, strict=True)
     )
-
-
-def _test(difference: Summary) -> tuple[str, float | None]:
-    seeds, given = difference.seeds, difference.given
-    if seeds is not None and seeds.n_seeds >= SEEDS_NEEDED:
-        return "training seeds", _p(seeds, seeds.n_seeds - 1)
-    if given is None or given.low is None:
-        return "", None
-    parts = len(given.block_sizes) or given.clusters or given.n
-    return "images", _p(given, max(1, parts - 1))
-
-
-def _p(found: SeedEstimate | Estimate, df: int) -> float | None:
-    if not found.stderr:
-        return None
-    return two_sided_p(found.value / found.stderr, df)

@@ -124,10 +124,10 @@ def _mark(
         side, text = ("low", f"← {value}") if left else ("high", f"{value} →")
         yield f'<text class="beyond {side}" {place}>{text}</text></g>'
         return
-    for kind, low, high in (
-        ("whole", found.low, found.high),
-        ("given", given and given.low, given and given.high),
-    ):
+    intervals = [("whole", found.low, found.high)]
+    if given is not None:
+        intervals.append(("given", given.low, given.high))
+    for kind, low, high in intervals:
         if low is not None and high is not None:
             ends = axis.x(max(low, axis.low)), axis.x(min(high, axis.high))
             yield f'<path class="{kind}" d="M{ends[0]} {y}H{ends[1]}"/>'

@@ -49,7 +49,8 @@ def row_summary(row: str, column: Mapping[str, Any], cells: Sequence[CellData]) 
         found = _whole_runs([_estimate(cell).value for cell in cells])
     elif all(cell.values for cell in cells):
         images = {seed: _images(group, 0) for seed, group in groups.items()}
-        found = crossed_mean(images, *_places(groups.values()), bounds=(low, high))
+        prompts, tasks = _places(groups.values())
+        found = crossed_mean(images, prompts, tasks, bounds=(low, high))
     else:
         sets = {seed: _mean(group, 0) for seed, group in groups.items()}
         found = crossed_metric(sets, bounds=(low, high))
@@ -94,10 +95,11 @@ def paired_cells(
     elif all(cell.values for cell in [*ours, *base]):
         sides = [{seed: _images(g, side) for seed, g in groups.items()} for side in (0, 1)]
         span = None if low is None or high is None else high - low
-        found = crossed_difference(*sides, *_places(groups.values()), span=span)
+        prompts, tasks = _places(groups.values())
+        found = crossed_difference(sides[0], sides[1], prompts, tasks, span=span)
     else:
         sets = [{seed: _mean(g, side) for seed, g in groups.items()} for side in (0, 1)]
-        found = crossed_metric_difference(*sets)
+        found = crossed_metric_difference(sets[0], sets[1])
     return Summary(
         row=row,
         column=str(column["key"]),

@@ -54,6 +54,46 @@ def matched(
     return pairs
 
 
+def common_cells(
+    ours: Sequence[CellData], theirs: Sequence[CellData], *, other_noise: bool = False
+) -> tuple[list[CellData], list[CellData]]:
+    """Return the cells of two tables' rows that have a partner on the other side."""
+    return (
+        [cell for cell in ours if partners(cell, theirs, other_noise=other_noise)],
+        [cell for cell in theirs if partners(cell, ours, other_noise=other_noise)],
+    )
+
+
+def same_checkpoint(ours: Sequence[CellData], theirs: Sequence[CellData]) -> bool:
+    """Return whether provenance shows that both sides' images are from the same checkpoints.
+
+    It does where they are the same images, of the same training, or of checkpoints whose content
+    is the same.
+    """
+    return bool(ours) and all(
+        any(_one_checkpoint(cell, other) for other in others)
+        for cells, others in ((ours, theirs), (theirs, ours))
+        for cell in cells
+    )
+
+
+def _one_checkpoint(a: CellData, b: CellData) -> bool:
+    if (a.training_seed, a.noise_seed) != (b.training_seed, b.noise_seed):
+        return False
+    known = [(c.provenance.get("artifacts", {}).get("images"), _checkpoint(c)) for c in (a, b)]
+    return any(x is not None and x == y for x, y in zip(*known, strict=True))
+
+
+def _checkpoint(cell: CellData) -> object:
+    trained = cell.provenance.get("artifacts", {}).get("checkpoint")
+    return trained or cell.provenance.get("checkpoint")
+
+
+def seed_of(cell: CellData) -> int | None:
+    """Return what tells a row's cells apart: the training seed, else the noise seed."""
+    return cell.noise_seed if cell.training_seed is None else cell.training_seed
+
+
 def other_noise(data: TableData, *rows: str) -> bool:
     """Return whether one of the rows says in the table that its noise is another."""
     return any(r["key"] in rows and r.get("sampling_seed") is not None for r in data.rows)

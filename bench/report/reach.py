@@ -63,7 +63,8 @@ def reach_line(data: TableData, statistics: Statistics) -> str:
     named = [f"{words.column_name(data, r.column)} ≥ {_sizes(data, r)}" for r in found]
     few = min(r.n_seeds for r in found)
     said = "a difference from the baseline" if statistics.baseline else "a claimed difference"
-    line = f"Could have seen ({100 * POWER:g} % power, {said}, two-sided {ALPHA:g}): {', '.join(named)}"
+    power = f"{100 * POWER:g} % power, {said}, two-sided {ALPHA:g}"
+    line = f"Could have seen ({power}): {', '.join(named)}"
     if few < MIN_TRAINING_SEEDS:
         seeds = f"{few} training seed" + "s" * (few != 1)
         return f"{line}; with {seeds} that holds for these checkpoints alone."

@@ -20,8 +20,9 @@ def with_win_rates(
 ) -> tuple[CellData, ...]:
     """Put points and win rates in place of the scores in all cells of win-rate columns.
 
-    A trained row meets the opponent of its own training seed, a row without training all of them;
-    both of equal noise, but where a row has a sampling seed of its own.
+    A trained row meets the opponent of its own training seed. A row without training meets each
+    training seed of its opponent: its rate changes with them, so it has a cell for each. Noise is
+    equal, but where a row has a sampling seed of its own.
 
     Args:
         cells: of a table; those of win-rate columns with the scores as `values`.
@@ -29,31 +30,30 @@ def with_win_rates(
         higher: by key of a win-rate column, whether higher scores are better.
         other_noise: keys of rows that have a sampling seed of their own.
     """
-    return tuple(
-        cell
-        if columns[cell.column].against is None or cell.state != "measured"
-        else _decided(
-            cell,
-            [c for c in cells if (c.row, c.column) == (columns[c.column].against, cell.column)],
-            str(columns[cell.column].against),
-            higher[cell.column],
-            other_noise=bool({cell.row, columns[cell.column].against} & {*other_noise}),
-        )
-        for cell in cells
-    )
+    found: list[CellData] = []
+    for cell in cells:
+        against = columns[cell.column].against
+        if against is None or cell.state != "measured":
+            found.append(cell)
+            continue
+        others = [c for c in cells if (c.row, c.column) == (against, cell.column)]
+        noise = cell.row in other_noise or against in other_noise
+        met = partners(cell, others, other_noise=noise)
+        if not met:
+            known = "has no cell of equal seed and noise" if others else "was not asked for"
+            reason = f"row {against}, which it is compared with, {known}"
+            found.append(replace(cell, values=(), estimate=None, state="n/a", reason=reason))
+        for seed in dict.fromkeys(other.training_seed for other in met):
+            rounds = [other for other in met if other.training_seed == seed]
+            own = cell.training_seed if cell.training_seed is not None else seed
+            decided = _decided(cell, rounds, against, higher[cell.column])
+            found.append(replace(decided, training_seed=own))
+    return tuple(found)
 
 
-def _decided(
-    cell: CellData, others: Sequence[CellData], against: str, higher: bool, *, other_noise: bool
-) -> CellData:
+def _decided(cell: CellData, others: Sequence[CellData], against: str, higher: bool) -> CellData:
+    """Return a cell's win rate against cells of one training seed."""
     bare = replace(cell, values=(), estimate=None)
-    if not others:
-        reason = f"row {against}, which it is compared with, was not asked for"
-        return replace(bare, state="n/a", reason=reason)
-    if not partners(cell, others, other_noise=other_noise):
-        reason = f"row {against}, which it is compared with, has no cell of equal seed and noise"
-        return replace(bare, state="n/a", reason=reason)
-    others = partners(cell, others, other_noise=other_noise)
     for other in others:
         if other.state != "measured":
             reason = f"row {against}, which it is compared with: {other.reason}"

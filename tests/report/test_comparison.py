@@ -10,8 +10,9 @@ from bench.api.errors import UsageError
 from bench.cli import main
 from bench.report.comparison import Moved, compare_tables
 from bench.report.model import CellData, TableData
+from bench.report.statistics import compute
 from bench.report.stored import make_report, write_report
-from bench.stats import holm, paired_p_value
+from bench.stats import CrossedEstimate, holm
 from tests.report.tables import mean_cell, set_cell, table
 
 
@@ -19,18 +20,26 @@ def of(found: tuple[Moved, ...], row: str, column: str) -> Moved:
     return next(m for m in found if (m.row, m.column) == (row, column))
 
 
+def effect(moved: Moved) -> CrossedEstimate:
+    assert moved.difference is not None and moved.difference.estimate is not None
+    return moved.difference.estimate
+
+
 def with_cells(data: TableData, cells: list[CellData]) -> TableData:
     return replace(data, cells=tuple(cells))
 
 
 def shifted(data: TableData, row: str, by: float) -> TableData:
-    """The table with every image of a row's GE moved by almost the same amount."""
+    """The table with a row's GE moved: every image by almost the same amount."""
     cells = []
     for cell in data.cells:
         if (cell.row, cell.column) == (row, "GE"):
             sign = 1 if (cell.training_seed or 0) % 2 else -1
             own = by + 0.001 * sign * (cell.training_seed or 1)
-            values = tuple(replace(v, value=v.value + own) for v in cell.values)
+            values = tuple(
+                replace(v, value=v.value + own + 0.02 * (-1) ** (place // 4))
+                for place, v in enumerate(cell.values)
+            )
             assert cell.estimate is not None
             estimate = replace(cell.estimate, value=cell.estimate.value + own)
             cell = replace(cell, values=values, estimate=estimate)
@@ -41,17 +50,15 @@ def shifted(data: TableData, row: str, by: float) -> TableData:
 def test_a_table_equals_itself() -> None:
     found = compare_tables(table(), table())
     assert [m.word for m in found] == ["equal"] * 6
-    assert all(m.difference is not None and m.difference.given is not None for m in found)
-    assert {m.difference.given.value for m in found if m.difference and m.difference.given} == {0.0}
+    assert {effect(m).value for m in found} == {0.0}
 
 
 def test_a_row_that_moved_is_named_and_the_others_are_not() -> None:
     found = compare_tables(table(), shifted(table(), "ddspo", -0.1))
     moved = of(found, "ddspo", "GE")
-    assert (moved.word, moved.basis) == ("worse", "training seeds")
-    assert moved.first is not None and moved.second is not None and moved.difference is not None
-    assert moved.difference.seeds is not None
-    assert moved.difference.seeds.value == pytest.approx(moved.second - moved.first, abs=1e-12)
+    assert (moved.word, moved.seeds, moved.is_worse) == ("worse", 3, True)
+    assert moved.first is not None and moved.second is not None
+    assert effect(moved).value == pytest.approx(moved.second - moved.first, abs=1e-12)
     assert {m.word for m in found if m is not moved} == {"equal"}
 
 
@@ -60,9 +67,7 @@ def test_the_second_less_the_first_so_turning_them_turns_the_sign() -> None:
     theirs = of(compare_tables(shifted(table(), "dpo", 0.1), table()), "dpo", "GE")
     assert (ours.word, theirs.word) == ("better", "worse")
     assert ours.p == pytest.approx(theirs.p)
-    assert ours.difference is not None and theirs.difference is not None
-    assert ours.difference.seeds is not None and theirs.difference.seeds is not None
-    assert ours.difference.seeds.value == pytest.approx(-theirs.difference.seeds.value)
+    assert effect(ours).value == pytest.approx(-effect(theirs).value)
 
 
 def test_where_less_is_better_a_rise_is_worse() -> None:
@@ -76,34 +81,74 @@ def test_where_less_is_better_a_rise_is_worse() -> None:
     assert of(found, "ddspo", "FID").word == "worse"
 
 
-def test_p_values_are_the_paired_t_tests_and_corrected_over_all() -> None:
+def test_the_error_term_is_that_of_claims_and_p_is_corrected_over_all() -> None:
     after = shifted(shifted(table(), "ddspo", 0.004), "dpo", 0.02)
     found = compare_tables(table(), after)
     tested = [m for m in found if m.p is not None]
     assert len(tested) == 2
-    by_seed = {
-        row: [
-            b.estimate.value - a.estimate.value
-            for a, b in zip(table().of(row, "GE"), after.of(row, "GE"), strict=True)
-            if a.estimate is not None and b.estimate is not None
-        ]
-        for row in ("dpo", "ddspo")
-    }
-    for moved in tested:
-        assert moved.p == pytest.approx(paired_p_value(by_seed[moved.row]), rel=1e-9)
     assert [m.corrected_p for m in tested] == holm([m.p for m in tested])
+    # within one table `--against` asks what a claim asks
+    data = table()
+    claimed = compute(data).verdicts[0]  # ddspo better than dpo on GE
+    moved = of(compare_tables(data, data, against="dpo"), "ddspo", "GE")
+    assert effect(moved) == claimed.effect and moved.p == claimed.p
 
 
-def test_with_few_seeds_the_word_rests_on_the_images() -> None:
-    before, after = table(seeds=(0,)), shifted(table(seeds=(0,)), "dpo", 0.1)
-    noisy = [
-        c
-        if (c.row, c.column) != ("dpo", "GE")
-        else replace(mean_cell("dpo", 7, 0.1), training_seed=0)
-        for c in after.cells
+def few(provenance: dict[str, object] | None = None) -> tuple[TableData, TableData]:
+    """One training seed a side; in the second table dpo's GE is lower by far more than noise."""
+    before = table(seeds=(0,), claims=(), gain={"dpo": 0.4})
+    worse = replace(mean_cell("dpo", 7, 0.1), training_seed=0)
+    if provenance is not None:
+        worse = replace(worse, provenance=provenance)
+    place = ("dpo", "GE")
+    cells = [worse if (c.row, c.column) == place else c for c in before.cells]
+    return before, with_cells(before, cells)
+
+
+def test_one_seed_a_side_differs_for_these_checkpoints_and_is_not_worse() -> None:
+    moved = of(compare_tables(*few()), "dpo", "GE")
+    assert (moved.word, moved.seeds) == ("differs for these checkpoints", 1)
+    assert moved.lower is True and not moved.is_worse and moved.is_undecided
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        {"artifacts": {"scores": "s", "images": "images/one"}},
+        {"artifacts": {"scores": "s", "images": "images/a", "checkpoint": "train/one"}},
+        {"artifacts": {"scores": "s", "images": "images/a"}, "checkpoint": "abc"},
+    ],
+    ids=["images", "training", "content"],
+)
+def test_provenance_shows_that_a_checkpoint_is_the_same(known: dict[str, object]) -> None:
+    before, after = few(known)
+    cells = [
+        replace(c, provenance=known) if (c.row, c.column) == ("dpo", "GE") else c
+        for c in before.cells
     ]
-    moved = of(compare_tables(before, with_cells(after, noisy)), "dpo", "GE")
-    assert moved.basis == "images" and moved.p is not None
+    moved = of(compare_tables(with_cells(before, cells), after), "dpo", "GE")
+    assert moved.same_checkpoint and moved.is_worse and not moved.is_undecided
+    assert moved.word == "differs for these checkpoints"
+
+
+def test_a_row_of_one_table_is_listed() -> None:
+    less = replace(table(), rows=table().rows[:2], columns=table().columns[:1])
+    found = compare_tables(table(), less)
+    alone = {(m.row, m.column): m.reason for m in found if m.word == "not compared"}
+    assert alone == {
+        ("base", "FID"): "only in the first table",
+        ("dpo", "FID"): "only in the first table",
+        ("ddspo", "GE"): "only in the first table",
+        ("ddspo", "FID"): "only in the first table",
+    }
+    turned = compare_tables(less, table())
+    assert {m.reason for m in turned if m.is_alone} == {"only in the second table"}
+
+
+def test_other_noise_is_not_compared() -> None:
+    noisy = with_cells(table(), [replace(c, noise_seed=4) for c in table().cells])
+    moved = of(compare_tables(table(), noisy), "dpo", "GE")
+    assert moved.word == "not compared" and "noise that both tables have" in moved.reason
 
 
 def test_only_training_seeds_of_both_sides_are_compared() -> None:
@@ -128,9 +173,8 @@ def test_against_a_row_compares_every_other_with_it() -> None:
     found = compare_tables(data, data, against="dpo")
     assert {m.row for m in found} == {"base", "ddspo"}
     turned = compare_tables(data, data, against="base")
-    one, other = of(found, "base", "GE").difference, of(turned, "dpo", "GE").difference
-    assert one is not None and other is not None and one.given and other.given
-    assert one.given.value == pytest.approx(-other.given.value)
+    one, other = of(found, "base", "GE"), of(turned, "dpo", "GE")
+    assert effect(one).value == pytest.approx(-effect(other).value)
 
 
 def test_nothing_in_common_is_a_usage_error() -> None:
@@ -150,10 +194,54 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
     line = next(li for li in out.splitlines() if li.startswith("ddspo  GE"))
-    assert line.endswith("worse*")
+    assert line.endswith("worse")
     assert main(["compare", *folders, "--rows", "dpo", "--fail-if-worse"]) == 0
     capsys.readouterr()
     assert main(["compare", *folders, "--cols", "GE", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [m["word"] for m in found] == ["equal", "equal", "worse"]
     assert main(["compare", *folders, "--cols", "GEE"]) == 2
+
+
+def written(folder: Path, *tables: TableData) -> list[str]:
+    for number, data in enumerate(tables):
+        write_report(make_report(data, [str(number)]), folder / str(number))
+    return [str(folder / str(number)) for number in range(len(tables))]
+
+
+def test_fail_if_worse_needs_seeds_or_the_same_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = written(tmp_path, *few())
+    assert main(["compare", *folders]) == 0
+    assert "differs for these checkpoints" in " ".join(capsys.readouterr().out.split())
+    assert main(["compare", *folders, "--fail-if-worse"]) == 2
+    out = " ".join(capsys.readouterr().out.split())
+    assert "--fail-if-worse cannot say of dpo/GE: fewer than three training seeds" in out
+    assert main(["compare", *folders, "--cols", "FID", "--fail-if-worse"]) == 0  # equal
+    known: dict[str, object] = {"artifacts": {"images": "images/one"}}
+    before, after = few(known)
+    cells = [replace(c, provenance=known) for c in before.cells]
+    folders = written(tmp_path / "same", with_cells(before, cells), after)
+    assert main(["compare", *folders, "--fail-if-worse"]) == 1
+
+
+def test_a_partial_table_against_a_whole_one_says_why_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = [replace(c, protocol={**c.protocol, "limit": 6}) for c in table().cells]
+    folders = written(tmp_path, table(), replace(with_cells(table(), cut), limit=6))
+    for more in ([], ["--fail-if-worse"]):
+        assert main(["compare", *folders, *more]) == 2
+        out = " ".join(capsys.readouterr().out.split())
+        assert (
+            "not compared: base, dpo, ddspo: unlike prompts: the first table has all prompts, the "
+            "second about 6 a suite (--limit 6); run both with the same --limit, or without" in out
+        )
+        assert out.endswith("nothing could be compared")
+    # one column that can be compared is enough
+    mixed = [c if c.column == "GE" else d for c, d in zip(table().cells, cut, strict=True)]
+    folders = written(tmp_path / "mixed", table(), with_cells(table(), mixed))
+    assert main(["compare", *folders]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "not compared: base/FID, dpo/FID, ddspo/FID: unlike prompts" in out

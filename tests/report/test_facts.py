@@ -24,7 +24,7 @@ def test_a_ratio_of_gains_is_measured_beside_the_published_one() -> None:
     report = make_report(data, ())
     found, words = report.statistics.ratios
     assert words is None and found is not None and found.value is not None
-    ge = {r: report.statistics.difference(r, "GE").seeds for r in ("dpo", "ddspo")}
+    ge = {r: report.statistics.difference(r, "GE").estimate for r in ("dpo", "ddspo")}
     assert ge["dpo"] is not None and ge["ddspo"] is not None
     assert found.value == pytest.approx(ge["ddspo"].value / ge["dpo"].value)
     assert found.low is not None and found.high is not None and found.low < found.value < found.high

@@ -27,7 +27,7 @@ def test_values_are_those_that_were_stored_and_statistics_are_made_anew() -> Non
     report = read_report(OLD)
     for cell, was in zip(report.data.cells, stored["cells"], strict=True):
         assert cell.estimate is not None and cell.estimate.value == was["estimate"]["value"]
-    found = report.statistics.value("ddspo", "GE").given
+    found = report.statistics.value("ddspo", "GE").estimate
     assert found is not None and found.value == pytest.approx(0.4419, abs=1e-4)
     assert not read_table(OLD).statistics.values  # nobody shows the old ones
 

@@ -52,7 +52,7 @@ def test_the_page_is_well_formed_and_shows_every_number_of_the_markdown(report: 
     page = report.render("html")
     elements = _Elements(page)
     assert len(elements.named("figure")) == 2  # a plot for each column
-    assert len(elements.named("details")) == 2  # protocol and provenance
+    assert len(elements.named("details")) == 3  # parts of intervals, protocol, provenance
     for number in re.findall(r"[-+]?\d+\.\d{2,4}", report.render("md")):
         assert number in page
 
@@ -92,11 +92,12 @@ def test_a_plot_has_a_point_for_each_measured_row_in_its_place(report: Report) -
     column = report.data.columns[0]
     plot = forest_plot(report.data, report.statistics, column)
     centres = [float(x) for x in re.findall(r'<circle cx="([-\d.]+)"', plot)]
-    values = [s.given.value for s in report.statistics.values if s.column == "GE" and s.given]
+    found = [s.estimate for s in report.statistics.values if s.column == "GE"]
+    values = [estimate.value for estimate in found if estimate is not None]
     assert len(centres) == len(values) == 3
     order = sorted(range(3), key=lambda i: values[i])
     assert order == sorted(range(3), key=lambda i: centres[i])
-    assert plot.count('class="seeds"') == 2  # the base is not trained
+    assert plot.count('class="whole"') == plot.count('class="given"') == 3
 
 
 def test_a_ceiling_beyond_the_others_is_written_at_the_edge(report: Report) -> None:
@@ -111,7 +112,9 @@ def test_a_ceiling_beyond_the_others_is_written_at_the_edge(report: Report) -> N
     )
     data = replace(report.data, rows=(*report.data.rows, top), cells=(*report.data.cells, cell))
     base = report.statistics.value("base", "GE")
-    summary = replace(base, row="ceiling", given=cell.estimate)
+    assert base.estimate is not None
+    beyond = replace(base.estimate, value=9.5, low=9.0, high=9.9)
+    summary = replace(base, row="ceiling", estimate=beyond)
     statistics = replace(report.statistics, values=(*report.statistics.values, summary))
     plot = forest_plot(data, statistics, data.columns[0])
     assert plot.count("<circle") == 3 and "9.5000 →" in plot
@@ -150,8 +153,8 @@ def test_latex_has_a_line_a_row_and_nothing_unescaped(report: Report) -> None:
 
 def test_latex_numbers_are_the_tables(report: Report) -> None:
     text = report.render("tex")
-    seeds = report.statistics.value("ddspo", "GE").seeds
-    assert seeds is not None and seeds.low is not None and seeds.high is not None
-    half = (seeds.high - seeds.low) / 2
-    assert f"${seeds.value:.4f}{{\\scriptstyle\\,\\pm {half:.4f}^{{*}}}}$" in text
+    found = report.statistics.value("ddspo", "GE").estimate
+    assert found is not None and found.low is not None and found.high is not None
+    half = (found.high - found.low) / 2
+    assert f"${found.value:.4f}{{\\scriptstyle\\,\\pm {half:.4f}}}$" in text
     assert escaped("a_b") == r"a\_b"

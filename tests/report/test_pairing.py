@@ -65,11 +65,22 @@ def per_seed(base_noises: tuple[int, ...] = (0, 1, 2)) -> TableData:
 def test_differences_are_between_images_of_equal_noise() -> None:
     found = compute(per_seed())
     assert found.value("base", "GE").by_seed.keys() == {"noise 0", "noise 1", "noise 2"}
-    difference = found.difference("dpo", "GE")
-    assert difference.given is not None and difference.given.value == pytest.approx(0.05, abs=0.02)
-    assert difference.given.stderr is not None and difference.given.stderr < 0.01
-    sets = found.difference("dpo", "FID").given
+    difference = found.difference("dpo", "GE").estimate
+    assert difference is not None and difference.value == pytest.approx(0.05, abs=0.02)
+    assert difference.stderr is not None and difference.stderr < 0.01
+    assert difference.n_seeds == 3
+    sets = found.difference("dpo", "FID").estimate
     assert sets is not None and sets.value == pytest.approx(-1.0)
+    # of a row without training three noises are more images, not three trainings
+    base = found.value("base", "GE").estimate
+    assert (
+        base is not None
+        and base.n_seeds == 1
+        and base.value == pytest.approx(sum(found.value("base", "GE").by_seed.values()) / 3)
+    )
+    set_value = found.value("base", "FID").estimate
+    assert set_value is not None and set_value.value == pytest.approx(10.2)
+    assert set_value.low is not None
 
 
 def test_a_table_whose_noise_cannot_be_paired_is_refused() -> None:
@@ -82,8 +93,8 @@ def test_a_row_that_says_its_noise_is_another_is_compared_prompt_by_prompt() -> 
     cells = [cell("base", None, 0), cell("again", None, 1)]
     columns = table().columns[:1]
     data = table(rows=(ROWS[0], again), columns=columns, claims=(), cells=tuple(cells))
-    found = compute(data).difference("again", "GE")
-    assert found.given is not None and found.given.clusters == 12
+    found = compute(data).difference("again", "GE").estimate
+    assert found is not None and found.n_prompts == 12
     undeclared = replace(data, rows=(ROWS[0], {**again, "sampling_seed": None}))
     with pytest.raises(ProtocolError, match="equal noise"):
         compute(undeclared)

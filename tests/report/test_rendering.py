@@ -34,7 +34,7 @@ def test_measured_and_published_stand_apart(report: Report) -> None:
     text = report.render("md")
     line = next(line for line in text.splitlines() if line.startswith("| base |"))
     cells = [cell.strip() for cell in line.strip("|").split("|")]
-    given = report.statistics.value("base", "GE").given
+    given = report.statistics.value("base", "GE").estimate
     assert given is not None
     assert cells[1].startswith(f"{given.value:.4f} [") and cells[1].endswith("n = 24")
     assert cells[2] == "0.4245"
@@ -44,12 +44,22 @@ def test_measured_and_published_stand_apart(report: Report) -> None:
     assert "GE ↑ measured" in head and "GE published" in head and "FID ↓ measured" in head
 
 
-def test_the_two_kinds_of_interval_have_tables_of_their_own(report: Report) -> None:
-    text = report.render("md")
-    assert "## Measured, with 95 % intervals given these checkpoints" in text
-    assert "## Over training seeds (mean, 95 % t interval)" in text
+def test_what_an_interval_is_made_of_is_shown_where_asked(report: Report) -> None:
+    text, asked = report.render("md"), report.render("md", parts=True)
+    assert "## Measured, with 95 % intervals\n" in text and "n = 3 x 24" in text
     assert "## Differences from base, paired" in text
-    assert "3 seeds" in text
+    assert "given these checkpoints" not in text and "over training seeds" not in text
+    head = "| row | column | of | whole | given these checkpoints | over training seeds |"
+    assert head in asked and head in report.render("md", parts=True)
+    found = report.statistics.difference("ddspo", "GE").estimate
+    assert found is not None and found.parts.seeds is not None and found.parts.prompts is not None
+    line = next(x for x in asked.splitlines() if x.startswith("| + ddspo | GE | less base"))
+    for part in (found, found.parts.prompts, found.parts.seeds):
+        assert f"[{part.low:+.4f}, {part.high:+.4f}]" in line
+    assert "given these checkpoints" in report.render("html")
+    plain, asked = report.render("terminal"), report.render("terminal", parts=True)
+    assert "over training seeds" not in plain and "  over training seeds" in asked
+    assert max(map(len, asked.splitlines())) <= 80
 
 
 def test_claims_have_verdict_effect_interval_and_the_published_effect(report: Report) -> None:
@@ -57,7 +67,7 @@ def test_claims_have_verdict_effect_interval_and_the_published_effect(report: Re
     verdict = report.statistics.verdicts[0]
     assert verdict.effect is not None and verdict.low is not None
     line = next(line for line in text.splitlines() if line.startswith("| ddspo better than dpo"))
-    assert f"{verdict.effect:+.4f} [{verdict.low:+.4f}" in line
+    assert f"{verdict.effect.value:+.4f} [{verdict.low:+.4f}" in line
     assert "**supported**" in line
     assert "corrected p" in line
 
@@ -108,8 +118,10 @@ def test_csv_has_full_precision(report: Report) -> None:
     rows = list(csv.DictReader(io.StringIO(report.render("csv"))))
     assert len(rows) == 6
     found = next(r for r in rows if (r["row"], r["column"]) == ("ddspo", "GE"))
-    given = report.statistics.value("ddspo", "GE").given
-    assert given is not None and float(found["value"]) == given.value
+    whole = report.statistics.value("ddspo", "GE").estimate
+    assert whole is not None and whole.parts.seeds is not None
+    assert [float(found[x]) for x in ("value", "low", "df")] == [whole.value, whole.low, whole.df]
+    assert float(found["seeds_low"]) == whole.parts.seeds.low
     assert found["published"] == "0.5045" and found["seeds"] == "3"
     assert len(found["by_seed"].split(";")) == 3
 

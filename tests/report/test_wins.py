@@ -62,11 +62,15 @@ def test_rates_are_those_counted_by_hand() -> None:
     assert rate(low) == 0.375
 
 
-def test_a_trained_row_meets_its_own_seed_and_an_untrained_one_all() -> None:
+def test_a_trained_row_meets_its_own_seed_and_an_untrained_one_each() -> None:
     column = replace(COLUMN, against="dpo")
     cells = decided(*(cell(row, seed) for row, seed in SCORES), column=column)
-    assert rate(cells[0]) == pytest.approx((0.375 + 0.125) / 2)
-    assert rate(cells[1]) == rate(cells[2]) == 0.5
+    # the base's rate changes with what its opponent was trained on: a cell for each seed
+    assert [(c.row, c.training_seed, rate(c)) for c in cells[:2]] == [
+        ("base", 0, 0.375),
+        ("base", 1, 0.125),
+    ]
+    assert rate(cells[2]) == rate(cells[3]) == 0.5
     ddspo = replace(cell("dpo", 1), row="ddspo")
     assert rate(decided(cell("dpo", 0), cell("dpo", 1), ddspo, column=column)[2]) == 0.5
 
@@ -89,12 +93,26 @@ def test_a_table_has_intervals_differences_and_verdicts_of_it() -> None:
     data: TableData = table(rows=ROWS[:2], columns=(head,), cells=tuple(cells), claims=(claim,))
     found = compute(data)
     value = found.value("dpo", "WR")
-    assert value.given is not None and value.given.value == pytest.approx(0.75)
-    assert value.by_seed == {"0": 0.625, "1": 0.875}
-    assert value.seeds is not None and value.seeds.value == pytest.approx(0.75)
+    assert value.estimate is not None and value.estimate.value == pytest.approx(0.75)
+    assert value.by_seed == {"0": 0.625, "1": 0.875} and value.estimate.n_seeds == 2
     difference = found.difference("dpo", "WR")
-    assert difference.given is not None and difference.given.value == pytest.approx(0.25)
-    assert found.verdicts[0].effect == pytest.approx(0.25)
+    assert difference.estimate is not None and difference.estimate.value == pytest.approx(0.25)
+    assert found.verdicts[0].effect is not None
+    assert found.verdicts[0].effect.value == pytest.approx(0.25)
+
+
+def test_a_row_meets_its_opponent_in_equal_noise() -> None:
+    cells = [
+        replace(cell(row, seed), noise_seed=noise)
+        for row, seed, noise in (("base", None, 0), ("base", None, 1), ("dpo", 0, 0), ("dpo", 1, 1))
+    ]
+    found = decided(*cells)
+    assert [rate(c) for c in found] == [0.5, 0.5, 0.625, 0.875]
+    apart = decided(*cells[1:])
+    assert [c.state for c in apart] == ["measured", "n/a", "measured"]
+    assert "no cell of equal seed and noise" in apart[1].reason
+    across = with_win_rates(cells[1:], {"WR": COLUMN}, {"WR": True}, other_noise=["dpo"])
+    assert [rate(c) for c in across] == [0.5, 0.625, 0.875]
 
 
 def spec(**changes: object) -> None:
