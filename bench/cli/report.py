@@ -43,6 +43,11 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
         "and command.txt, to be committed",
     )
     parser.add_argument(
+        "--respec",
+        action="store_true",
+        help="with the claims, published values and notes that the table's file has now",
+    )
+    parser.add_argument(
         "--recompute", action="store_true", help="compute all statistics from the records again"
     )
     add_common(parser, json=True)
@@ -52,7 +57,14 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Render the table."""
     from bench.report.sealed import COMMAND_FILE, open_table
-    from bench.report.stored import captioned, command_of, pictures_of, read_report, write_report
+    from bench.report.stored import (
+        captioned,
+        command_of,
+        make_report,
+        pictures_of,
+        read_report,
+        write_report,
+    )
     from bench.tables.spec import table_names
 
     known = [*table_names(), TOY]
@@ -65,6 +77,10 @@ def run(args: argparse.Namespace) -> int:
     report = read_report(found, recompute=args.recompute)
     if report.data.table != args.table:
         raise UsageError(f"{_folder(args)} holds table {report.data.table}, not {args.table}.")
+    if args.respec:
+        from bench.cli._respec import respec
+
+        report = make_report(respec(report.data), report.targets)
     written = args.output is not None or args.publish is not None
     pictures = pictures_of(found) if written or form == "html" else {}
     command = command_of(report.data.command)

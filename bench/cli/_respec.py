@@ -1,0 +1,33 @@
+"""What a table's file says of it now, for a table that was stored before."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bench.cli._parser import Parser
+from bench.cli._request import request_of
+from bench.cli._toy import TOY, toy_request
+from bench.report.circular import marked_claims
+from bench.report.model import TableData
+from bench.report.respecified import respecified
+
+
+def respec(stored: TableData) -> TableData:
+    """Return a stored table with the claims, published values and notes of its present file.
+
+    Raises:
+        UsageError: the command that made it asks for another table now.
+    """
+    from bench.cli import run
+
+    parser = Parser(prog="bench")
+    run.register(parser.add_subparsers(dest="verb", required=True))
+    args = parser.parse_args(list(stored.command))
+    if stored.table == TOY:
+        from bench.toy.table import empty_table as empty_toy
+
+        return respecified(stored, empty_toy(toy_request(args), []))
+    from bench.report.collect import empty_table
+
+    now = empty_table(request_of(args), stored.cells)
+    return replace(respecified(stored, now), claims=marked_claims(now).claims)
