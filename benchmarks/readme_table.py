@@ -8,7 +8,7 @@ from bench.report.stored import command_of, read_report
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- table-1a:begin -->", "<!-- table-1a:end -->"
-SECTIONS = ("## Measured", "## Over training seeds", "## Claims")
+SECTIONS = ("## Measured", "## Claims")
 
 
 def main() -> None:

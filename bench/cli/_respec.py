@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
 
 from bench.cli._parser import Parser
@@ -20,7 +21,7 @@ def respec(stored: TableData) -> TableData:
     """
     from bench.cli import run
 
-    parser = Parser(prog="bench")
+    parser: argparse.ArgumentParser = Parser(prog="bench")
     run.register(parser.add_subparsers(dest="verb", required=True))
     args = parser.parse_args(list(stored.command))
     if stored.table == TOY:

@@ -17,8 +17,7 @@ from bench.report.facts import GainRatio, gain_ratios
 from bench.report.model import CellData, Summary, TableData
 from bench.report.paired import WHOLE_RUNS, is_trained, paired_cells, row_summary
 from bench.report.pairing import cell_title, other_noise
-from bench.stats import CrossedEstimate, require_equal_n
-from bench.stats.claims import Claim, Verdict, judge
+from bench.stats import Claim, CrossedEstimate, Verdict, judge, require_equal_n
 from bench.stats.clusters import mean_of_means, stratify
 
 _SAME = 1e-9
