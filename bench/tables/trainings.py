@@ -128,7 +128,8 @@ def _stage_node(
         start.fit(config.to_json(), f"profile {profile.name}: training of {row.key}")
     backbone, begin = bases(source, start, config.mode)
     cls = type(stage.method)
-    target = None if plan.staged else METHODS.entry(str(row.method)).target
+    named = not plan.staged or "<locals>" in cls.__qualname__
+    target = METHODS.entry(str(row.method)).target if named else None
     identity: dict[str, Any] = {
         "version": TRAINING_VERSION,
         "method": {**code_identity(cls, target), "config": stage.method.config()},

@@ -246,12 +246,29 @@ def test_a_helper_beside_a_loose_file_enters(digest: Callable[..., str]) -> None
         "import sys, helper\nclass M:\n    def f(self):\n"
         "        return sys.modules['helper'].g()\n",
         "import helper as h\nclass M:\n    def f(self, n):\n        return eval(n)\n",
+        "class M:\n    from helper import g\n    def f(self):\n        return self.g()\n",
+        "def load():\n    global g\n    from helper import g\n"
+        "class M:\n    def f(self):\n        return g()\n",
+        "from bench.api.registry import import_target\nclass M:\n"
+        "    rule = 'helper:g'\n    def f(self):\n        return import_target(self.rule)()\n",
+        "from pathlib import Path\nimport runpy\nclass M:\n    def f(self):\n"
+        "        return runpy.run_path(Path(__file__).with_name('helper.py'))['g']()\n",
     ],
 )
 def test_what_is_reached_by_a_computed_name_enters(body: str, digest: Callable[..., str]) -> None:
     files = {**LOOSE, "m.py": body}
     before = digest(files=files, root="m:M")
     assert digest(("helper.py", "return 2", "return 3"), files=files, root="m:M") != before
+
+
+def test_a_name_that_a_function_sets_is_what_that_function_makes_of_it(
+    digest: Callable[..., str],
+) -> None:
+    files = {
+        "m.py": "K = None\ndef set_up():\n    global K\n    K = 1\nclass M:\n    x = lambda s: K\n"
+    }
+    edit = ("m.py", "K = 1", "K = 2")
+    assert digest(edit, files=files, root="m:M") != digest(files=files, root="m:M")
 
 
 def test_eval_and_globals_reach_the_whole_module(digest: Callable[..., str]) -> None:

@@ -38,6 +38,7 @@ class Facts:
         effect: whether importing the module does more than bind names, as far as its form tells.
         strings, words: texts, and names and attributes (with a dot before them), that occur in it.
         docs: its docstrings.
+        globals: names of the module that functions in it give a value to.
         dynamic: whether it imports what its text does not name.
     """
 
@@ -49,6 +50,7 @@ class Facts:
     strings: tuple[str, ...]
     words: frozenset[str]
     docs: tuple[str, ...]
+    globals: frozenset[str]
     dynamic: bool
 
 
@@ -86,7 +88,17 @@ class Unit:
 _BRANCHES = (ast.If, ast.Try, ast.TryStar, ast.For, ast.While, ast.Match, ast.AsyncFor)
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-_IMPORTERS = ("import_module", "__import__")
+_BY_NAME = ("import_module", "__import__", "import_target")
+_IMPORTERS = (
+    *_BY_NAME,
+    "SourceFileLoader",
+    "exec_module",
+    "locate",
+    "resolve_name",
+    "run_module",
+    "run_path",
+    "spec_from_file_location",
+)
 
 
 def units_of(tree: ast.Module) -> tuple[tuple[Unit, ...], tuple[Import, ...]]:
@@ -123,6 +135,7 @@ class _Writer:
     strings: list[str] = field(default_factory=list)
     words: set[str] = field(default_factory=set)
     docs: list[str] = field(default_factory=list)
+    globals: list[str] = field(default_factory=list)
     effect: bool = False
     dynamic: bool = False
     functions: int = 0
@@ -140,6 +153,7 @@ class _Writer:
             strings=tuple(dict.fromkeys(self.strings)),
             words=frozenset(self.words),
             docs=tuple(self.docs),
+            globals=frozenset(self.globals),
             dynamic=self.dynamic,
         )
 
@@ -185,6 +199,9 @@ class _Writer:
             self._formatted(node)
         elif isinstance(node, ast.Call):
             self._call(node)
+        elif isinstance(node, ast.Global):
+            self.globals += node.names
+            self._plain(node)
         else:
             self._statement(node)
 
@@ -247,7 +264,8 @@ class _Writer:
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
         found = list(imported(node))
         self.imports += found
-        if self.branches:  # which one is taken is part of the meaning
+        in_class = self.classes and not self.functions
+        if self.branches or in_class:  # which one is taken, or an attribute, is part of the meaning
             self.parts += ["(Import", *found, ")"]
             if not self.functions and not self.classes:
                 self.binds += [one.bound for one in found if one.bound]
@@ -280,12 +298,14 @@ class _Writer:
         if not self.functions and called is not None:
             self.runs.append(called)
         self._plain(node)
-        last = (called.attributes or (called.name,))[-1] if called is not None else ""
+        last = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        last = called.name if called is not None and not called.attributes else last
         if last not in _IMPORTERS:
             return
         named = node.args[0] if node.args else None
         text = named.value if isinstance(named, ast.Constant) else None
-        if isinstance(text, str) and text.strip("."):
+        if last in _BY_NAME and isinstance(text, str) and text.strip("."):
+            text = text.partition(":")[0]
             level = len(text) - len(text.lstrip("."))
             found = Import("", text.lstrip("."), level)
             self.imports.append(found)

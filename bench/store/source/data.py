@@ -11,21 +11,24 @@ from bench.store.source.modules import Module, Modules, Stamp, stamp_of
 
 _NAME = re.compile(r"[\w+-][\w +.-]*(/[\w+-][\w +.-]*)*")
 _SUFFIX = re.compile(r"\*?(\.[A-Za-z]\w*)+")
+_DEEPEST = 100
 _CODE = (".py", ".pyc", ".pyi")
 
 
 def files_named(
-    modules: Modules, module: Module, texts: Iterable[str], *, reads_files: bool
+    modules: Modules, module: Module, texts: Iterable[str], *, reads_files: bool, runs_files: bool
 ) -> Iterator[tuple[str, Path]]:
     """Yield (name, path) of each file that a module's texts name.
 
     A text names a file if there is one of that path in the module's folder, or in one around it
     that still belongs to its package. Where the code asks where it lies (`reads_files`), a text
-    may also name a folder, or end all names that are meant (`".yaml"`).
+    may also name a folder, or end all names that are meant (`".yaml"`). Code in such a folder is
+    followed as modules are, unless files are run (`runs_files`).
     """
     if module.found.file is None:
         return
     folders = _folders(module)
+    skipped = (".pyc",) if runs_files else _CODE
     for folder in folders:
         modules.watch(folder)
     for text in texts:
@@ -33,7 +36,7 @@ def files_named(
             continue
         if reads_files and _SUFFIX.fullmatch(text):
             suffix = text.lstrip("*")
-            yield from _all(modules, folders[0], suffix, deep=False)
+            yield from _all(modules, folders[0], suffix, deep=False, skipped=skipped)
         if not _NAME.fullmatch(text):
             continue
         for folder in folders:
@@ -43,7 +46,7 @@ def files_named(
             if path.is_file():
                 yield text, path
             elif reads_files and path.is_dir():
-                yield from _all(modules, path, "", deep=True)
+                yield from _all(modules, path, "", deep=True, skipped=skipped)
 
 
 def file_digest(modules: Modules, path: Path) -> str:
@@ -58,16 +61,20 @@ def _folders(module: Module) -> list[Path]:
     return [folder, *folder.parents][:depth]
 
 
-def _all(modules: Modules, folder: Path, suffix: str, *, deep: bool) -> Iterator[tuple[str, Path]]:
+def _all(
+    modules: Modules, folder: Path, suffix: str, *, deep: bool, skipped: tuple[str, ...]
+) -> Iterator[tuple[str, Path]]:
     """Yield the files in a folder, but for code and for what is hidden or made by Python."""
     modules.watch(folder)
     for path in sorted(folder.iterdir()):
         if path.name.startswith((".", "__pycache__")):
             continue
         if path.is_dir():
-            for name, inner in _all(modules, path, suffix, deep=True) if deep else ():
+            if not deep or len(path.parts) > _DEEPEST:  # links in a circle
+                continue
+            for name, inner in _all(modules, path, suffix, deep=True, skipped=skipped):
                 yield f"{folder.name}/{name}", inner
-        elif path.name.endswith(suffix) and path.suffix not in _CODE:
+        elif path.name.endswith(suffix) and path.suffix not in skipped:
             yield f"{folder.name}/{path.name}" if deep else path.name, path
 
 

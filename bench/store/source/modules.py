@@ -7,6 +7,7 @@ import hashlib
 import importlib.machinery
 import importlib.util
 import os.path
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -48,11 +49,12 @@ RECORDED = frozenset(
     )
 )
 # fmt: on
-_SUFFIXES = (".py", *importlib.machinery.EXTENSION_SUFFIXES)
+_DEEPEST = 100
+_SUFFIXES = (".py", *importlib.machinery.EXTENSION_SUFFIXES, ".pyc")
 
 Kind = Literal["source", "ours", "other", "missing"]
 Stamp = tuple[int, int, int]
-_Parsed = tuple[tuple[Unit, ...], tuple[Import, ...], str]
+_Parsed = tuple[tuple[Unit, ...], tuple[Import, ...], str, bool]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,12 +86,14 @@ class Module:
         units: its statements.
         imports: what it imports outside of all other statements.
         doc: its docstring.
+        rebinds: whether functions in it may give its names another value (`global`).
     """
 
     found: Found
     units: tuple[Unit, ...] = ()
     imports: tuple[Import, ...] = ()
     doc: str = ""
+    rebinds: bool = False
 
     @cached_property
     def digest(self) -> str:
@@ -115,8 +119,12 @@ class Module:
         """By name, what gives it a meaning: numbers of units, imports."""
         names: dict[str, list[int | Import]] = {}
         for number, unit in enumerate(self.units):
-            for name in unit.shallow.binds:
+            rebound = sorted(unit.full.globals) if self.rebinds else []
+            for name in (*unit.shallow.binds, *rebound):
                 names.setdefault(name, []).append(number)
+            if rebound:
+                for one in unit.full.imports:
+                    names.setdefault(one.bound, []).append(one)
         for one in self.imports_run:
             names.setdefault(one.bound, []).append(one)
         names.pop("", None)
@@ -164,11 +172,13 @@ class Modules:
     def read(self, found: Found) -> Module:
         """Return the statements of a module that counts as source."""
         if found.name not in self._read:
-            read: _Parsed = ((), (), "")
+            read: _Parsed = ((), (), "", False)
             if found.file is not None:
                 read = _parsed(found.file, self.watch(found.file))
-            units, imports, doc = read
-            self._read[found.name] = Module(found=found, units=units, imports=imports, doc=doc)
+            units, imports, doc, rebinds = read
+            self._read[found.name] = Module(
+                found=found, units=units, imports=imports, doc=doc, rebinds=rebinds
+            )
         return self._read[found.name]
 
     def watch(self, path: Path) -> Stamp:
@@ -178,6 +188,8 @@ class Modules:
     def inside(self, found: Found) -> Iterator[Found]:
         """Yield the modules of a package, its own packages' too."""
         for place in found.places:
+            if len(place.parts) > _DEEPEST:  # links in a circle
+                continue
             self.watch(place)
             for path in sorted(place.iterdir()) if place.is_dir() else ():
                 package = path.is_dir() and (path / "__init__.py").is_file()
@@ -280,8 +292,9 @@ def _parsed(file: Path, _stamp: Stamp) -> _Parsed:
     data = file.read_bytes()
     try:
         tree = ast.parse(data, filename=str(file))
-        return (*units_of(tree), ast.get_docstring(tree, clean=False) or "")
+        doc = ast.get_docstring(tree, clean=False) or ""
+        return (*units_of(tree), doc, re.search(rb"\bglobal\b", data) is not None)
     except (SyntaxError, ValueError):
         text = hashlib.sha256(data).hexdigest()
         opaque = Unit(ast.Expr(ast.Tuple([ast.Constant(text)], ast.Load())))
-        return (opaque,), (), ""
+        return (opaque,), (), "", False

@@ -24,6 +24,7 @@ from bench.store.source.names import WHOLE, Key, Names, Target
 _NAMESPACE = frozenset(("globals", "exec", "eval"))
 _LOCATION = frozenset(("__file__", "__path__", "__spec__", ".__file__", ".__path__", ".__spec__"))
 _READERS = ("importlib.resources", "importlib_resources", "pkgutil", "pkg_resources")
+_RUNNERS = ("SourceFileLoader", "exec_module", "run_path", "spec_from_file_location")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[\w.]+)?")
 
 
@@ -248,6 +249,7 @@ class Reach:
 
     def _finished(self, start: str, root: str) -> Meaning:
         words = frozenset(word for _, unit in self._units() for word in unit.full.words)
+        runs_files = not words.isdisjoint((*_RUNNERS, *(f".{one}" for one in _RUNNERS)))
         documented = not words.isdisjoint((".__doc__", "__doc__", ".getdoc", "getdoc"))
         for key, unit in self._units():
             module = self.names.module(key[0])
@@ -255,7 +257,13 @@ class Reach:
             if documented:
                 node.text += sha256(module.doc, *unit.full.docs)
             for name, path in dict.fromkeys(
-                files_named(self.modules, module, unit.full.strings, reads_files=self._reads_files)
+                files_named(
+                    self.modules,
+                    module,
+                    unit.full.strings,
+                    reads_files=self._reads_files,
+                    runs_files=runs_files,
+                )
             ):
                 digest = self._files[str(path)] = file_digest(self.modules, path)
                 node.text += f"(file {name} {digest})"
