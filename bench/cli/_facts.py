@@ -208,7 +208,7 @@ def store(folder: Path, *, verify: bool, problems: list[Problem]) -> dict[str, A
     facts |= {
         "artifacts": dict(sorted(kinds.items())),
         "size GB": round(size / 1e9, 3),
-        "interrupted": len(list(folder.glob("[!.]*/*.partial"))),
+        "interrupted": len(list(folder.glob("[!.]*/*.partial*"))),
         "put aside as corrupt": len(list(folder.glob(".quarantine/*/*"))),
         "every byte hashed": verify,
     }

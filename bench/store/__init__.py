@@ -1,6 +1,7 @@
 """Artifacts on disk: identity, manifest, atomic publication, lock, verification. No torch."""
 
 from bench.store.artifact import MANIFEST, Artifact, content_hash, file_hash
+from bench.store.damage import FOUND, nobody_makes, state_of
 from bench.store.folder import Published, finish_publication, publish_folder, read_folder
 from bench.store.formats import (
     ordered_safetensors,
@@ -12,6 +13,7 @@ from bench.store.formats import (
     write_parquet,
     write_safetensors,
 )
+from bench.store.heartbeat import LeaseTimes
 from bench.store.identity import (
     artifact_id,
     canonical_json,
@@ -22,7 +24,9 @@ from bench.store.identity import (
     plain,
     plugin_source_hash,
 )
-from bench.store.lock import ArtifactLock, LockOwner, OnWait
+from bench.store.journal import Entry, Journal
+from bench.store.lock import ArtifactLock, LeaseLostError, OnWait
+from bench.store.owner import LockOwner
 from bench.store.provenance import collect as collect_provenance
 from bench.store.provenance import scrubbed, strip_credentials
 from bench.store.source import Source, SourceChangedError, plugin_code, require_unchanged, source_of
@@ -32,11 +36,16 @@ from bench.store.writer import DISK, Disk, store_error, writing_to
 
 __all__ = [
     "DISK",
+    "FOUND",
     "MANIFEST",
     "Artifact",
     "ArtifactLock",
     "Details",
     "Disk",
+    "Entry",
+    "Journal",
+    "LeaseLostError",
+    "LeaseTimes",
     "LockOwner",
     "OnWait",
     "Order",
@@ -56,6 +65,7 @@ __all__ = [
     "finish_publication",
     "folder_name",
     "identity_hash",
+    "nobody_makes",
     "ordered_safetensors",
     "parquet_notes",
     "plain",
@@ -69,6 +79,7 @@ __all__ = [
     "require_unchanged",
     "scrubbed",
     "source_of",
+    "state_of",
     "store_error",
     "strip_credentials",
     "write_jsonl",

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import CorruptArtifactError, StoreError, UsageError, did_you_mean
+from bench.store.damage import mark_damaged
 from bench.store.identity import canonical_json
 from bench.store.writer import DISK
 
@@ -110,7 +111,8 @@ class Artifact:
     def file(self, name: str) -> Path:
         """Return the path of the file `name` after comparing its bytes with the manifest.
 
-        The bytes are hashed once per process while the file stays as it is.
+        The bytes are hashed once per process while the file stays as it is. An artifact found
+        damaged is marked, see `bench.store.damage`.
 
         Raises:
             CorruptArtifactError: the file is missing or differs.
@@ -121,6 +123,7 @@ class Artifact:
             raise UsageError(f"{self.id} has no file {name!r}.{did_you_mean(name, entries)}")
         fault = self._fault(name, always_hash=True)
         if fault:
+            mark_damaged(self.path, self.path / name)
             raise _corrupt(self.path, fault)
         return self.path / name
 

@@ -2,6 +2,7 @@
 
 <root>/<kind>/<name>-<hash12>/           a published artifact, manifest.json among its files
 <root>/<kind>/<name>-<hash12>.partial/   one in the making, kept when its maker is killed
+                                         (-2, -3, ... behind it: taken over from a silent maker)
 <root>/<kind>/<name>-<hash12>.lock       who is making it
 <root>/.quarantine/                      corrupt ones that were put aside
 """
@@ -20,8 +21,10 @@ from typing import Any, Literal, Unpack
 
 from bench.api.errors import CorruptArtifactError, StoreError, UsageError, did_you_mean
 from bench.store.artifact import Artifact
+from bench.store.heartbeat import LeaseTimes
 from bench.store.identity import HASH_LENGTH, artifact_id, diff_identity, identity_hash, plain
-from bench.store.lock import ArtifactLock, OnWait, live_owner
+from bench.store.lock import ArtifactLock, LeaseLostError, OnWait
+from bench.store.owner import live_owner
 from bench.store.provenance import scrubbed
 from bench.store.work import Details, Order, Work
 from bench.store.writer import DISK, Disk, store_error
@@ -29,7 +32,10 @@ from bench.store.writer import DISK, Disk, store_error
 LOG = logging.getLogger("bench.store")
 
 _PUBLISHED = re.compile(rf"(?P<name>.+)-[0-9a-f]{{{HASH_LENGTH}}}")
+_PARTIAL = re.compile(r".+\.partial(-(?P<number>\d+))?")
 _QUARANTINE = ".quarantine"
+_LOSSES = 3
+"""How often a lease may be lost in one `build`."""
 # What makes an OSError in the work itself a failure of the store's disk.
 _DISK_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
@@ -59,16 +65,23 @@ class Store:
     Args:
         root: the folder; made when first written to.
         disk: the seam for changes; the default is `bench.store.writer.DISK`.
-        lock_timeout_seconds: how long to wait for another maker of the same artifact; None
-            waits for ever.
+        lock_timeout_seconds: how long to wait for another maker of the same artifact that
+            lives; None waits as long as its heart beats.
+        times: of the leases, see `bench.store.heartbeat`.
     """
 
     def __init__(
-        self, root: Path, *, disk: Disk = DISK, lock_timeout_seconds: float | None = 86400.0
+        self,
+        root: Path,
+        *,
+        disk: Disk = DISK,
+        lock_timeout_seconds: float | None = None,
+        times: LeaseTimes | None = None,
     ) -> None:
         self.root = Path(root)
         self.disk = disk
         self.lock_timeout_seconds = lock_timeout_seconds
+        self.times = times
         self._check: Callable[[], None] | None = None
 
     def checked(self, check: Callable[[], None]) -> Store:
@@ -130,7 +143,7 @@ class Store:
             return Status(state="partial", reason=f"it is being made by {owner.described}")
         if fault:
             return Status(state="corrupt", reason=fault)
-        if _beside(path, ".partial").is_dir():
+        if _partials(path):
             return Status(state="partial", reason="an interrupted attempt will be continued")
         older = self._newest(kind, name)
         if older is None:
@@ -169,13 +182,20 @@ class Store:
         if found:
             return found
         order = Order(kind=kind, name=name, identity=identity, **details)
-        with self._lock(self.root / order.id, on_wait):
-            found = self.find(kind, name, identity)
-            if found:
-                return found
-            with self._working(order) as work:
-                make(work)
-        return Artifact(self.root / order.id)
+        for losses in range(_LOSSES + 1):
+            with self._lock(self.root / order.id, on_wait) as lock:
+                found = self.find(kind, name, identity)
+                if found:
+                    return found
+                try:
+                    with self._working(order, lock) as work:
+                        make(work)
+                    return Artifact(self.root / order.id)
+                except LeaseLostError as error:
+                    if losses == _LOSSES:
+                        raise
+                    LOG.warning("%s", str(error).partition("\n")[0])
+        raise AssertionError("the last attempt returns or raises")
 
     @contextmanager
     def create(
@@ -198,12 +218,12 @@ class Store:
                 be had in time.
         """
         order = Order(kind=kind, name=name, identity=identity, **details)
-        with self._lock(self.root / order.id, on_wait):
+        with self._lock(self.root / order.id, on_wait) as lock:
             if self.find(kind, name, identity):
                 raise StoreError(
                     f"{order.id} is already complete; look with `find` before, or use `build`."
                 )
-            with self._working(order) as work:
+            with self._working(order, lock) as work:
                 yield work
 
     def remove(self, damaged: Artifact | Path) -> None:
@@ -222,7 +242,7 @@ class Store:
 
     def _put_away(self, damaged: Artifact | Path, *, keep: bool) -> Path | None:
         path = damaged.path if isinstance(damaged, Artifact) else damaged
-        with self._lock(path, None):
+        with self._lock(path, None) as lock:
             if not path.exists():
                 return None
             reason = "as was asked"
@@ -235,6 +255,7 @@ class Store:
                     return None
             except CorruptArtifactError as error:
                 reason = str(error).splitlines()[0]
+            lock.require()
             if not keep:
                 LOG.warning("removing %s: %s", path, reason)
                 self.disk.remove_tree(path)
@@ -268,31 +289,57 @@ class Store:
             _beside(path, ".lock"),
             timeout_seconds=self.lock_timeout_seconds,
             on_wait=on_wait,
+            on_silent=lambda: self._move_on(path),
             disk=self.disk,
+            times=self.times,
         )
 
+    def _move_on(self, path: Path) -> None:
+        """Rename the working folder of a silent maker, which may wake: it shall not find it."""
+        found = _partials(path)
+        target = _beside(path, f".partial-{_number(found[-1]) + 1 if found else 2}")
+        if found:
+            self.disk.replace(found[-1], target)
+        else:
+            self.disk.makedirs(target)
+
     @contextmanager
-    def _working(self, order: Order) -> Iterator[Work]:
-        """Yield the working folder and publish it. The lock must be held."""
+    def _working(self, order: Order, lock: ArtifactLock) -> Iterator[Work]:
+        """Yield the working folder and publish it. The lock must be held.
+
+        Raises:
+            LeaseLostError: the lock was taken over meanwhile; nothing is published.
+        """
         path = self.root / order.id
         _, fault = self._look(order.kind, order.name, order.identity)
+        found = _partials(path)
+        lock.require()  # so what was found is of the time the lock was held
         if fault:
             LOG.warning("%s; it is removed and made anew", fault)
             self.disk.remove_tree(path)
-        work = Work(_beside(path, ".partial"), order, self.disk)
+        folder = found[-1] if found else _beside(path, ".partial")
         try:
+            work = Work(folder, order, self.disk)
             yield work
-        except OSError as error:
-            if error.errno not in _DISK_FAILURES:
-                raise
-            raise store_error(Path(error.filename or work.path), error) from error
+            self._require_unchanged(folder)
+            work.publish(path, lock.require)
+        except Exception as error:
+            if lock.lost:  # and the folder was taken from under the work: that is what happened
+                lock.require()
+            if isinstance(error, OSError) and error.errno in _DISK_FAILURES:
+                raise store_error(Path(error.filename or folder), error) from error
+            raise
+        for left in _partials(path):  # a silent maker that woke may have begun it again
+            self.disk.remove_tree(left)
+
+    def _require_unchanged(self, folder: Path) -> None:
+        """Call the check of `checked`; where it raises, remove the working folder."""
         if self._check is not None:
             try:
                 self._check()
             except BaseException:
-                self.disk.remove_tree(work.path)
+                self.disk.remove_tree(folder)
                 raise
-        work.publish(path)
 
     def _newest(self, kind: str, name: str) -> Artifact | None:
         folders = [
@@ -317,3 +364,14 @@ class Store:
 
 def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
+
+
+def _partials(path: Path) -> list[Path]:
+    """Return the working folders of the artifact `path`, the newest last."""
+    found = path.parent.glob(f"{path.name}.partial*")
+    return sorted((p for p in found if _PARTIAL.fullmatch(p.name) and p.is_dir()), key=_number)
+
+
+def _number(partial: Path) -> int:
+    match = _PARTIAL.fullmatch(partial.name)
+    return int(match["number"] or 1) if match else 0

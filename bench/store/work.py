@@ -12,7 +12,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypedDict
@@ -134,8 +134,12 @@ class Work:
         """
         self._notes[key] = plain(value, key)
 
-    def publish(self, target: Path) -> Artifact:
+    def publish(self, target: Path, allowed: Callable[[], None] = lambda: None) -> Artifact:
         """Publish the folder as `target`; see the module's docstring.
+
+        Args:
+            target: its final path.
+            allowed: called last before the renaming; raises where it must not happen.
 
         Raises:
             StoreError: nothing was written, something in the folder is no plain file, or the
@@ -154,6 +158,7 @@ class Work:
             self.disk.fsync_directory(self.path / folder)
         manifest = json.dumps(self._manifest(entries), sort_keys=True, indent=1)
         self.disk.write_atomically(self.path / MANIFEST, f"{manifest}\n".encode("ascii"))
+        allowed()
         self.disk.replace(self.path, target)
         self.disk.fsync_directory(target.parent)
         return Artifact(target)

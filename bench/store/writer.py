@@ -176,6 +176,16 @@ class Disk:
         with self._change("replace", target):
             source.replace(target)
 
+    def overwrite(self, path: Path, descriptor: int, offset: int, data: bytes) -> None:
+        """Put `data` in place of as many bytes of the open file, and onto the device.
+
+        `path` is what the file was called when it was opened; it may be another's by now, and is
+        then left alone.
+        """
+        with self._change("overwrite", path):
+            os.pwrite(descriptor, data, offset)
+            os.fsync(descriptor)
+
     def unlink(self, path: Path) -> None:
         """Remove the file `path`; a missing one is fine."""
         with self._change("unlink", path):

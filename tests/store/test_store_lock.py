@@ -14,7 +14,7 @@ import pytest
 
 from bench.api.errors import StoreError
 from bench.store import ArtifactLock, Disk, LockOwner, Store, Work
-from bench.store.lock import _this_process, live_owner, read_owner, why_stale
+from bench.store.owner import live_owner, read_owner, this_process, why_stale
 
 GONE = 2**22 + 1  # above the kernel's largest process id
 
@@ -38,7 +38,8 @@ def test_a_stale_lock_is_taken_over_and_said(
     tmp_path: Path, changes: dict[str, Any], why: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "x.lock"
-    write(path, _this_process(), **changes)
+    write(path, this_process(), **changes)
+    os.utime(path, (1e9, 1e9))  # long before this machine was started
     assert live_owner(path) is None
     with (
         caplog.at_level(logging.WARNING, "bench.store"),
@@ -75,7 +76,7 @@ def test_a_lock_that_is_live_or_foreign_is_waited_for_then_explained(
 ) -> None:
     path = tmp_path / "x.lock"
     start_time = None if "host" not in changes else 1  # an unknown start time proves nothing
-    owner = write(path, _this_process(), start_time=start_time, **changes)
+    owner = write(path, this_process(), start_time=start_time, **changes)
     seen: list[tuple[LockOwner | None, float]] = []
     lock = ArtifactLock(path, timeout_seconds=0.5, on_wait=lambda o, s: seen.append((o, s)))
     with pytest.raises(StoreError, match=rf"process {owner.pid} on {owner.host}") as caught, lock:
@@ -88,7 +89,7 @@ def test_a_lock_that_is_live_or_foreign_is_waited_for_then_explained(
 
 
 def test_another_container_on_this_host_is_not_judged() -> None:
-    owner = replace(_this_process(), token="other", pid=GONE, pid_namespace="pid:[1]")
+    owner = replace(this_process(), token="other", pid=GONE, pid_namespace="pid:[1]")
     assert why_stale(owner, 0.0) is None
 
 
@@ -142,7 +143,7 @@ def test_a_forked_child_does_not_release_its_parents_lock(tmp_path: Path, in_chi
 def test_many_waiters_on_a_stale_lock_enter_one_at_a_time(tmp_path: Path) -> None:
     """Each child appends in and out under the lock; a broken take-over interleaves them."""
     path, log = tmp_path / "x.lock", tmp_path / "log"
-    write(path, _this_process(), pid=GONE)
+    write(path, this_process(), pid=GONE)
     children = []
     for _ in range(6):
         pid = os.fork()
@@ -170,14 +171,14 @@ def test_a_stale_lock_is_removed_only_under_the_kernels_lock_on_that_very_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "x.lock"
-    write(path, _this_process(), pid=GONE)
+    write(path, this_process(), pid=GONE)
     flock = fcntl.flock
 
     def slow_flock(descriptor: int, operation: int) -> None:
         # this waiter has opened the stale file; a faster one replaces it and is killed at once
         monkeypatch.setattr(fcntl, "flock", flock)
         path.unlink()
-        write(path, _this_process(), pid=GONE)
+        write(path, this_process(), pid=GONE)
         flock(descriptor, operation)
 
     class WatchingDisk(Disk):
@@ -203,14 +204,14 @@ def test_the_lock_of_the_successor_of_a_holder_that_released_and_ended_is_left_a
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "x.lock"
-    write(path, _this_process(), pid=GONE)
+    write(path, this_process(), pid=GONE)
     judge = why_stale
 
     def slow_judge(owner: LockOwner | None, modified: float) -> str | None:
         # the holder that was read has released its lock, another process has it now
         monkeypatch.setattr("bench.store.lock.why_stale", judge)
         path.unlink()
-        write(path, _this_process(), pid=os.getppid(), start_time=None)
+        write(path, this_process(), pid=os.getppid(), start_time=None)
         return judge(owner, modified)
 
     monkeypatch.setattr("bench.store.lock.why_stale", slow_judge)
