@@ -22,7 +22,7 @@ from bench.api.method import PAIRINGS, Batch
 from bench.data.on_disk import PairsOnDisk
 from bench.store import Artifact
 from bench.training.randomness import CounterStream
-from bench.training.source import PairSource, Visits, controlled, read_at
+from bench.training.source import PairSource, Visits, controlled, read_at, source_identity
 
 STREAM = "pairing"
 
@@ -90,7 +90,7 @@ class RePaired:
     def identity(self) -> dict[str, Any]:
         """The inner source's identity, the pairing and the controls."""
         return {
-            "pairs": getattr(self.pairs, "identity", None),
+            "pairs": source_identity(self.pairs),
             "pairing": self.pairing,
             "identity_degraded": self.identity_degraded,
             "shuffle_seed": self.shuffle_seed,

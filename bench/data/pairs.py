@@ -32,7 +32,7 @@ from bench.api.memory import Fitting
 from bench.api.prompts import PromptSuite
 from bench.backbones.base import Backbone
 from bench.backbones.condition import concatenate_conditions
-from bench.data.parts import join_parts, read_part
+from bench.data.parts import Parts, join_parts
 from bench.data.report import pair_report
 from bench.data.spec import (
     KIND,
@@ -135,15 +135,16 @@ def build_pairs(
 def write_texts(work: Work, backbone: Backbone, texts: Sequence[str]) -> None:
     """Encode each distinct text, alone (see `TextCache`), and write the conditions."""
     cache = TextCache(backbone, keep=1)
-    parts: list[Path] = []
-    for start in range(0, len(texts), TEXTS_PER_PART):
+    parts = Parts(work, "texts")
+    starts = range(0, len(texts), TEXTS_PER_PART)
+    for number, start in enumerate(starts):
         some = texts[start : start + TEXTS_PER_PART]
-        name = f"parts/texts-{len(parts):06d}.safetensors"
-        parts.append(work.file(name))
-        if read_part(parts[-1], len(some)) is None:
+        if parts.read(number, len(some)) is None:
             condition = concatenate_conditions([cache.training(text) for text in some])
-            write_safetensors(work, name, {k: stored(v) for k, v in condition.items()})
-    join_parts(work, TEXTS_FILE, parts)
+            arrays = {k: stored(v) for k, v in condition.items()}
+            write_safetensors(work, parts.name(number), arrays)
+            parts.seal(number)
+    join_parts(work, TEXTS_FILE, parts.paths(len(starts)))
 
 
 def _write_latents(
@@ -160,22 +161,22 @@ def _write_latents(
     special = hasattr(backbone, "encode_train")
     conditions = sampler.texts.many if special else TextRows(work.path, plan.texts)
     fitting = Fitting("pairs", str(backbone.device))
-    parts: list[Path] = []
-    for start in range(0, len(plan.rows), PAIRS_PER_PART):
+    parts = Parts(work, "latents")
+    starts = range(0, len(plan.rows), PAIRS_PER_PART)
+    for number, start in enumerate(starts):
         rows = plan.rows[start : start + PAIRS_PER_PART]
-        name = f"parts/latents-{len(parts):06d}.safetensors"
-        parts.append(work.file(name))
-        if read_part(parts[-1], len(rows)) is None:
+        if parts.read(number, len(rows)) is None:
             if spec.losers:
                 winner, loser = sample_pairs(sampler, conditions, rows, batch_size, fitting)
                 latents = {"winner": stored(winner), "loser": stored(loser)}
             else:
                 winner = sample_winners(sampler, conditions, rows, batch_size, fitting)
                 latents = {"winner": stored(winner)}
-            write_safetensors(work, name, latents)
+            write_safetensors(work, parts.name(number), latents)
+            parts.seal(number)
         if progress:
             progress(start + len(rows), len(plan.rows))
-    join_parts(work, LATENTS_FILE, parts)
+    join_parts(work, LATENTS_FILE, parts.paths(len(starts)))
 
 
 class TextRows:

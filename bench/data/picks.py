@@ -189,13 +189,13 @@ def _sampled(
     import torch
 
     from bench.data.pairs import stored
-    from bench.data.parts import read_part
+    from bench.data.parts import Parts
 
     parts: list[dict[str, np.ndarray]] = []
-    for start in range(0, len(prompts), PROMPTS_PER_PART):
+    drawn = Parts(work, "drawn")
+    for number, start in enumerate(range(0, len(prompts), PROMPTS_PER_PART)):
         some = prompts[start : start + PROMPTS_PER_PART]
-        name = f"parts/drawn-{len(parts):06d}.safetensors"
-        part = read_part(work.file(name), len(some))
+        part = drawn.read(number, len(some))
         if part is None:
             jobs = [(prompt, ordinal) for ordinal in (0, 1) for prompt in some]
             latents, scores = [], []
@@ -213,8 +213,8 @@ def _sampled(
             both = stored(torch.cat(latents))
             marks = np.array(scores, dtype=np.float64).reshape(2, len(some)).T
             arrays = {"first": both[: len(some)], "second": both[len(some) :], "scores": marks}
-            write_safetensors(work, name, arrays)
-            part = read_safetensors(work.file(name))
+            write_safetensors(work, drawn.name(number), arrays)
+            part = read_safetensors(drawn.seal(number))
         parts.append(part)
         if progress:
             progress(start + len(some), len(prompts))

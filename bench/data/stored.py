@@ -21,8 +21,6 @@ from bench.api.errors import BenchError
 from bench.store import Work, write_jsonl, write_safetensors
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import numpy as np
     from torch import Tensor
 
@@ -108,7 +106,7 @@ def write_set(
     """
     from bench.data.augmentation import STD
     from bench.data.pairs import LATENTS_FILE, REPORT_FILE, ROWS_FILE, TEXT_LIST_FILE, write_texts
-    from bench.data.parts import join_parts, read_part
+    from bench.data.parts import Parts, join_parts
     from bench.data.report import spread
     from bench.store import read_safetensors
 
@@ -116,17 +114,17 @@ def write_set(
     write_jsonl(work, ROWS_FILE, (row.to_json() for row in rows))
     write_jsonl(work, TEXT_LIST_FILE, ({"text": text} for text in texts))
     write_texts(work, backbone, texts)
-    parts: list[Path] = []
-    for start in range(0, len(rows), PAIRS_PER_PART):
+    parts = Parts(work, "latents")
+    starts = range(0, len(rows), PAIRS_PER_PART)
+    for number, start in enumerate(starts):
         end = min(start + PAIRS_PER_PART, len(rows))
-        name = f"parts/latents-{len(parts):06d}.safetensors"
-        parts.append(work.file(name))
-        if read_part(parts[-1], end - start) is None:
+        if parts.read(number, end - start) is None:
             made = latents(start, end)
-            write_safetensors(work, name, _checked(made, rows[start:end]))
+            write_safetensors(work, parts.name(number), _checked(made, rows[start:end]))
+            parts.seal(number)
         if progress:
             progress(end, len(rows))
-    join_parts(work, LATENTS_FILE, parts)
+    join_parts(work, LATENTS_FILE, parts.paths(len(starts)))
     stored = read_safetensors(work.path / LATENTS_FILE)
     spreads = {name: spread(array) for name, array in stored.items() if not name.endswith(STD)}
     report = set_report(backbone, rows, spreads, facts)

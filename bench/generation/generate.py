@@ -206,10 +206,10 @@ def fill_image_set(
         on_written=journal.add,
         processes=processes,
     ) as writer:
-        done = 0
+        done, made = 0, journal.made
         for batch in batches:
             done += len(batch)
-            missing = [row for row, job in enumerate(batch) if job.path not in journal.made]
+            missing = [row for row, job in enumerate(batch) if job.path not in made]
             if not missing:
                 continue
             pixels = make(batch)
@@ -227,6 +227,7 @@ def _adopt_shards(
 ) -> None:
     """Take the images of finished parts into the whole set."""
     journal = Journal(work.path, work.disk)
+    made = journal.made
     for shard in range(shards):
         part = store.find(KIND, name, shard_identity(identity, shard, shards))
         if part is None:
@@ -234,7 +235,7 @@ def _adopt_shards(
         rows = read_jsonl(part.file(RECORDS_FILE))
         taken: dict[str, str] = {}
         for record in (ImageRecord(**row) for row in rows):
-            if record.path not in journal.made:
+            if record.path not in made:
                 _link(part.file(record.path), work.file(record.path))
                 taken[record.path] = record.sha256
         journal.add(taken)

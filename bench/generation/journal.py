@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.store import DISK, Disk, writing_to
+from bench.store import DISK, Disk, Entry
+from bench.store import Journal as StoreJournal
 
 JOURNAL = "progress.jsonl"
 """A scratch file: it is removed before the set is published."""
@@ -25,41 +24,13 @@ class Journal:
     """
 
     def __init__(self, root: Path, disk: Disk = DISK) -> None:
-        self._root = root
-        self._path = root / JOURNAL
-        self.made: dict[str, str] = {}
-        """sha256 by path."""
-        for path, digest in self._lines().items():
-            if _digest(root / path) == digest:
-                self.made[path] = digest
-        # written anew: a torn last line must not run into the next one
-        disk.write_atomically(self._path, _encoded(self.made))
+        self._journal = StoreJournal(root, JOURNAL, disk)
 
-    def _lines(self) -> dict[str, str]:
-        found: dict[str, str] = {}
-        if self._path.is_file():
-            for line in self._path.read_bytes().splitlines():
-                try:
-                    row = json.loads(line)
-                    found[str(row["path"])] = str(row["sha256"])
-                except (ValueError, KeyError, TypeError):
-                    continue
-        return found
+    @property
+    def made(self) -> dict[str, str]:
+        """sha256 by path."""
+        return {path: entry.files[path] for path, entry in self._journal.entries.items()}
 
     def add(self, sha256: Mapping[str, str]) -> None:
         """Note images that are on disk, by path."""
-        with writing_to(self._path), self._path.open("ab") as file:
-            file.write(_encoded(sha256))
-        self.made.update(sha256)
-
-
-def _encoded(sha256: Mapping[str, str]) -> bytes:
-    rows = ({"path": path, "sha256": digest} for path, digest in sha256.items())
-    return "".join(json.dumps(row) + "\n" for row in rows).encode()
-
-
-def _digest(path: Path) -> str | None:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return None
+        self._journal.add(Entry(key=path, files={path: digest}) for path, digest in sha256.items())

@@ -84,9 +84,18 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     Raises:
         StoreError: the file cannot be written.
     """
+    write_bytes(path, (json.dumps(data, indent=1, sort_keys=True) + "\n").encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file; one that was there is replaced in one step.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
     temporary = path.with_name(f"{TEMPORARY}{path.name}")
     try:
-        temporary.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        temporary.write_bytes(data)
         flush_to_disk(temporary)
         temporary.replace(path)
     except OSError as error:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,7 @@ def save_checkpoint(
     groups: Mapping[str, Mapping[str, Tensor]],
     state: Mapping[str, Any],
     keep: int,
+    files: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write a checkpoint atomically and remove all but the `keep` newest.
 
@@ -65,6 +66,7 @@ def save_checkpoint(
         groups: named groups of tensors; each becomes `<name>.safetensors`.
         state: JSON-able mapping with `step` and `identity`.
         keep: number of checkpoints to keep, this one included.
+        files: what else it holds, by name.
 
     Raises:
         StoreError: it cannot be written.
@@ -75,8 +77,10 @@ def save_checkpoint(
             packed = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
             save_file(packed, folder / f"{name}.safetensors")
         write_json(folder / STATE, state)
-        files = {p.name: file_sha256(p) for p in sorted(folder.iterdir())}
-        write_json(folder / MANIFEST, {"files": files})
+        for name, data in (files or {}).items():
+            (folder / name).write_bytes(data)
+        hashes = {p.name: file_sha256(p) for p in sorted(folder.iterdir())}
+        write_json(folder / MANIFEST, {"files": hashes})
     for old in _steps(root)[:-keep]:
         shutil.rmtree(old, ignore_errors=True)
     return target
@@ -87,14 +91,23 @@ def latest_checkpoint(root: Path) -> Checkpoint | None:
 
     A damaged one is passed over with a warning.
     """
+    return next(whole_checkpoints(root), None)
+
+
+def whole_checkpoints(root: Path) -> Iterator[Checkpoint]:
+    """Yield the checkpoints whose bytes agree with their manifests, the newest first.
+
+    A damaged one is passed over with a warning.
+    """
     if not root.is_dir():
-        return None
+        return
     for folder in reversed(_steps(root)):
         try:
-            return _read(folder)
+            found = _read(folder)
         except CorruptArtifactError as error:
             log.warning("%s; going back to the one before", error)
-    return None
+            continue
+        yield found
 
 
 def _read(folder: Path) -> Checkpoint:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,8 +28,16 @@ from bench.training.export import export_lora, export_network
 from bench.training.networks import Reference, build_policy, build_reference, resolve_reference
 from bench.training.objective import Predict
 from bench.training.randomness import DataOrder
+from bench.training.resume import (
+    METRICS,
+    export_hashes,
+    find_resume,
+    put_back_metrics,
+    require_exports,
+    sealed_exports,
+)
 from bench.training.rollout import Rollouts, plan_identity
-from bench.training.source import PairSource
+from bench.training.source import PairSource, source_identity
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +61,7 @@ class Session:
         rollouts: what samples from the policy, or None.
         suppliers: the frozen networks that targets ask beside the reference, by name.
         metrics: the open metrics file, or None on other than the main process.
+        sealed: the hashes of the exports, as they were written.
         step: optimiser steps done.
         seconds: time spent in them.
     """
@@ -71,25 +80,37 @@ class Session:
     rollouts: Rollouts | None
     metrics: JsonLines | None
     suppliers: Mapping[str, Predict] = field(default_factory=dict)
+    sealed: dict[str, dict[str, str]] = field(default_factory=dict)
     step: int = 0
     seconds: float = 0.0
 
     @property
     def metrics_path(self) -> Path:
         """The JSONL file."""
-        return self.work_dir / "metrics.jsonl"
+        return self.work_dir / METRICS
 
     @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.work_dir / "checkpoints"
 
+    @property
+    def exports_path(self) -> Path:
+        """Folder of the exported networks."""
+        return self.work_dir / "exports"
+
     def export_path(self, step: int, *, ema: bool) -> Path:
         """Folder of the network exported after `step` steps."""
-        return self.work_dir / "exports" / f"step-{step:08d}{'-ema' if ema else ''}"
+        return self.exports_path / f"step-{step:08d}{'-ema' if ema else ''}"
 
     def exports(self) -> dict[int, Path]:
-        """Return the exports by step, up to this one; the moving average's where one is kept."""
+        """Return the exports by step, up to this one; the moving average's where one is kept.
+
+        Raises:
+            StoreError: one was damaged since it was written.
+        """
+        if self.accelerator.is_main_process:
+            require_exports(self.exports_path, self.sealed)
         paths = {
             step: self.export_path(step, ema=self.ema is not None)
             for step in range(1, self.step + 1)
@@ -114,6 +135,7 @@ class Session:
             export_lora(self.denoiser, folder, weights, component=self.denoiser_name)
         else:
             export_network(self.denoiser, folder, weights)
+        self.sealed[folder.name] = export_hashes(folder)
 
     def _checkpoint(self) -> None:
         tensors, rest = ckpt.pack_optimiser(self.optimiser, list(self.trainable))
@@ -132,35 +154,51 @@ class Session:
             "identity": self.identity,
             "optimiser": rest,
             "scaler": None if scaler is None else scaler.state_dict(),
+            "exports": self.sealed,
         }
         ckpt.save_checkpoint(
-            self.checkpoints, groups=groups, state=state, keep=self.config.keep_checkpoints
+            self.checkpoints,
+            groups=groups,
+            state=state,
+            keep=self.config.keep_checkpoints,
+            files={METRICS: self.metrics_path.read_bytes()},
         )
 
-    def restore(self, saved: ckpt.Checkpoint) -> None:
-        """Put back a checkpoint's state; exports that got lost are written again."""
-        ckpt.require_same_identity(saved.state["identity"], self.identity)
+    def _restore_weights(self, saved: ckpt.Checkpoint) -> None:
         weights = saved.tensors("trainable")
         with torch.no_grad():
             for name, parameter in self.trainable.items():
                 parameter.copy_(weights[name])
+        if self.ema is not None:
+            self.ema.load(saved.tensors("ema"))
+        self.step = saved.step
+
+    def restore(self, saved: ckpt.Checkpoint, again: Sequence[ckpt.Checkpoint] = ()) -> None:
+        """Put back a checkpoint's state.
+
+        Args:
+            saved: the checkpoint.
+            again: checkpoints whose export is written again.
+        """
+        ckpt.require_same_identity(saved.state["identity"], self.identity)
+        self.sealed.update(sealed_exports(saved))
+        for other in again:
+            self._restore_weights(other)
+            if self.accelerator.is_main_process:
+                self._export()
+        self._restore_weights(saved)
         ckpt.unpack_optimiser(
             self.optimiser,
             list(self.trainable),
             saved.tensors("optimiser"),
             saved.state["optimiser"],
         )
-        if self.ema is not None:
-            self.ema.load(saved.tensors("ema"))
         if self.rollouts is not None:
             self.rollouts.load(saved.tensors("rollouts"))
         if self.accelerator.scaler is not None and saved.state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(saved.state["scaler"])
-        self.step, self.seconds = saved.step, float(saved.state["seconds"])
+        self.seconds = float(saved.state["seconds"])
         log.info("resuming after step %d from %s", self.step, saved.folder)
-        lost = not self.export_path(self.step, ema=self.ema is not None).is_dir()
-        if lost and self.accelerator.is_main_process:
-            self._export()
         self.accelerator.wait_for_everyone()
 
 
@@ -230,11 +268,15 @@ def open_session(
         for name in ("checkpoints", "exports"):
             ckpt.clear(work_dir / name)
     accelerator.wait_for_everyone()
-    saved = ckpt.latest_checkpoint(checkpoints)
-    if saved is not None:
-        ckpt.require_same_identity(saved.state["identity"], identity)
+    resumed = find_resume(checkpoints, work_dir / "exports")
+    saved = resumed.saved
+    for found in (*resumed.newer, *([] if saved is None else [saved])):
+        ckpt.require_same_identity(found.state["identity"], identity)
+    accelerator.wait_for_everyone()
     metrics = None
     if accelerator.is_main_process:
+        resumed.remove_newer()
+        put_back_metrics(work_dir / METRICS, saved)
         done = 0 if saved is None else saved.step
         metrics = _open_metrics(work_dir, identity, config, accelerator, trainable, done)
     session = Session(
@@ -255,7 +297,7 @@ def open_session(
     )
     try:
         if saved is not None:
-            session.restore(saved)
+            session.restore(saved, resumed.again)
         yield session
     finally:
         if metrics is not None:
@@ -319,7 +361,7 @@ def _open_metrics(
         "torch": torch.__version__,
     }
     write_json(work_dir / "run.json", run)
-    return JsonLines(work_dir / "metrics.jsonl", keep_until=keep_until)
+    return JsonLines(work_dir / METRICS, keep_until=keep_until)
 
 
 def _identity(
@@ -336,7 +378,7 @@ def _identity(
         "method": {"name": method.name, "version": method.version, **method.config()},
         "training": config.identity(),
         "reference": kind,
-        "pairs": {"count": len(source), "identity": getattr(source, "identity", None)},
+        "pairs": {"count": len(source), "identity": source_identity(source)},
         "policy_sha256": ckpt.module_sha256(denoiser),
         "reference_sha256": None if other is None else ckpt.module_sha256(other),
     }

@@ -25,7 +25,7 @@ import torch
 from bench.api.errors import UsageError
 from bench.api.method import Batch, Method
 from bench.training.randomness import CounterStream
-from bench.training.source import PairSource, Visits, read_at, read_visits
+from bench.training.source import PairSource, Visits, read_at, read_visits, source_identity
 
 
 def for_method(source: PairSource, method: Method) -> PairSource:
@@ -86,7 +86,7 @@ class SingleImages:
     @property
     def identity(self) -> dict[str, Any]:
         """The set's identity and the share."""
-        return {"pairs": getattr(self.pairs, "identity", None), "desirable_share": self.share}
+        return {"pairs": source_identity(self.pairs), "desirable_share": self.share}
 
     def batch(self, indices: Sequence[int], device: torch.device) -> Batch:
         """Raise UsageError: which image is shown depends on the visit; use `visited`."""

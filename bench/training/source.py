@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -14,12 +16,15 @@ from bench.api.method import Batch, Condition
 from bench.backbones.condition import condition_to, select_condition
 from bench.training.randomness import Sample, coin
 
+_HASHED_AT_ONCE = 256
+
 
 class PairSource(Protocol):
     """Random access to preference pairs.
 
     A source may also have an `identity` attribute, a JSON-able mapping of what can change its
-    content (a hash of the pairs, say); a run resumes only on a source with an equal one.
+    content (a hash of the pairs, say); a run resumes only on a source with an equal one. Of a
+    source without it all pairs are read and hashed, see `source_identity`.
     """
 
     def __len__(self) -> int:
@@ -104,6 +109,39 @@ def read_at(
     return source.batch(indices, device)
 
 
+def source_identity(source: PairSource) -> Mapping[str, Any]:
+    """Return what can change a source's content: what it says of itself, else a hash of all pairs.
+
+    Two sources of unlike pairs never have an equal one, so a run does not go on with other pairs.
+    """
+    own: Mapping[str, Any] | None = getattr(source, "identity", None)
+    return {"pairs_sha256": pairs_sha256(source)} if own is None else own
+
+
+def pairs_sha256(source: PairSource) -> str:
+    """Return a hash over the tensors of all pairs of a source, in their order."""
+    digest = hashlib.sha256()
+    for start in range(0, len(source), _HASHED_AT_ONCE):
+        samples = [Sample(n, 0) for n in range(start, min(start + _HASHED_AT_ONCE, len(source)))]
+        visits = Visits(seed=0, step=0, samples=samples)
+        batch = read_visits(source, visits, torch.device("cpu"))
+        for field in fields(batch):
+            _hash_into(digest, field.name, getattr(batch, field.name))
+    return digest.hexdigest()
+
+
+def _hash_into(digest: Any, name: str, value: Any) -> None:
+    if isinstance(value, Mapping):
+        for key in sorted(value):
+            _hash_into(digest, f"{name}.{key}", value[key])
+    elif isinstance(value, Tensor):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        flat = value.detach().cpu().contiguous().flatten()
+        digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+    elif value is not None:
+        digest.update(f"{name} {value!r}\n".encode())
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TensorPairs:
     """N pairs in memory.
@@ -134,11 +172,15 @@ class TensorPairs:
     def __len__(self) -> int:
         return len(self.winner)
 
-    @property
+    @cached_property
     def identity(self) -> dict[str, Any]:
-        """The options; the tensors themselves are not hashed."""
+        """The options and a hash of the tensors, which must not change from here on."""
+        digest = hashlib.sha256()
+        for name in ("winner", "loser", "condition", "degraded"):
+            _hash_into(digest, name, getattr(self, name))
         return {
             "pairs": len(self),
+            "sha256": digest.hexdigest(),
             "identity_degraded": self.identity_degraded,
             "shuffle_seed": self.shuffle_seed,
         }
@@ -175,7 +217,7 @@ class ControlledPairs:
     def identity(self) -> dict[str, Any]:
         """The inner source's identity and the options."""
         return {
-            "pairs": getattr(self.pairs, "identity", None),
+            "pairs": source_identity(self.pairs),
             "identity_degraded": self.identity_degraded,
             "shuffle_seed": self.shuffle_seed,
         }

@@ -61,6 +61,20 @@ def test_a_killed_step_goes_on_where_it_was(tmp_path: Path) -> None:
     assert third.made == []
 
 
+def test_a_measured_number_changed_in_the_ledger_is_measured_again(tmp_path: Path) -> None:
+    store, step = Store(tmp_path), Step(run="r", name="s", identity={"version": 1})
+    with pytest.raises(KeyboardInterrupt):
+        run_step(store, step, lambda: UIDS, Measured(stop_at="c"), decide)
+    ledger = next(tmp_path.glob("curation/*.partial")) / LEDGER
+    text = ledger.read_text()
+    assert '"value":97' in text
+    ledger.write_text(text.replace('"value":97', '"value":99'))
+    second = Measured()
+    artifact = run_step(store, step, lambda: UIDS, second, decide)
+    assert second.made == ["a", "c", "d"]
+    assert [row["value"] for row in records(artifact)] == [ord(uid) for uid in UIDS]
+
+
 def test_a_step_of_nothing_is_a_step(tmp_path: Path) -> None:
     step = Step(run="r", name="s", identity={})
     artifact = run_step(Store(tmp_path), step, lambda: [], Measured(), lambda rows: Verdict())

@@ -218,8 +218,9 @@ def test_an_endpoint_is_asked_once_and_failures_are_counted(
         pick("something else", Random(0))
 
 
+@pytest.mark.parametrize("damaged", [False, True])
 def test_an_interrupted_survey_goes_on_where_it_was(
-    endpoint: ChatServer, store: Store, monkeypatch: pytest.MonkeyPatch
+    endpoint: ChatServer, store: Store, monkeypatch: pytest.MonkeyPatch, damaged: bool
 ) -> None:
     monkeypatch.setattr("bench.data.perturbation.language_model.PROMPTS_PER_PART", 2)
     given = {"backend": "endpoint", "model": "toy", "url": endpoint.url, "workers": 1}
@@ -231,8 +232,11 @@ def test_an_interrupted_survey_goes_on_where_it_was(
     with pytest.raises(KeyboardInterrupt):
         TA.replies(store, TEXTS, given, seed=0, progress=stop)
     assert len(endpoint.bodies) == 2
+    if damaged:
+        (part,) = store.root.rglob("replies-000000.jsonl")
+        part.write_text(part.read_text().replace("a", "e"))
     artifact = TA.replies(store, TEXTS, given, seed=0)
-    assert len(endpoint.bodies) == 4
+    assert len(endpoint.bodies) == (6 if damaged else 4)
     whole = TA.replies(Store(store.root / "other"), TEXTS, given, seed=0)
     for name in artifact.files:
         assert (artifact.path / name).read_bytes() == (whole.path / name).read_bytes()

@@ -211,8 +211,15 @@ def test_controls(pairs: Artifact) -> None:
     assert identities[0]["pairs"] == pairs.content_sha256
 
 
+@pytest.mark.parametrize("damage", ["cut", "flip", "texts"])
 def test_a_killed_build_goes_on_and_ends_with_equal_bytes(
-    store: Store, ref: CheckpointRef, suite: PromptSuite, spec: PairSpec, pairs: Artifact
+    store: Store,
+    ref: CheckpointRef,
+    suite: PromptSuite,
+    spec: PairSpec,
+    pairs: Artifact,
+    caplog: pytest.LogCaptureFixture,
+    damage: str,
 ) -> None:
     def progress(done: int, total: int) -> None:
         assert total == PAIRS
@@ -230,7 +237,11 @@ def test_a_killed_build_goes_on_and_ends_with_equal_bytes(
     (partial,) = (store.root / "pairs").glob("*.partial")
     first, second = sorted((partial / "parts").glob("latents-*"))
     kept = first.stat().st_mtime_ns
-    second.write_bytes(second.read_bytes()[:-10])  # as after a power cut
+    victim = partial / "parts" / "texts-000000.safetensors" if damage == "texts" else second
+    data = victim.read_bytes()
+    # as after a power cut; or a changed number in a file that can still be read
+    changed = data[:-10] if damage == "cut" else data[:-3] + bytes([data[-3] ^ 1]) + data[-2:]
+    victim.write_bytes(changed)
     forwards: list[int] = []
     again = build_pairs(
         store,
@@ -244,6 +255,7 @@ def test_a_killed_build_goes_on_and_ends_with_equal_bytes(
     assert forwards == [3, 6, 7]
     assert contents(again) == contents(pairs)
     assert again.manifest["resumed"]
+    assert caplog.text.count("it is made again") == 1 and victim.name in caplog.text
 
 
 def test_half_precision_is_stored_as_it_is(

@@ -97,7 +97,7 @@ def test_the_journal_believes_only_matching_bytes(tmp_path: Path) -> None:
     assert set(again.made) == set(names[2:])
     again.add({"images/0.png": write_image(tmp_path / names[0], PIXELS[0], "png")})
     lines = (tmp_path / JOURNAL).read_text().splitlines()
-    assert [json.loads(line)["path"] for line in lines] == [*names[2:], names[0]]
+    assert [json.loads(line)["key"] for line in lines] == [*names[2:], names[0]]
 
 
 def test_encoders_end_with_a_killed_parent(tmp_path: Path) -> None:

@@ -11,16 +11,13 @@ Seconds are in the manifest's notes: they differ from run to run, the bytes do n
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from bench.api.errors import UsageError
-from bench.store import Artifact, Store, Work, read_jsonl, write_jsonl, writing_to
+from bench.store import Artifact, Entry, Journal, Store, Work, read_jsonl, write_jsonl
 
 KIND = "curation"
 RECORDS_FILE, SUMMARY_FILE = "records.jsonl", "summary.json"
@@ -138,7 +135,7 @@ def run_step(
 
 
 class Ledger:
-    """The rows that are done, one line each, with the hash of the files that belong to them.
+    """The rows that are done, each sealed with the files that belong to it.
 
     A row counts when its line is whole and its files have their bytes; else it is made again.
 
@@ -147,50 +144,21 @@ class Ledger:
     """
 
     def __init__(self, work: Work) -> None:
-        self._work = work
-        self._path = work.path / LEDGER
+        self._journal = Journal(work.path, LEDGER, work.disk)
         self.rows: dict[str, Row] = {}
         self.seconds = 0.0
-        lines = []
-        for entry in self._entries():
-            if all(_digest(work.path / p) == sha for p, sha in entry["sha256"].items()):
-                self._take(entry)
-                lines.append(entry)
-        # written anew: a torn last line must not run into the next one
-        work.disk.write_atomically(self._path, b"".join(map(_encoded, lines)))
+        for entry in self._journal.entries.values():
+            self._take(entry)
 
-    def _entries(self) -> Iterator[dict[str, Any]]:
-        if not self._path.is_file():
-            return
-        for line in self._path.read_bytes().splitlines():
-            try:
-                entry = json.loads(line)
-                yield {key: entry[key] for key in ("row", "seconds", "sha256")}
-            except (ValueError, KeyError, TypeError):
-                continue
-
-    def _take(self, entry: Mapping[str, Any]) -> None:
-        self.rows[entry["row"]["uid"]] = entry["row"]
-        self.seconds += float(entry["seconds"])
+    def _take(self, entry: Entry) -> None:
+        self.rows[entry.key] = entry.data["row"]
+        self.seconds += float(entry.data["seconds"])
 
     def add(self, row: Row, seconds: float) -> None:
         """Note a row whose files are on disk."""
-        hashes = {path: _digest(self._work.path / path) for path in row.get("files", ())}
-        entry = {"row": row, "seconds": seconds, "sha256": hashes}
-        with writing_to(self._path), self._path.open("ab") as file:
-            file.write(_encoded(entry))
-        self._take(entry)
-
-
-def _encoded(entry: Mapping[str, Any]) -> bytes:
-    return f"{json.dumps(entry, sort_keys=True)}\n".encode()
-
-
-def _digest(path: Path) -> str | None:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return None
+        key = str(row["uid"])
+        self._journal.seal(key, row.get("files", ()), {"row": row, "seconds": seconds})
+        self._take(self._journal.entries[key])
 
 
 def batches(uids: Sequence[str], size: int) -> list[Sequence[str]]:

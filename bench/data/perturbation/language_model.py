@@ -160,20 +160,24 @@ def _ask_all(
 ) -> None:
     chat: Chat | None = None
     rows: list[Mapping[str, Any]] = []
+    from bench.data.parts import Parts
+
+    parts = Parts(work, "replies", "jsonl")
     for number, start in enumerate(range(0, len(texts), PROMPTS_PER_PART)):
         some = texts[start : start + PROMPTS_PER_PART]
-        name = f"parts/replies-{number:06d}.jsonl"
-        if not work.file(name).is_file():
+        part = parts.find(number)
+        if part is None:
             chat = chat or open_chat(options, device)
             questions = [rule.question.replace("{prompt}", text) for text in some]
             seeds = [_seed(seed, rule.name, text) for text in some]
             answers = chat.answer(questions, seeds)
             write_jsonl(
                 work,
-                name,
+                parts.name(number),
                 ({"text": t, "reply": r} for t, r in zip(some, answers, strict=True)),
             )
-        rows += read_jsonl(work.file(name))
+            part = parts.seal(number)
+        rows += read_jsonl(part)
         if progress:
             progress(len(rows), len(texts))
     parsed = [(row, *parse_reply(row["reply"], row["text"])) for row in rows]
