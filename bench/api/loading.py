@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from bench.api.errors import ContractError, PrerequisiteError, UsageError, did_you_mean
+from bench.api.exits import is_users, refused
 
 
 def import_target(target: str, *, kind: str = "plug-in") -> object:
@@ -43,6 +44,10 @@ def import_target(target: str, *, kind: str = "plug-in") -> object:
             f"{kind} {target!r} imports {missing!r}, which is not installed",
             fix=f"pip install {package}",
         ) from error
+    except (SystemExit, KeyboardInterrupt) as error:
+        if is_users(error):
+            raise
+        raise refused(error, f"{kind} {target!r}, while it was imported,") from error
     except Exception as error:
         raise ContractError(
             f"{kind} {target!r}: importing {module_name} raised {type(error).__name__}: {error}"

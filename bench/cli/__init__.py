@@ -7,14 +7,16 @@ Data goes to stdout, logs go to stderr. Exit codes: 0 done; 1 a cell failed or a
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from bench import __version__
+from bench.api import exits
 from bench.api.errors import BenchError, unknown
-from bench.cli._output import set_up_logging
+from bench.cli._execute import with_repairs
+from bench.cli._output import patient_output, set_up_logging
 from bench.cli._parser import Parser, kebab, refuse_unknown
 from bench.cli._verbs import VERBS
 
@@ -34,20 +36,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     _look_for_plugins_here()
     try:
-        code = _run(kebab(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()  # a short output reaches a closed pipe only here
-        return code
-    except SystemExit as stop:  # --help and --version
-        return stop.code if isinstance(stop.code, int) else 0
+        with exits.watched(), patient_output() as output:
+            code = _run(kebab(sys.argv[1:] if argv is None else argv))
+            output.flush()  # a short output reaches a closed pipe only here
+            return code
     except BenchError as error:
         print(f"bench: error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("bench: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of our output went away, as in `bench list ... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _run(argv: list[str]) -> int:
@@ -65,14 +63,31 @@ def _run(argv: list[str]) -> int:
     if verb is None:
         for name, summary in VERBS.items():
             subparsers.add_parser(name, help=summary)
-        parser.parse_args(argv)  # ends here: help, version or an error
+        try:
+            parser.parse_args(argv)  # ends here: help, version or an error
+        except SystemExit as stop:
+            return stop.code if isinstance(stop.code, int) else 0
         raise AssertionError("argparse accepted a command line without a verb")
+    try:
+        return _verb(verb, parser, subparsers, argv)
+    except Exception:
+        raise
+    except BaseException as error:
+        if exits.is_users(error):
+            raise
+        raise exits.refused(error, f"a plug-in of `bench {verb}`") from error
+
+
+def _verb(verb: str, parser: Parser, subparsers: Any, argv: list[str]) -> int:
     module = importlib.import_module(f"bench.cli.{verb}")
     verb_parser = module.register(subparsers)
-    args, left_over = parser.parse_known_args(argv)
+    try:
+        args, left_over = parser.parse_known_args(argv)
+    except SystemExit as stop:  # --help
+        return stop.code if isinstance(stop.code, int) else 0
     refuse_unknown(left_over, verb_parser)
     set_up_logging(verbose=args.verbose, quiet=args.quiet)
-    return int(module.run(args))
+    return with_repairs(lambda: int(module.run(args)))
 
 
 def _look_for_plugins_here() -> None:

@@ -4,11 +4,77 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import zip_longest
-from typing import Any
+from typing import Any, TextIO
+
+from bench.api.errors import BenchError
+
+
+class _Patient:
+    """Standard output whose reader may go away: the verb then ends its work, and says its code."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._gone = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write, unless nobody reads any more."""
+        self._tried(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """As `write`."""
+        self._tried(self._stream.flush)
+
+    def _tried(self, change: Callable[[], object]) -> None:
+        if self._gone:
+            return
+        try:
+            change()
+        except BrokenPipeError:  # as in `bench list ... | head`
+            self._gone = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+        except OSError as error:
+            self._gone = True
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self._stream.fileno())
+            raise BenchError(
+                f"standard output cannot be written: {error.strerror}.\n"
+                "  to mend it: send it elsewhere; what was made is kept"
+            ) from error
+
+
+@contextmanager
+def patient_output() -> Iterator[TextIO]:
+    """Let standard output survive the end of its reader, or its being closed from the start."""
+    before = sys.stdout
+    if before is None:  # started with >&-; else the next file opened would be descriptor 1
+        _occupy(1)
+    stream = open(os.devnull, "w") if before is None else before  # noqa: SIM115, PTH123
+    patient: Any = _Patient(stream)
+    sys.stdout = patient
+    try:
+        yield patient
+    finally:
+        sys.stdout = before
+
+
+def _occupy(descriptor: int) -> None:
+    with suppress(OSError):
+        os.fstat(descriptor)
+        return
+    opened = os.open(os.devnull, os.O_WRONLY)
+    if opened != descriptor:
+        os.dup2(opened, descriptor)
+        os.close(opened)
 
 
 def print_json(data: Any) -> None:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from bench.cli._execute import execute
 from bench.cli._request import device_of, job_count, no_bars
 
 if TYPE_CHECKING:
@@ -34,33 +35,23 @@ def finish(args: argparse.Namespace, source: ImageSource, targets: Sequence[str]
     Raises:
         PrerequisiteError: the checkpoint or the prompts are missing.
     """
-    from bench.cli._progress import Progress
     from bench.cli.run import report_failures
-    from bench.tables.executor import complete_nodes, run_graph
 
     for error in source.missing.values():
         raise error
     graph, profile = source.graph, source.profile
-    complete = complete_nodes(graph, targets, source.store)
-    needed = graph.needed(targets, complete)
     device = device_of(args, profile.device)
-    jobs = max(1, min(job_count(args, device), len(needed)))
-    progress = Progress({k: graph[k].seconds for k in needed}, jobs=jobs, quiet=args.quiet)
-    try:
-        outcome = run_graph(
-            graph,
-            targets,
-            source.store,
-            jobs=jobs,
-            runtime={
-                "device": device,
-                "generation_batch": profile.batch_size("generation"),
-                "prediction_batch": profile.batch_size("prediction"),
-            },
-            listener=progress,
-            complete=complete,
-        )
-    finally:
-        progress.clear()
+    outcome, _ = execute(
+        args,
+        graph,
+        targets,
+        source.store,
+        jobs=job_count(args, device),
+        runtime={
+            "device": device,
+            "generation_batch": profile.batch_size("generation"),
+            "prediction_batch": profile.batch_size("prediction"),
+        },
+    )
     report_failures(outcome, graph)
     return outcome.exit_code

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.api.errors import UsageError
+from bench.cli._execute import execute
 from bench.cli._request import job_count, no_bars, store_of
 
 if TYPE_CHECKING:
     from bench.report.stored import Report
-    from bench.store import Store
-    from bench.tables.executor import Outcome
     from bench.tables.graph import TableGraph
     from bench.toy.graph import ToyRequest
 
@@ -85,7 +84,14 @@ def run_toy(args: argparse.Namespace) -> int:
     request, store = toy_request(args), store_of(args)
     graph = build_graph(request)
     folder: Path = args.output or args.store / "tables" / TOY
-    outcome, complete = _execute(args, graph, store)
+    outcome, complete = execute(
+        args,
+        graph.graph,
+        graph.targets,
+        store,
+        jobs=job_count(args, "cpu"),
+        runtime={"device": "cpu"},
+    )
     report = _stored(request, graph, folder) if complete else None
     found = report is not None
     if report is None:
@@ -102,32 +108,6 @@ def run_toy(args: argparse.Namespace) -> int:
     report_failures(outcome, graph.graph)
     LOG.info("wrote %s", folder)
     return outcome.exit_code
-
-
-def _execute(args: argparse.Namespace, graph: TableGraph, store: Store) -> tuple[Outcome, bool]:
-    from bench.cli._progress import Progress
-    from bench.tables.executor import Outcome, complete_nodes, run_graph
-
-    complete = complete_nodes(graph.graph, graph.targets, store)
-    needed = graph.graph.needed(graph.targets, complete)
-    if not needed:
-        return Outcome(), True
-    jobs = min(job_count(args, "cpu"), len(needed))
-    estimates = {key: graph.graph[key].seconds for key in needed}
-    progress = Progress(estimates, jobs=jobs, quiet=args.quiet)
-    try:
-        outcome = run_graph(
-            graph.graph,
-            graph.targets,
-            store,
-            jobs=jobs,
-            runtime={"device": "cpu"},
-            listener=progress,
-            complete=complete,
-        )
-    finally:
-        progress.clear()
-    return outcome, False
 
 
 def _stored(request: ToyRequest, graph: TableGraph, folder: Path) -> Report | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import PrerequisiteError
+from bench.cli._execute import execute as execute_graph
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._request import (
     add_request,
@@ -117,29 +118,14 @@ def execute(
     args: argparse.Namespace, request: Request, graph: TableGraph, store: Store
 ) -> tuple[Outcome, bool]:
     """Make what is missing; return what happened, and whether all was there before."""
-    from bench.cli._progress import Progress
-    from bench.tables.executor import Outcome, complete_nodes, run_graph
-
-    complete = complete_nodes(graph.graph, graph.targets, store)
-    needed = graph.graph.needed(graph.targets, complete)
-    if not needed:
-        return Outcome(), True
-    jobs = min(_jobs(args, request), len(needed))
-    estimates = {key: graph.graph[key].seconds for key in needed}
-    progress = Progress(estimates, jobs=jobs, quiet=args.quiet)
-    try:
-        outcome = run_graph(
-            graph.graph,
-            graph.targets,
-            store,
-            jobs=jobs,
-            runtime=runtime_of(args, request),
-            listener=progress,
-            complete=complete,
-        )
-    finally:
-        progress.clear()
-    return outcome, False
+    return execute_graph(
+        args,
+        graph.graph,
+        graph.targets,
+        store,
+        jobs=_jobs(args, request),
+        runtime=runtime_of(args, request),
+    )
 
 
 def runtime_of(args: argparse.Namespace, request: Request) -> dict[str, Any]:

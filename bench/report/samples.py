@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from bench.api.errors import UsageError
 from bench.report.model import CellData, TableData
-from bench.store import Store
+from bench.store import Artifact, Store
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -51,21 +51,24 @@ def draw_samples(data: TableData, store: Store) -> dict[str, bytes]:
     1, a frame is green at 1, red at 0, grey between. Rows whose images are gone are left out.
 
     Raises:
-        CorruptArtifactError: a list of stored images was changed.
+        CorruptArtifactError: a picture that is shown, or a list of stored images, was changed.
     """
     for column in data.columns:
         cells = [_first(data, row["key"], column["key"]) for row in data.rows]
         shown = [
-            (str(row["label"]), cell, images)
+            (str(row["label"]), cell, held)
             for row, cell in zip(data.rows, cells, strict=True)
-            if cell is not None and (images := _images(cell, store)) is not None
+            if cell is not None and (held := _images(cell, store)) is not None
         ]
         prompts = _prompts([cell for _, cell, _ in shown])
         if not prompts:
             continue
         framed = list(column["range"]) == [0.0, 1.0]
-        found = [_column(label, cell, images, framed) for label, cell, images in shown]
-        known = {prompt.id: prompt.text for prompt in shown[0][2].suite}
+        found = [
+            _column(label, cell, images, framed, artifact, prompts)
+            for label, cell, (artifact, images) in shown
+        ]
+        known = {prompt.id: prompt.text for prompt in shown[0][2][1].suite}
         texts = {prompt: known[prompt] for prompt in prompts}
         return {SAMPLES_FILE: _sheet(found[:MOST_COLUMNS], texts)}
     return {}
@@ -92,22 +95,29 @@ def _prompts(cells: Sequence[CellData]) -> list[str]:
     return turns[:PROMPTS]
 
 
-def _images(cell: CellData, store: Store) -> ImageSet | None:
-    """Return a cell's images, None where the store has them no more."""
+def _images(cell: CellData, store: Store) -> tuple[Artifact, ImageSet] | None:
+    """Return a cell's images and where they are, None where the store has them no more."""
     from bench.generation.image_set import open_image_set
 
     try:
         artifact = store.get(cell.provenance["artifacts"]["images"])
     except UsageError:
         return None
-    return open_image_set(artifact, verify=False)
+    return artifact, open_image_set(artifact, verify=False)
 
 
-def _column(label: str, cell: CellData, images: ImageSet, framed: bool) -> Column:
-    first = [record for record in images.records if record.ordinal == 0]
+def _column(
+    label: str,
+    cell: CellData,
+    images: ImageSet,
+    framed: bool,
+    artifact: Artifact,
+    prompts: Sequence[str],
+) -> Column:
+    first = [r for r in images.records if r.ordinal == 0 and r.prompt_id in prompts]
     return Column(
         label=label.removeprefix("+ "),
-        files={record.prompt_id: images.root / record.path for record in first},
+        files={record.prompt_id: artifact.file(record.path) for record in first},
         values={v.prompt_id: v.value for v in cell.values if v.ordinal == 0} if framed else {},
     )
 

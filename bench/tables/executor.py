@@ -14,13 +14,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.api.errors import BenchError
-from bench.store import Store
+from bench.api.exits import is_users
+from bench.store import FOUND, MANIFEST, Store, nobody_makes, state_of
 from bench.tables.making import Runtime
 from bench.tables.nodes import Graph, Node
 from bench.tables.pool import Pool
 from bench.tables.worker import failure_of, make_node, use_one_thread
 
 LOG = logging.getLogger("bench.tables")
+
+MADE_BEFORE = "bench.tables.making:made_before"
+"""The function of nodes that nothing in a graph can make."""
 
 EventKind = Literal["started", "progress", "done", "failed", "skipped"]
 
@@ -71,8 +75,19 @@ class Outcome:
 Listener = Callable[[Event], None]
 
 
+def with_damaged(graph: Graph, targets: Sequence[str], store: Store) -> list[str]:
+    """Return the targets, and what this process found damaged and the graph can make anew."""
+    root = store.root.absolute()
+    found = {f"{p.parent.name}/{p.name}" for p in FOUND if p.absolute().parents[1] == root}
+    return list(dict.fromkeys([*targets, *sorted(key for key in found if key in graph)]))
+
+
 def complete_nodes(graph: Graph, targets: Sequence[str], store: Store) -> set[str]:
-    """Return the complete ones of the targets and, beneath the incomplete ones, of the rest."""
+    """Return the complete ones of the targets and, beneath the incomplete ones, of the rest.
+
+    What was found damaged counts as a target.
+    """
+    targets = with_damaged(graph, targets, store)
     complete: set[str] = set()
     queue, seen = list(targets), set(targets)
     while queue:
@@ -110,6 +125,7 @@ def run_graph(
     Raises:
         KeyboardInterrupt: after all workers have ended.
     """
+    targets = with_damaged(graph, targets, store)
     known = complete_nodes(graph, targets, store) if complete is None else complete
     needed = graph.needed(targets, known)
     schedule = _Schedule(graph, needed, known)
@@ -132,26 +148,32 @@ class _Schedule:
         self.running: set[str] = set()
         self.outcome = Outcome()
         self._priority = graph.remaining_seconds()
-        self._below = graph.downstream()
+        self._below = {key: list(below) for key, below in graph.downstream().items()}
+        self._waits: dict[str, set[str]] = {}
         self._remade: set[str] = set()
+        self._tried_again: dict[tuple[str, str], int | None] = {}
 
     def next(self) -> Node | None:
         """Take the ready node with the longest way ahead; None where none is ready now."""
-        ready = [
-            key
-            for key in self.needed - self.running
-            if all(up in self.complete for up in self.graph[key].upstream.values())
-        ]
+        ready = [key for key in self.needed - self.running if self._upstream(key) <= self.complete]
         if not ready:
             return None
         key = max(ready, key=lambda k: (self._priority[k], k))
         self.running.add(key)
         return self.graph[key]
 
+    def _upstream(self, key: str) -> set[str]:
+        return {*self.graph[key].upstream.values(), *self._waits.get(key, ())}
+
     @property
     def finished(self) -> bool:
         """Whether nothing is left to be done."""
         return not self.needed
+
+    def require_finished(self) -> None:
+        """Raise BenchError where something is left that is neither made nor failed."""
+        if self.needed:
+            raise BenchError(f"nothing can be made of {sorted(self.needed)}")
 
     def done(self, node: Node) -> None:
         """A node was made."""
@@ -166,6 +188,7 @@ class _Schedule:
         if self._remake(node, failure, store):
             return False
         LOG.debug("%s failed: %s", node.id, failure)
+        failure = self._final(node, failure)
         self._settle(node.id)
         own = Failure(
             message=failure["message"],
@@ -192,21 +215,55 @@ class _Schedule:
         self.running.discard(key)
 
     def _remake(self, node: Node, failure: Mapping[str, Any], store: Store) -> bool:
-        """Where an artifact it reads is damaged: remove that one, and make both again, once."""
+        """Where an artifact it reads is damaged: let that be made anew, and the node again, once.
+
+        An artifact of the graph is removed and made by its node. Another one is marked, so that
+        whatever makes it inside the node makes it anew.
+        """
         if failure.get("damaged") is None:
-            return False
+            return self._again_after_upstream(node)
         path = Path(failure["damaged"])
         damaged = f"{path.parent.name}/{path.name}"
-        if damaged not in self.graph or damaged in self._remade or damaged == node.id:
+        if damaged == node.id or (node.id, damaged) in self._tried_again:
             return False
-        self._remade.add(damaged)
-        store.remove(path)
-        self.complete.discard(damaged)
-        found = complete_nodes(self.graph, [damaged], store)
-        self.needed |= self.graph.needed([damaged], found)
-        self.complete |= found
+        if damaged in self.graph and self.graph[damaged].function == MADE_BEFORE:
+            return False
+        self._tried_again[node.id, damaged] = state_of(path)
+        if damaged not in self.graph:
+            LOG.warning("%s; it is made anew", failure["message"].partition("\n")[0])
+        elif damaged not in self.needed and damaged not in self._remade:
+            self._remade.add(damaged)
+            self._waits.setdefault(node.id, set()).add(damaged)
+            self._below[damaged].append(node.id)
+            store.remove(path)
+            self.complete.discard(damaged)
+            found = complete_nodes(self.graph, [damaged], store)
+            self.needed |= self.graph.needed([damaged], found)
+            self.complete |= found
         self.running.discard(node.id)
         return True
+
+    def _again_after_upstream(self, node: Node) -> bool:
+        """Whether a node failed while something it reads was being made anew: once more, then."""
+        if self._upstream(node.id) <= self.complete or (node.id, "") in self._tried_again:
+            return False
+        self._tried_again[node.id, ""] = None
+        self.running.discard(node.id)
+        return True
+
+    def _final(self, node: Node, failure: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the failure as it is told: what nobody here makes anew is a prerequisite."""
+        if failure.get("damaged") is None:
+            return failure
+        path = Path(failure["damaged"])
+        damaged = f"{path.parent.name}/{path.name}"
+        before = self._tried_again.get((node.id, damaged), -1)
+        here = damaged in self.graph and self.graph[damaged].function == MADE_BEFORE
+        if not here and before != state_of(path):
+            return failure  # it was made anew, and damaged again
+        reason = failure["message"].partition("\n")[0]
+        error = nobody_makes(path, reason)
+        return {**failure, "message": str(error), "exit_code": error.exit_code}
 
 
 def _run_here(schedule: _Schedule, store: Store, runtime: Runtime, listener: Listener) -> None:
@@ -223,11 +280,13 @@ def _run_here(schedule: _Schedule, store: Store, runtime: Runtime, listener: Lis
 
         try:
             make_node(node, store, replace(runtime, progress=progress))
-        except Exception as error:
-            _tell_failure(schedule, node, failure_of(error), store, listener, began)
+        except BaseException as error:
+            if is_users(error):
+                raise
+            _tell_failure(schedule, node, failure_of(error, node), store, listener, began)
         else:
-            schedule.done(node)
-            listener(Event(kind="done", node=node, seconds=time.monotonic() - began))
+            _tell_done(schedule, node, store, listener, began)
+    schedule.require_finished()
 
 
 def _run_in_workers(
@@ -241,17 +300,28 @@ def _run_in_workers(
                 listener(Event(kind="started", node=node))
                 pool.start(node)
             if not schedule.running:
-                raise BenchError(f"nothing can be made of {sorted(schedule.needed)}")
+                schedule.require_finished()
             node, message = pool.wait()
             seconds = time.monotonic() - began[node.id]
             if message["event"] == "progress":
                 part = {"done": message["done"], "total": message["total"]}
                 listener(Event(kind="progress", node=node, seconds=seconds, **part))
             elif message["event"] == "done":
-                schedule.done(node)
-                listener(Event(kind="done", node=node, seconds=seconds))
+                _tell_done(schedule, node, store, listener, began[node.id])
             else:
                 _tell_failure(schedule, node, message, store, listener, began[node.id])
+
+
+def _tell_done(
+    schedule: _Schedule, node: Node, store: Store, listener: Listener, began: float
+) -> None:
+    if not (store.root / node.id / MANIFEST).is_file():
+        message = f"{node.function} ended without an error, and {node.id} is not in the store"
+        failure = {"message": message, "exit_code": 1, "damaged": None, "trace": None}
+        _tell_failure(schedule, node, failure, store, listener, began)
+        return
+    schedule.done(node)
+    listener(Event(kind="done", node=node, seconds=time.monotonic() - began))
 
 
 def _tell_failure(
@@ -264,4 +334,5 @@ def _tell_failure(
 ) -> None:
     seconds = time.monotonic() - began
     if schedule.failed(node, failure, store, listener):
-        listener(Event(kind="failed", node=node, seconds=seconds, message=failure["message"]))
+        message = schedule.outcome.failures[node.id].message
+        listener(Event(kind="failed", node=node, seconds=seconds, message=message))

@@ -16,7 +16,15 @@ from bench.api.evaluator import Backend, Evaluator, Predictions
 from bench.api.generation import ImageSet
 from bench.api.memory import predict_within_memory
 from bench.api.registry import BACKENDS, EVALUATORS
-from bench.store import Artifact, Store, Work, read_jsonl, write_jsonl, write_safetensors
+from bench.store import (
+    Artifact,
+    Store,
+    Work,
+    nobody_makes,
+    read_jsonl,
+    write_jsonl,
+    write_safetensors,
+)
 from bench.store import read_safetensors as read_arrays
 from bench.tables.nodes import Node
 
@@ -297,5 +305,10 @@ def made_before(store: Store, node: Node, runtime: Runtime) -> Artifact:
 
     Raises:
         UsageError: it is gone.
+        PrerequisiteError: it is damaged, and nothing here makes it.
     """
-    return store.get(node.id)
+    artifact = store.get(node.id)
+    fault = artifact.fault()
+    if fault is not None:
+        raise nobody_makes(artifact.path, fault)
+    return artifact

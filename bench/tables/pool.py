@@ -19,6 +19,8 @@ from bench.tables.nodes import Node
 from bench.tables.worker import node_to_json
 
 _GRACE_SECONDS = 5.0
+_LOOK_SECONDS = 2.0
+_EVENTS = ("progress", "done", "failed")
 
 
 class _Worker:
@@ -26,6 +28,7 @@ class _Worker:
 
     def __init__(self, start: Mapping[str, Any], messages: queue.Queue[Any]) -> None:
         self.node: Node | None = None
+        self.dead = False
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bench.tables.worker"],
             stdin=subprocess.PIPE,
@@ -54,7 +57,13 @@ class _Worker:
 
     def _read(self, stream: IO[str]) -> None:
         for line in stream:
-            self._messages.put((self, json.loads(line)))
+            try:
+                message = json.loads(line)
+            except ValueError:
+                message = None
+            # a plug-in may write into every descriptor it finds: that is no message
+            if isinstance(message, dict) and message.get("event") in _EVENTS:
+                self._messages.put((self, message))
         self._messages.put((self, None))
 
     def stop(self) -> None:
@@ -118,11 +127,16 @@ class Pool:
     def wait(self) -> tuple[Node, dict[str, Any]]:
         """Return the next message and the node it is about; a dead worker is a failed node."""
         while True:
-            worker, message = self._messages.get()
+            try:
+                worker, message = self._messages.get(timeout=_LOOK_SECONDS)
+            except queue.Empty:
+                self._look_for_the_dead()
+                continue
             node = worker.node
             if message is None:
-                if worker in self._workers:
-                    self._workers.remove(worker)
+                if worker not in self._workers:
+                    continue  # its death was told already
+                self._workers.remove(worker)
                 worker.stop()
                 if node is None:
                     continue
@@ -131,6 +145,14 @@ class Pool:
                 worker.node = None
             if node is not None:
                 return node, message
+
+    def _look_for_the_dead(self) -> None:
+        """Tell of workers that ended while something they had forked holds their output open."""
+        for worker in self._workers:
+            if worker.process.poll() is not None:
+                if worker.dead:  # twice: what it wrote before was read meanwhile
+                    self._messages.put((worker, None))
+                worker.dead = True
 
 
 def _death(code: int) -> dict[str, Any]:

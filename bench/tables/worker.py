@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench.api.errors import BenchError, CorruptArtifactError
+from bench.api.exits import end_process, refused, watched
 from bench.api.registry import import_target
 from bench.store import Source, Store, require_unchanged
 from bench.tables.making import Runtime
@@ -62,10 +63,23 @@ def make_node(node: Node, store: Store, runtime: Runtime) -> None:
         raise AssertionError(f"{node.function} made {artifact.id} in place of {node.id}")
 
 
-def failure_of(error: BaseException) -> dict[str, Any]:
+def plugins_of(node: Node) -> str:
+    """Return what is called when a node is made, e.g. `method mine.py:Mine`."""
+    payload = node.payload
+    kinds = {"method": "method", "evaluator": "evaluator", "backend": "back-end"}
+    named = [f"{kind} {payload[key]}" for key, kind in kinds.items() if payload.get(key)]
+    return ", ".join(named) or node.label or node.id
+
+
+def failure_of(error: BaseException, node: Node) -> dict[str, Any]:
     """Return what is to be known of a failure: message, exit code, damaged artifact, trace."""
+    error = refused(error, plugins_of(node))
     expected = isinstance(error, BenchError)
-    text = str(error) if expected else f"{type(error).__name__}: {error}"
+    try:
+        told = str(error)
+    except Exception:  # a plug-in's error need not even have a text
+        told = "(it has no text)"
+    text = told if expected else f"{type(error).__name__}: {told}"
     damaged = error.artifact_path if isinstance(error, CorruptArtifactError) else None
     return {
         "message": text,
@@ -110,7 +124,7 @@ def _read(stream: IO[str], messages: queue.Queue[dict[str, Any]]) -> None:
     """Pass messages on; at the end of the stream end the process, whatever it does."""
     for line in stream:
         messages.put(json.loads(line))
-    os._exit(_INTERRUPTED)
+    end_process(_INTERRUPTED)
 
 
 def main() -> None:
@@ -129,9 +143,10 @@ def main() -> None:
     while True:
         node = Node(**messages.get()["node"])
         try:
-            make_node(node, store, runtime)
-        except Exception as error:
-            channel.send({"event": "failed", **failure_of(error)})
+            with watched():
+                make_node(node, store, runtime)
+        except BaseException as error:  # nobody interrupts a worker: it is the plug-in's
+            channel.send({"event": "failed", **failure_of(error, node)})
         else:
             channel.send({"event": "done"})
 

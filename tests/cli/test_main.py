@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -88,7 +89,9 @@ def test_wrong_usage_ends_with_2(
         (UsageError("wrong"), 2, "bench: error: wrong"),
         (StoreError("full"), 1, "bench: error: full"),
         (PrerequisiteError("no weights", fix="get them"), 3, "to mend it: get them"),
-        (KeyboardInterrupt(), 130, "interrupted"),
+        (KeyboardInterrupt(), 1, "raised KeyboardInterrupt, which nobody sent"),
+        (SystemExit(0), 1, "a plug-in of `bench list` called sys.exit(0)"),
+        (SystemExit(), 1, "called sys.exit()"),
     ],
 )
 def test_each_failure_has_its_exit_code(
@@ -106,6 +109,60 @@ def test_each_failure_has_its_exit_code(
     monkeypatch.setattr(bench.cli.list, "run", fail)
     assert main(["list", "methods"]) == code
     assert message in capsys.readouterr().err
+
+
+def test_the_users_interrupt_is_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import bench.cli.list
+
+    monkeypatch.setattr(bench.cli.list, "run", lambda args: signal.raise_signal(signal.SIGINT))
+    assert main(["list", "methods"]) == 130
+    assert "bench: interrupted" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_reader_that_goes_away_does_not_hide_a_failure(tmp_path: Path) -> None:
+    """The verb goes on after its first lines met a closed pipe, and its code counts."""
+    code = (
+        "import sys, bench.cli.list as verb\n"
+        "from bench.cli import main\n"
+        "def run(args):\n"
+        "    for _ in range(3):\n"
+        "        print('x' * 100000, flush=True)\n"
+        "    print('went on', file=sys.stderr)\n"
+        "    return 1\n"
+        "verb.run = run\n"
+        "sys.exit(main(['list', 'methods']))\n"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (1, "went on\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_a_failure() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "bench", "list", "methods"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert "standard output cannot be written: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_standard_output_that_is_closed_is_no_file_of_ours(tmp_path: Path) -> None:
+    words = f"exec {sys.executable} -m bench list methods >&-"
+    done = subprocess.run(["sh", "-c", words], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_defect_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
