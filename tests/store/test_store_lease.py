@@ -183,7 +183,7 @@ def test_the_heart_beats_through_work_that_never_waits(tmp_path: Path) -> None:
         assert read_owner(path) == owner and len(after) == len(before)
         assert int(after.split()[-2]) >= 3
     assert not path.exists()
-    assert not [t for t in threading.enumerate() if t.name == "heartbeat x.lock" and t.is_alive()]
+    until(lambda: "heartbeat x.lock" not in [thread.name for thread in threading.enumerate()])
 
 
 def test_a_holder_elsewhere_that_works_for_long_is_waited_for_and_one_that_is_killed_is_not(
