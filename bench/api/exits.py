@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sysconfig
 import threading
 import traceback
 from collections.abc import Iterator
@@ -23,7 +22,7 @@ from bench.api.errors import BenchError
 end_process = os._exit
 """The real `os._exit`."""
 
-_LIBRARY = Path(sysconfig.get_paths()["stdlib"])
+_LIBRARY = Path(os.__file__).parent
 
 
 class PluginExitError(BenchError):
