@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import CorruptArtifactError, UsageError, unknown
+from bench.store.processor import made_on
 
 
 def cell_card(name: str, store_root: Path, source: Path | None) -> dict[str, Any]:
@@ -86,14 +87,16 @@ def _link(role: str, key: str, store_root: Path) -> dict[str, Any]:
     from bench.store import Store
 
     link: dict[str, Any] = {"role": role, "artifact": key, "made": None, "seconds": None}
-    link["commit"] = None
+    link |= {"commit": None, "made_on": None}
     try:
         manifest = Store(store_root).get(key).manifest
     except (UsageError, CorruptArtifactError):
         return {**link, "made": "not in this store"}
-    commit = (manifest.get("provenance", {}).get("git") or {}).get("commit")
+    provenance = manifest.get("provenance", {})
+    commit = (provenance.get("git") or {}).get("commit")
     return {
         **link,
+        "made_on": made_on(provenance),
         "made": manifest.get("created"),
         "seconds": manifest.get("wall_seconds"),
         "commit": str(commit)[:12] if commit else None,

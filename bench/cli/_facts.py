@@ -16,6 +16,7 @@ from typing import Any
 from bench import __version__, torchvision_guard
 from bench.api.errors import CorruptArtifactError
 from bench.store.identity import HASH_LENGTH
+from bench.store.processor import describe, made_on
 
 REQUIRED = (
     "torch",
@@ -135,7 +136,10 @@ def machine(store: Path) -> dict[str, Any]:
     folder = store.absolute()
     while not folder.exists():
         folder = folder.parent
+    processor = describe()
     facts: dict[str, Any] = {
+        "processor": processor["model"],
+        "vector instructions": processor["instructions"],
         "cores": os.cpu_count(),
         "cores for this process": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
@@ -183,6 +187,7 @@ def store(folder: Path, *, verify: bool, problems: list[Problem]) -> dict[str, A
             )
         )
     kinds: Counter[str] = Counter()
+    makers: Counter[str] = Counter()
     size = 0
     for path in sorted(folder.glob("[!.]*/*")):
         if not (_PUBLISHED.fullmatch(path.name) and path.is_dir()):
@@ -204,9 +209,11 @@ def store(folder: Path, *, verify: bool, problems: list[Problem]) -> dict[str, A
             )
             continue
         kinds[artifact.kind] += 1
+        makers[made_on(artifact.manifest.get("provenance") or {})] += 1
         size += sum(entry["size"] for entry in artifact.manifest["files"].values())
     facts |= {
         "artifacts": dict(sorted(kinds.items())),
+        "made on": dict(sorted(makers.items())),
         "size GB": round(size / 1e9, 3),
         "interrupted": len(list(folder.glob("[!.]*/*.partial*"))),
         "put aside as corrupt": len(list(folder.glob(".quarantine/*/*"))),

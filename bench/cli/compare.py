@@ -60,6 +60,7 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Compare the tables."""
+    from bench.report import processors
     from bench.report.comparison import compare_tables
     from bench.report.stored import read_report
 
@@ -79,6 +80,8 @@ def run(args: argparse.Namespace) -> int:
             LOG.error("%s", why)
     else:
         _print(found, known)
+        for line in processors.lines([*ours.cells, *theirs.cells]):
+            _fill(line)
         if why:
             _fill(why)
     return code

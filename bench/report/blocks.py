@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.report import trained_on, words
+from bench.report import processors, trained_on, words
 from bench.report.facts import ratio_text
 from bench.report.model import Summary, TableData
 from bench.report.reach import reach_line
@@ -223,6 +223,7 @@ def _facts(data: TableData, statistics: Statistics) -> Iterator[Block]:
 def _notes(data: TableData, statistics: Statistics) -> Iterator[Block]:
     lines = [f"{row['label']}: {row['note']}" for row in data.rows if row["note"]]
     lines += trained_on.lines(data.cells)
+    lines += processors.lines(data.cells)
     lines += [f"{variant}" for variant in words.variant_lines(data)]
     lines += [f"{line}" for line in words.verified_lines(data)]
     lines += [f"{reason}" for reason in words.reasons(data, statistics)]

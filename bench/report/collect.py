@@ -20,6 +20,7 @@ from bench.report.circular import (
     rewards_of,
 )
 from bench.report.model import PLACE, CellData, ImageValue, TableData, place_of
+from bench.report.processors import with_processors
 from bench.report.stored import STATISTICS_VERSION, Report
 from bench.report.trained_on import KEY as TRAINED_ON
 from bench.report.trained_on import pair_sets
@@ -46,7 +47,7 @@ def table_data(
     """
     columns = {c.key: c for c in request.columns}
     cells = [_cell(cell, columns[cell.column], graph, store, outcome) for cell in graph.cells]
-    cells = list(_marked(cells, request, store))
+    cells = with_processors(_marked(cells, request, store), store)
     higher = {k: _scores_are_better_high(c) for k, c in columns.items() if c.metric == WIN_RATE}
     noisy = [row.key for row in request.rows if row.sampling_seed is not None]
     return marked_claims(empty_table(request, with_win_rates(cells, columns, higher, noisy)))

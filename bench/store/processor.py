@@ -17,6 +17,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+UNKNOWN = "unknown"
+"""What an artifact was made on, where that was not recorded."""
 _CPUINFO = Path("/proc/cpuinfo")
 _AVX2 = frozenset({"avx2", "fma"})
 _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
@@ -124,6 +126,23 @@ def _cpuinfo(key: str) -> str:
         if name.strip() == key:
             return value.strip()
     return ""
+
+
+def made_on(provenance: Mapping[str, Any]) -> str:
+    """Return on what an artifact was made, in words.
+
+    The GPU by its name, otherwise the processor and the instructions torch used; `UNKNOWN` for
+    an artifact that was made before this was recorded.
+
+    Args:
+        provenance: as in a manifest.
+    """
+    device, found = provenance.get("device"), provenance.get("processor")
+    if device and not str(device).startswith("cpu"):
+        return str(device)
+    if not found:
+        return UNKNOWN
+    return ", ".join(str(found[key]) for key in ("model", "instructions") if found.get(key))
 
 
 def describe() -> dict[str, Any]:

@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bench.store import processor
+
 # fmt: off
 PACKAGES = (
     "align-bench", "accelerate", "clean-fid", "diffusers", "numpy", "open_clip_torch", "peft",
@@ -25,7 +27,11 @@ PACKAGES = (
 """The distributions whose versions are recorded; those not installed are left out."""
 
 _VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "ACCELERATE_MIXED_PRECISION")
-_VARIABLE_PREFIXES = ("TORCH_", "OMP_", "MKL_", "KMP_", "CUDA_VISIBLE_DEVICES", "CUDNN_")
+_VARIABLE_PREFIXES = (
+    *("TORCH_", "OMP_", "MKL_", "KMP_", "CUDA_VISIBLE_DEVICES", "CUDNN_"),
+    # which vector instructions are used: bench/store/processor.py
+    *("ATEN_", "ONEDNN_", "DNNL_", "OPENBLAS_", "NPY_DISABLE_", "NPY_ENABLE_"),
+)
 _SECRET_NAME = re.compile(
     r"^token$|(hf|hub|access|auth|api|bearer)_?token$|secret|passw(or)?d|credential"
     r"|(api|private|access)_?key",
@@ -52,6 +58,7 @@ def collect(*, device: str | None = None, wall_seconds: float | None = None) -> 
         "host": platform.node(),
         "pid": os.getpid(),
         "device": device,
+        "processor": processor.describe(),
         "environment": environment(),
         "wall_seconds": wall_seconds,
         "peak_rss_mb": peak_rss_mb(),
