@@ -1,7 +1,63 @@
-"""Set up before any test module is imported: one thread in each process, and the guard."""
+"""Set up before any test module is imported: one thread in each process, and the guard.
+
+And which tests are `numeric`: those whose numbers hang on the order in which a processor adds.
+"""
 
 import os
+from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import bench  # noqa: F401  (installs the torchvision guard)
+
+NUMERIC = (
+    "backbones/test_families.py",
+    "backbones/test_flow.py",
+    "backbones/test_lora.py",
+    "backbones/test_sd.py",
+    "backbones/test_sdxl.py",
+    "check/test_invariance.py",
+    "data/test_augmentation.py",
+    "evaluators/test_blip_vqa.py",
+    "evaluators/test_clip_features.py",
+    "evaluators/test_fid.py",
+    "evaluators/test_frechet.py",
+    "evaluators/test_inception_rules.py",
+    "evaluators/test_kid_precision_recall.py",
+    "evaluators/test_oneig_towers.py",
+    "evaluators/test_tiny_rewards.py",
+    "generation/test_negative.py",
+    "methods/",
+    "report/test_published.py",
+    "stats/test_bootstrap.py",
+    "stats/test_jackknife.py",
+    "stats/test_student.py",
+    "tiny/test_scorers.py",
+    "toy/test_budget.py",
+    "toy/test_metrics.py",
+    "toy/test_mixture.py",
+    "toy/test_objective.py",
+    "training/test_ema.py",
+    "training/test_export.py",
+    "training/test_golden.py",
+    "training/test_networks.py",
+    "training/test_objective.py",
+    "training/test_randomness.py",
+    "training/test_rollout.py",
+    "training/test_rollout_runs.py",
+    "training/test_runner.py",
+)
+"""Files and folders beneath tests/ that `make test-cpus` runs under every instruction set."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what stands in `NUMERIC`."""
+    root = Path(__file__).parent
+    for item in items:
+        if not item.path.is_relative_to(root):
+            continue
+        name = item.path.relative_to(root).as_posix()
+        if any(name == part or (part.endswith("/") and name.startswith(part)) for part in NUMERIC):
+            item.add_marker(pytest.mark.numeric)

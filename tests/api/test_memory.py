@@ -14,6 +14,7 @@ from PIL import Image
 
 from bench.api import Backend, BenchError, ImageRecord, ImageSet, Prompt, PromptSuite
 from bench.api.memory import Fitting, is_out_of_memory, predict_within_memory
+from tests.precision import FORWARD
 
 CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nGPU 0 has ...")
 PROMPTS, EACH = 5, 3
@@ -146,4 +147,4 @@ def test_a_real_back_end_gives_the_same_scores(
         list(TinyClip().predict(given, queries, batch_size=8))
     found = predict_within_memory(TinyClip(), given, queries, batch_size=8)
     for (record, _), cosine in zip(found, expected, strict=True):
-        assert record["cosine"] == pytest.approx(cosine, abs=1e-6)
+        assert record["cosine"] == pytest.approx(cosine, abs=FORWARD)

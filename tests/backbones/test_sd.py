@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError
 from bench.backbones.sd import StableDiffusionBackbone, load_backbone
+from tests.precision import FORWARD
 from tests.training.nets import LATENT, TEXT_WIDTH, TOKENS, normal, tiny_backbone
 
 ROOT = Path(__file__).parents[2]
@@ -149,12 +150,12 @@ def test_prompts_are_padded_and_cut_to_the_model_s_length(made: StableDiffusionB
     assert together.shape == (3, TOKENS, TEXT_WIDTH) and not together.requires_grad
     for row, text in enumerate(texts):
         alone = made.encode_prompts([text])["encoder_hidden_states"][0]
-        torch.testing.assert_close(together[row], alone, rtol=0, atol=1e-6)
+        torch.testing.assert_close(together[row], alone, rtol=0, atol=FORWARD)
     assert not torch.allclose(together[0], together[1])
     pipeline_embeds, _ = made.pipeline().encode_prompt(
         texts, torch.device("cpu"), num_images_per_prompt=1, do_classifier_free_guidance=False
     )
-    torch.testing.assert_close(together, pipeline_embeds, rtol=0, atol=1e-6)
+    torch.testing.assert_close(together, pipeline_embeds, rtol=0, atol=FORWARD)
 
 
 def test_noising_follows_the_checkpoint_s_schedule(made: StableDiffusionBackbone) -> None:

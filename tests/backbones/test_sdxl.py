@@ -15,6 +15,7 @@ from bench.api.errors import CorruptArtifactError, UsageError
 from bench.api.generation import GenerationSpec
 from bench.backbones.sdxl import StableDiffusionXLBackbone, load_backbone
 from bench.generation.sample import Sampler
+from tests.precision import FORWARD
 from tests.tiny_families import DEGRADED, PIXELS, PROMPTS, probe, write_checkpoint
 
 CPU = torch.device("cpu")
@@ -44,8 +45,8 @@ def test_conditions_are_the_pipeline_s(backbone: StableDiffusionXLBackbone) -> N
     states, _, pooled, _ = backbone.pipeline().encode_prompt(
         list(PROMPTS), device=CPU, do_classifier_free_guidance=False
     )
-    torch.testing.assert_close(condition["encoder_hidden_states"], states, rtol=0, atol=1e-6)
-    torch.testing.assert_close(condition["text_embeds"], pooled, rtol=0, atol=1e-6)
+    torch.testing.assert_close(condition["encoder_hidden_states"], states, rtol=0, atol=FORWARD)
+    torch.testing.assert_close(condition["text_embeds"], pooled, rtol=0, atol=FORWARD)
     assert pooled.shape == (len(PROMPTS), 12)
 
 

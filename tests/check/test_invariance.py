@@ -22,13 +22,10 @@ from bench.tables import regression
 from bench.tables.profile import load_profile
 from bench.tables.regression import Rescorer
 from bench.tables.regression_sets import protocol_of, read_set, set_names
+from tests.precision import FORWARD
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "results" / "regression"
-ROUNDING = 256 * float(np.finfo(np.float32).eps)
-"""What a prediction or a score may move by, of max(1, its value): 3e-5. Another batch size takes
-other kernels, and the networks sum some hundred terms in each of some ten layers in float32;
-up to 25 units were seen. A picture or prompt taken for another moves a score by thousands."""
 IMAGES = 24
 
 IN_ORDER = ("inception-score",)
@@ -112,7 +109,7 @@ def same(a: Any, b: Any, where: str) -> None:
     elif isinstance(a, float | np.ndarray):
         np.testing.assert_allclose(
             np.asarray(b, dtype=np.float64), np.asarray(a, dtype=np.float64),
-            rtol=ROUNDING, atol=ROUNDING, err_msg=where,
+            rtol=FORWARD, atol=FORWARD, err_msg=where,
         )  # fmt: skip
     else:
         assert a == b, where
@@ -150,9 +147,9 @@ def test_no_metric_depends_on_it(name: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert set(other) == set(expected)
     for metric, values in expected.items():
         # intervals resample prompts, or leave out blocks of them, by their order
-        assert other[metric]["value"] == pytest.approx(
-            values["value"], rel=ROUNDING, abs=ROUNDING
-        ), metric
+        assert other[metric]["value"] == pytest.approx(values["value"], rel=FORWARD, abs=FORWARD), (
+            metric
+        )
         assert other[metric]["n"] == values["n"]
 
 

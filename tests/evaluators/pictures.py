@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from bench.api import Backend, ImageRecord, ImageSet, Predictions, Prompt, PromptSuite
+from tests.precision import FORWARD
 
 TEXTS = {"p0": "a red circle", "p1": "two blue squares and a cross", "p2": "a green thing"}
 SIZES = ((32, 32), (48, 40), (20, 33))
@@ -58,7 +59,7 @@ def predict(
 def assert_batches_and_order_change_nothing(
     backend: Backend, images: ImageSet, queries: Mapping[str, Sequence[str]]
 ) -> None:
-    """Scores one by one, together, and in reverse order agree to 1e-6 of their size."""
+    """Scores one by one, together, and in reverse order agree up to the rounding of a forward."""
     together = predict(backend, images, queries, batch=8)
     reversed_set = replace(images, records=tuple(reversed(images.records)))
     for other in (
@@ -70,7 +71,7 @@ def assert_batches_and_order_change_nothing(
         ]
         for a, b in zip(together, other, strict=True):
             numbers = "score" if "score" in a else "chances"
-            np.testing.assert_allclose(a[numbers], b[numbers], rtol=1e-6, atol=1e-6)
+            np.testing.assert_allclose(a[numbers], b[numbers], rtol=FORWARD, atol=FORWARD)
             assert a.get("answer") == b.get("answer")
 
 

@@ -37,6 +37,7 @@ from evaluators.models.blip_vqa import (
 )
 from evaluators.models.blip_weights import library_name, load_original, set_vision_epsilon
 from tests.paper.hub_cache import add_repository
+from tests.precision import FORWARD
 
 WIDTH, DEPTH, WORDS = 64, 2, 30524
 QUESTIONS = {"one": ["a red bench?"], "two": ["a dog?", "a green car on the left?"], "none": []}
@@ -206,7 +207,7 @@ def test_one_question_agrees_with_the_librarys_own_generation(
     both = out.logits[0][0, [YES, NO]].softmax(0)
     seen = asker.look([picture()])
     (ours,) = asker.answer(seen, tokens)
-    assert ours == pytest.approx(float(both[0]), abs=1e-6)
+    assert ours == pytest.approx(float(both[0]), abs=FORWARD)
     assert 0.01 < ours < 0.99
 
 
@@ -258,7 +259,7 @@ def test_answers_depend_neither_on_batches_nor_on_order(cache: Path, images: Ima
         (name, k): len(QUESTIONS[name]) for name in ("one", "two") for k in range(2)
     }
     for key, values in together.items():
-        assert values == pytest.approx(alone[key], abs=1e-6)
+        assert values == pytest.approx(alone[key], abs=FORWARD)
     assert len({value for values in together.values() for value in values}) == 6
 
 

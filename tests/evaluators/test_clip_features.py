@@ -10,6 +10,7 @@ from evaluators.models.clip_features import ClipImageFeatures, TinyClipFeatures,
 from tests.evaluators.pictures import ask, make_images
 from tests.paper.hub_cache import add_repository
 from tests.paper.repositories import write_clip
+from tests.precision import FORWARD
 
 
 def picture(height, width, seed=0):
@@ -55,8 +56,8 @@ def test_features_are_those_of_the_library_and_know_no_batch(tmp_path):
     x = torch.from_numpy(np.stack([clip_input(picture(32, 32, i), side) for i in range(5)]))
     with torch.no_grad():
         theirs = model.get_image_features(pixel_values=x).pooler_output.numpy()
-    assert all_ == pytest.approx(theirs, rel=1e-5, abs=1e-6)
-    assert one == pytest.approx(all_, rel=1e-5, abs=1e-6)
+    assert all_ == pytest.approx(theirs, rel=FORWARD, abs=FORWARD)
+    assert one == pytest.approx(all_, rel=FORWARD, abs=FORWARD)
     assert backend.identity()["backend"] == "tiny-clip-features"
     assert ClipImageFeatures.hub_models == ("openai/clip-vit-base-patch32",)
 

@@ -26,6 +26,7 @@ from evaluators.models.tiny_style import TinyDiversity, TinyStyle, style_picture
 from evaluators.models.tiny_vqa import TinyVQA
 from evaluators.oneig import OneIG
 from evaluators.question_graph import graph_of
+from tests.precision import FORWARD
 
 SUITES = (oneig_tiny, dpg_tiny)
 GOLDEN = {
@@ -169,7 +170,7 @@ def test_the_ceiling_of_oneig_tiny(tmp_path: Path) -> None:
     other, _ = measure(OneIG(), images, batch_size=5)
     for one, two in zip(records, other, strict=True):
         assert one.keys() == two.keys()
-        assert all(one[k] == two[k] or one[k] == pytest.approx(two[k], abs=1e-6) for k in one)
+        assert all(one[k] == two[k] or one[k] == pytest.approx(two[k], abs=FORWARD) for k in one)
 
 
 def test_the_ceiling_of_dpg_tiny(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ from evaluators.models.oneig_style import (
 )
 from evaluators.oneig_rules import distances
 from tests.paper.hub_cache import add_repository
+from tests.precision import FORWARD
 
 pytest.importorskip("open_clip")
 pytest.importorskip("timm")
@@ -174,13 +175,13 @@ def test_style_cosines(style_home: Path, tmp_path: Path) -> None:
     alone = [r for r, _ in SmallStyle().predict(pictures, asked, batch_size=1)]
     for one, other in zip(rows, alone, strict=True):
         for name in ("csd", "se"):
-            assert one["cosines"][name] == pytest.approx(other["cosines"][name], abs=1e-6)
+            assert one["cosines"][name] == pytest.approx(other["cosines"][name], abs=FORWARD)
     with torch.no_grad():
         csd = randomise(csd_network(**SMALL), 1)
         first = np.asarray(Image.open(pictures.root / "a0.png"))
         vector = csd(torch.from_numpy(csd_input(first, 56))[None])
     reference = torch.load(style_home / REFERENCES["csd"], weights_only=True)["cubism"]
-    assert rows[0]["cosines"]["csd"] == pytest.approx((reference @ vector[0]).tolist(), abs=1e-6)
+    assert rows[0]["cosines"]["csd"] == pytest.approx((reference @ vector[0]).tolist(), abs=FORWARD)
     assert list(SmallStyle().predict(pictures, {})) == []
     with pytest.raises(UsageError, match="no reference of the style 'cubist'"):
         list(SmallStyle().predict(pictures, {"a": ["cubist"]}))

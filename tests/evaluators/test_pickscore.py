@@ -28,6 +28,7 @@ from tests.evaluators.pictures import (
 )
 from tests.paper.hub_cache import add_repository
 from tests.paper.repositories import write_clip
+from tests.precision import FORWARD
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def test_score_is_the_librarys_own_logit(cache: Path, images: ImageSet) -> None:
         tokens = tokenizer([TEXTS[record.prompt_id]], return_tensors="pt")
         with torch.no_grad():
             logits = model(pixel_values=pixels, **tokens).logits_per_image
-        assert found["score"] == pytest.approx([float(logits)], rel=1e-5, abs=1e-5)
+        assert found["score"] == pytest.approx([float(logits)], rel=FORWARD, abs=FORWARD)
 
 
 def test_batches_and_order_change_nothing(cache: Path, images: ImageSet) -> None:

@@ -18,6 +18,7 @@ from evaluators.isolated.environments import environment
 from evaluators.isolated.process import WorkerError
 from evaluators.isolated.reasoning import LLM2CLIPScorer
 from evaluators.workers.serve import load_module
+from tests.precision import FORWARD
 
 WIDTH, SHARED, PIXELS = 16, 8, 8
 
@@ -107,7 +108,7 @@ def test_the_text_is_the_mean_over_its_own_tokens(weights: dict[str, str]) -> No
     # bytes for tokens: ten letters and the end
     with torch.no_grad():
         states = scorer.llm(input_ids=ids).last_hidden_state[0]
-    assert torch.allclose(found, states[-11:].mean(dim=0), atol=1e-6)
+    assert torch.allclose(found, states[-11:].mean(dim=0), atol=FORWARD)
     assert not torch.allclose(found, states.mean(dim=0), atol=1e-4)
 
 

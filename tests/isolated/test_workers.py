@@ -22,6 +22,7 @@ from evaluators.isolated.environments import environment
 from evaluators.workers.serve import load_module
 from tests.paper.hub_cache import add_repository
 from tests.paper.repositories import CLIP_LARGE, write_clip
+from tests.precision import FORWARD
 
 CAT, CUP = OBJECT_NAMES.index("cat"), OBJECT_NAMES.index("cup")
 HEIGHT, WIDTH = 13, 21
@@ -173,4 +174,4 @@ def test_deqas_worker_runs_the_code_of_the_checkpoint(
     found = scorer.score([{"id": "0/0", "image": str(picture)}] * 2)
     mean = torch.tensor(np.asarray(Image.open(picture)).reshape(-1, 3).mean(0) / 255).float()
     wanted = torch.softmax(weight @ mean, -1) @ torch.tensor([5.0, 4.0, 3.0, 2.0, 1.0])
-    assert found == pytest.approx([float(wanted)] * 2, abs=1e-6)
+    assert found == pytest.approx([float(wanted)] * 2, abs=FORWARD)

@@ -18,6 +18,7 @@ from bench.training.objective import evaluate_halves
 from methods.ddspo_dd_cpp import AlignToPair, DDSPODataDriven, FitImages
 from methods.sft import SFT
 from tests.methods.fields import Setting, draw
+from tests.precision import of_formula
 from tests.training.nets import tiny_backbone, tiny_pairs
 from tests.training.runs import assert_equal_tensors, exported, rows, run
 
@@ -65,7 +66,7 @@ def test_loss_and_gradient_are_those_of_the_formula(dtype: torch.dtype) -> None:
     )
     (of_ours,) = torch.autograd.grad(found.loss, setting.moves)
     (of_theirs,) = torch.autograd.grad(loss(theirs).mean(), theirs)
-    tolerance = 1e-12 if dtype == torch.float64 else 2e-6
+    tolerance = of_formula(dtype)
     torch.testing.assert_close(found.losses, loss(theirs), rtol=tolerance, atol=tolerance)
     torch.testing.assert_close(of_ours, of_theirs, rtol=tolerance, atol=tolerance)
     assert found.reference_units == 4  # two halves, and one forward of each supplier

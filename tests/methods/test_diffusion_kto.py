@@ -17,6 +17,7 @@ from bench.training.source import TensorPairs, Visits
 from methods.diffusion_kto import DiffusionKTO
 from methods.sft import SFT
 from tests.methods.fields import Setting
+from tests.precision import EXACT, double_precision, of_formula
 from tests.training.nets import tiny_backbone, tiny_pairs
 from tests.training.runs import gradients, relative_difference, rows, run
 
@@ -52,11 +53,9 @@ def by_hand(
     return torch.stack(losses)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-6)])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("side", [1.0, -1.0])
-def test_loss_and_gradient_are_the_papers(
-    dtype: torch.dtype, tolerance: float, side: float
-) -> None:
+def test_loss_and_gradient_are_the_papers(dtype: torch.dtype, side: float) -> None:
     """`side` turns the moves around, so that the reference point is positive once and zero once."""
     method = DiffusionKTO(kappa=30.0, desirable_weight=1.5, undesirable_weight=0.5)
     setting = Setting()
@@ -79,10 +78,11 @@ def test_loss_and_gradient_are_the_papers(
     # the losses in double precision of the very numbers the method saw
     reference, noise = reference.to(dtype).double(), setting.noise
     expected = by_hand(reference + exact, reference, noise, LABELS, method)
-    torch.testing.assert_close(evaluation.losses.double(), expected, rtol=tolerance, atol=tolerance)
+    close = {"rtol": of_formula(dtype), "atol": of_formula(dtype)}
+    torch.testing.assert_close(evaluation.losses.double(), expected, **close)
     (found,) = torch.autograd.grad(evaluation.loss, moves)
     (wanted,) = torch.autograd.grad(expected.mean(), exact)
-    torch.testing.assert_close(found.double(), wanted, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(found.double(), wanted, **close)
     point = float(-evaluation.delta.mean())
     assert (point > 0) == (side > 0)
 
@@ -184,22 +184,21 @@ def backbone(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusionBackbon
     return tiny_backbone(tmp_path_factory.mktemp("kto"))
 
 
-def test_micro_batches_change_nothing_but_rounding(
-    backbone: StableDiffusionBackbone, tmp_path: Path
-) -> None:
+def test_micro_batches_change_nothing_but_rounding(tmp_path: Path) -> None:
     """The reference point is the mean over the whole batch, however it is cut."""
     method = DiffusionKTO(kappa=20.0)
-    whole = run(backbone, tmp_path / "whole", method, steps=1)
-    cut = run(backbone, tmp_path / "cut", method, steps=1, micro_batch=2)
+    with double_precision():
+        model = tiny_backbone(tmp_path / "double")
+        whole = run(model, tmp_path / "whole", method, steps=1)
+        cut = run(model, tmp_path / "cut", method, steps=1, micro_batch=2)
     one, two = gradients(tmp_path / "whole"), gradients(tmp_path / "cut")
-    assert relative_difference(one, two) < 1e-5
+    assert relative_difference(one, two) < EXACT
     # the second step has a reference point above zero, which the micro-batches alone differ in
-    # a large epsilon keeps Adam from making full steps of rounding
-    options = {"steps": 2, "adam_epsilon": 1e-2}
-    lines = rows(run(backbone, tmp_path / "2 whole", method, **options))
-    again = rows(run(backbone, tmp_path / "2 cut", method, micro_batch=2, **options))
-    assert again[1]["loss"] == pytest.approx(lines[1]["loss"], rel=1e-5)
-    assert rows(cut)[0]["loss"] == pytest.approx(rows(whole)[0]["loss"], rel=1e-5)
+    with double_precision():
+        lines = rows(run(model, tmp_path / "2 whole", method, steps=2))
+        again = rows(run(model, tmp_path / "2 cut", method, micro_batch=2, steps=2))
+    assert again[1]["loss"] == pytest.approx(lines[1]["loss"], rel=EXACT)
+    assert rows(cut)[0]["loss"] == pytest.approx(rows(whole)[0]["loss"], rel=EXACT)
 
 
 def test_it_trains_and_sft_trains_on_winners_alone(

@@ -18,8 +18,6 @@ from tests.methods.fields import ELEMENTS, PAIRS, SHAPE, Setting, draw, per_pair
 from tests.training.nets import tiny_backbone
 from tests.training.runs import assert_equal_tensors, exported, rows, run
 
-pytestmark = pytest.mark.numeric
-
 
 def single(dtype: torch.dtype = torch.float64, **changes: object) -> Setting:
     base = Setting()

@@ -22,10 +22,11 @@ from bench.training.objective import Evaluation, evaluate_halves
 from methods.realalign import VARIANTS, RealAlign, RealAlignStage1, RealAlignStage2
 from methods.sft import SFT
 from tests.methods.fields import PAIRS, Setting, draw
+from tests.precision import of_formula
 
 MARGIN = 0.001
 DTYPES = [torch.float32, torch.float64]
-TOLERANCE = {torch.float32: 1e-6, torch.float64: 1e-12}
+TOLERANCE = {dtype: of_formula(dtype) for dtype in (torch.float32, torch.float64)}
 
 
 def case(seed: int, dtype: torch.dtype) -> dict[str, Tensor]:

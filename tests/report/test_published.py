@@ -39,7 +39,6 @@ def test_the_published_table_is_rendered_again_byte_for_byte(tmp_path: Path) -> 
         assert (tmp_path / name).read_bytes() == (PUBLISHED / name).read_bytes(), name
 
 
-@pytest.mark.numeric
 def test_its_numbers_are_those_of_its_records(tmp_path: Path) -> None:
     """Intervals and tests computed anew, on whatever processor: nothing moves by 1e-9."""
     _report("--output", str(tmp_path), "--recompute")

@@ -32,6 +32,7 @@ from bench.tiny.reward_networks import (
 )
 from bench.tiny.scenes import random_description, related
 from bench.tiny.world import HELD_OUT, Description, Noun, Scene
+from tests.precision import FORWARD
 
 RED, BLUE = Noun(shape="circle", color="red"), Noun(shape="square", color="blue")
 BOTH = Description(nouns=(RED, BLUE), relation="left of")
@@ -210,14 +211,14 @@ def test_the_reward_reads_picture_and_text_and_no_padding() -> None:
     assert len(set(found.values())) == 4
     together = score(pictures[[0, 1, 0]], [texts[0], texts[1], texts[1]])
     expected = [found[0, texts[0]], found[1, texts[1]], found[0, texts[1]]]
-    np.testing.assert_allclose(together, expected, atol=1e-6)
+    np.testing.assert_allclose(together, expected, rtol=FORWARD, atol=FORWARD)
     ids, mask = listed._tokens(tokenizer, texts[:1])
     other = ids.clone()
     other[mask == 0] = 5
     with torch.no_grad():
         seen = net.vision(pixel_values=clip_pixels(pictures[:1])).last_hidden_state
         a, b = (net.rewards(seen, i, mask) for i in (ids, other))
-    assert a.item() == pytest.approx(b.item(), abs=1e-6)
+    assert a.item() == pytest.approx(b.item(), abs=FORWARD)
 
 
 def test_its_eyes_see_what_tiny_vqas_trunk_sees() -> None:

@@ -13,6 +13,7 @@ from bench.toy.making import train_config
 from bench.toy.metrics import energy_to, measure
 from bench.toy.ring import draw_classes, noisy_mixture
 from bench.toy.settings import ToySettings
+from tests.precision import FORWARD
 
 SETTINGS = ToySettings()
 STEPS = 12_000
@@ -81,7 +82,7 @@ def test_one_timestep_for_all_is_one_for_each() -> None:
         with torch.no_grad():
             short = network(x, torch.tensor([321]), label)
             full = network(x, torch.full((50,), 321), label)
-        assert torch.allclose(short, full, rtol=0.0, atol=1e-6)
+        assert torch.allclose(short, full, rtol=0.0, atol=FORWARD)
 
 
 def test_the_energy_of_fewer_samples_is_unbiased() -> None:

@@ -43,7 +43,9 @@ def test_sliced_wasserstein_of_a_shift() -> None:
     x = gaussian((0.0, 0.0), 1.0, 200, 0)
     y = x + torch.tensor([3.0, 4.0], dtype=torch.float64)
     assert float(sliced_wasserstein(x, y, 32)) == pytest.approx(5.0 / math.sqrt(2.0), rel=1e-12)
-    assert float(sliced_wasserstein(x, x.flip(1), 32)) == 0.0
+    # where a point stands may change how its projection is rounded, never by more than a few units
+    rounding = 8 * torch.finfo(torch.float64).eps * float(x.abs().max())
+    assert float(sliced_wasserstein(x, x.flip(1), 32)) <= rounding
 
 
 def test_overlap_of_known_gaussians() -> None:

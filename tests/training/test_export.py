@@ -18,6 +18,7 @@ from bench.training.export import export_lora, export_network, load_export
 from bench.training.networks import build_policy
 from bench.training.session import open_session
 from methods.ddspo import DDSPO
+from tests.precision import FORWARD
 from tests.training.nets import LATENT, TEXT_WIDTH, TOKENS, normal, tiny_pairs
 from tests.training.runs import KAPPA, assert_equal_tensors, exported, run, settings
 
@@ -73,12 +74,12 @@ def test_lora_export_loads_with_load_lora_weights(
 
     pipeline = backbone.pipeline(copy.deepcopy(backbone.denoiser))
     pipeline.load_lora_weights(result.export, use_safetensors=True)
-    torch.testing.assert_close(predict(backbone, pipeline.unet), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(predict(backbone, pipeline.unet), expected, rtol=0, atol=FORWARD)
     pipeline.unload_lora_weights()
     assert torch.equal(predict(backbone, pipeline.unet), base)
 
     loaded = load_export(backbone, result.export)
-    torch.testing.assert_close(predict(backbone, loaded), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(predict(backbone, loaded), expected, rtol=0, atol=FORWARD)
     assert torch.equal(predict(backbone, backbone.denoiser), base)
     names = list(exported(result))
     assert names and all(name.startswith("unet.") for name in names)

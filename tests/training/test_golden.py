@@ -22,8 +22,6 @@ from bench.training import objective
 from tests.precision import EXACT, double_precision
 from tests.training.golden import KEYS, METHODS, lines_of, path_of, trajectory
 
-pytestmark = pytest.mark.numeric
-
 UNIT = float(torch.finfo(torch.float32).eps) / 2
 ROUNDINGS = 2000
 """Of float32, in losses and gradient norms of the first two steps; up to 130 were seen."""

@@ -15,6 +15,7 @@ from bench.training.export import load_export
 from bench.training.networks import build_policy, build_reference
 from methods.ddspo import DDSPO
 from methods.diffusion_dpo import DiffusionDPO
+from tests.precision import FORWARD
 from tests.training.nets import LATENT, TEXT_WIDTH, TOKENS, normal
 from tests.training.runs import KAPPA, exported, gradients, rows, run, settings
 
@@ -87,10 +88,10 @@ class TestSecondStage:
         config = settings(mode="lora", lora_rank=4, lora_alpha=6.0)
         policy = build_policy(backbone, config, first.export)
         reference = build_reference("adapter_copy", backbone, config, policy)
-        torch.testing.assert_close(predict(backbone, policy), trained, rtol=0, atol=1e-6)
+        torch.testing.assert_close(predict(backbone, policy), trained, rtol=0, atol=FORWARD)
         with torch.no_grad():
             start = reference.predict(X, T, CONDITION)
-        torch.testing.assert_close(start, trained, rtol=0, atol=1e-6)
+        torch.testing.assert_close(start, trained, rtol=0, atol=FORWARD)
 
         options = {"start_from": first.export}
         second = run(

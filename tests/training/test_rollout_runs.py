@@ -19,8 +19,9 @@ from bench.training.runner import TrainResult
 from bench.training.session import open_session
 from methods.realalign import RealAlignStage1, RealAlignStage2
 from methods.sft import SFT
+from tests.precision import EXACT, double_precision
 from tests.training.flow import ToyFlowBackbone, toy_flow_backbone
-from tests.training.nets import tiny_pairs
+from tests.training.nets import tiny_backbone, tiny_pairs
 from tests.training.runs import (
     assert_equal_tensors,
     exported,
@@ -108,19 +109,19 @@ def test_resumed_inside_a_period_is_uninterrupted_to_the_bit(
         pytest.param(stage1(state="re-noised"), marks=SLOW),
     ],
 )
-def test_one_batch_of_eight_is_eight_of_one(
-    backbone: StableDiffusionBackbone, tmp_path: Path, method: RealAlignStage1
-) -> None:
+def test_one_batch_of_eight_is_eight_of_one(tmp_path: Path, method: RealAlignStage1) -> None:
     options: dict[str, Any] = {"batch": 8, "steps": 2, "prompt_dropout": 0.2, "save_every": 1}
-    whole, single = (
-        run(backbone, tmp_path / str(size), method, micro_batch=size, **options) for size in (8, 1)
-    )
+    with double_precision():
+        model = tiny_backbone(tmp_path / "double")
+        whole, single = (
+            run(model, tmp_path / str(size), method, micro_batch=size, **options) for size in (8, 1)
+        )
     for one, two in zip(rows(whole), rows(single), strict=True):
-        assert one["grad_norm"] == pytest.approx(two["grad_norm"], rel=1e-5)
+        assert one["grad_norm"] == pytest.approx(two["grad_norm"], rel=EXACT)
         for key in ("error_a", "error_b", "reference_error_b"):
-            assert one[key] == pytest.approx(two[key], rel=1e-4, abs=1e-9)
+            assert one[key] == pytest.approx(two[key], rel=EXACT, abs=1e-12)
     found = relative_difference(gradients(tmp_path / "8"), gradients(tmp_path / "1"))
-    assert found < 1e-5
+    assert found < EXACT
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "flow"])

@@ -20,6 +20,7 @@ from bench.training.session import open_session
 from methods.ddspo import DDSPO
 from methods.diffusion_dpo import DiffusionDPO
 from methods.sft import SFT
+from tests.precision import EXACT, double_precision
 from tests.training.nets import tiny_backbone, tiny_pairs
 from tests.training.runs import (
     KAPPA,
@@ -67,21 +68,21 @@ def test_bf16_starts_at_log_2_within_its_rounding(
 
 
 @pytest.mark.parametrize("method", [*PREFERENCE, SFT()])
-def test_micro_batches_change_nothing_but_rounding(
-    backbone: StableDiffusionBackbone, tmp_path: Path, method: Method
-) -> None:
+def test_micro_batches_change_nothing_but_rounding(tmp_path: Path, method: Method) -> None:
     method = replace(method, kappa=KAPPA) if hasattr(method, "kappa") else method  # type: ignore[type-var]
-    results = [
-        run(backbone, tmp_path / str(micro), method, batch=8, micro_batch=micro, steps=1)
-        for micro in (8, 3, 1)
-    ]
+    with double_precision():
+        model = tiny_backbone(tmp_path / "double")
+        results = [
+            run(model, tmp_path / str(micro), method, batch=8, micro_batch=micro, steps=1)
+            for micro in (8, 3, 1)
+        ]
     one = rows(results[0])[0]
     for micro, result in zip((3, 1), results[1:], strict=True):
         (other,) = rows(result)
-        assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
-        assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=1e-5)
+        assert one["loss"] == pytest.approx(other["loss"], rel=EXACT)
+        assert one["grad_norm"] == pytest.approx(other["grad_norm"], rel=EXACT)
         found = relative_difference(gradients(tmp_path / "8"), gradients(tmp_path / str(micro)))
-        assert found < 1e-5
+        assert found < EXACT
 
 
 @pytest.mark.parametrize("mode", MODES)
