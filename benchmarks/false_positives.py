@@ -147,7 +147,7 @@ def means_lines(found: Sequence[Population], count: int) -> Iterator[str]:
 def set_lines(count: int) -> Iterator[str]:
     """Yield the table of false positives of FID and inception score."""
     yield f"false positives at {ALPHA}, Gaussian features, {count} studies of each"
-    yield "| metric | noise | training SD | " + " | ".join(f"{s} seeds" for s in (1, *SEEDS)) + " |"
+    yield "| metric | noise | training SD | " + " | ".join(f"S = {s}" for s in (1, *SEEDS)) + " |"
     yield "|---|---|---|" + "---|" * (1 + len(SEEDS))
     for metric, noise, sd in product(METRICS, NOISES[:2], (0.0, 0.05)):
         cells = []

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.api.estimate import Estimate
-from bench.stats import CrossedEstimate, block_jackknife, crossed_metric_difference
+from bench.stats import CrossedEstimate, combine, crossed_metric_difference
 from evaluators.frechet import FrechetReference, GaussianSums
 from evaluators.inception_rules import ClassSums
 
@@ -48,8 +48,9 @@ def _estimate(
     for block in blocks[1:]:
         total = total + block
     without = tuple(metric(total - block) for block in blocks)
-    found = block_jackknife(blocks, metric).estimate(clusters=len(features))
-    return replace(found, leave_out=without, block_sizes=(len(features) // BLOCKS,) * BLOCKS)
+    sizes = (len(features) // BLOCKS,) * BLOCKS
+    found = combine(metric(total), without, sizes).estimate(clusters=len(features))
+    return replace(found, leave_out=without, block_sizes=sizes)
 
 
 def study(

@@ -85,12 +85,16 @@ def show_power(args: argparse.Namespace, request: Request) -> int:
                 "table": request.table.name,
                 "profile": request.profile.name,
                 "power": 0.8,
-                "variances": {"from": str(folder), "seeds": seeds_of(data)},
+                "variances": {
+                    "from": str(folder),
+                    "profile": data.profile["name"],
+                    "seeds": seeds_of(data),
+                },
                 "claims": [item.to_json() for item in found],
             }
         )
     else:
-        _print(request, folder, seeds_of(data), designs, found)
+        _print(request, folder, data, designs, found)
     return 0
 
 
@@ -140,13 +144,17 @@ def _designs(request: Request) -> dict[str, Design]:
 def _print(
     request: Request,
     folder: Path,
-    seeds: int,
+    data: TableData,
     designs: dict[str, Design],
     found: Sequence[PlannedPower],
 ) -> None:
+    from bench.report.power import seeds_of
+
     noise = "one noise for all" if request.profile.noise == "shared" else "noise of its own each"
     sizes = ", ".join(f"{key} {d.prompts} x {d.images}" for key, d in designs.items())
-    print(hanging("variances  ", f"{folder}, {seeds} training seeds: rough where those are few"))
+    seeds, profile = seeds_of(data), str(data.profile["name"])
+    source = f"{folder} (profile {profile}), {seeds} training seeds: rough where those are few"
+    print(hanging("variances  ", source))
     print(
         hanging(
             "planned    ",
@@ -177,6 +185,8 @@ def _print(
     columns = ["claim", "level", "sees", "effect", "seeds", "prompts", "images"]
     print_rows(lines, columns, width=WIDTH)
     print()
+    if profile != request.profile.name:
+        print(hanging("", f"variances are of profile {profile}, for orientation only"))
     for text in _notes(found):
         print(hanging("", text))
 

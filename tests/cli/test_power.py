@@ -29,7 +29,7 @@ def test_before_any_run_the_committed_variances_are_taken(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     found = planned(capsys, tmp_path, *FIVE)
-    assert found["variances"] == {"from": "results/table-1a", "seeds": 3}
+    assert found["variances"] == {"from": "results/table-1a", "profile": "tiny", "seeds": 3}
     claim = by_claim(found)["ddspo diffusion-dpo GE"]
     assert claim["design"] == {"seeds": 5, "prompts": 300, "images": 4, "shared_noise": True}
     assert claim["effect"] == pytest.approx(0.5045 - 0.4841)
@@ -60,7 +60,7 @@ def test_the_text_fits_a_terminal_and_says_what_it_took(
     assert main(["plan", "--table", "1a", "--power", "--store", str(tmp_path), *FIVE]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines) <= 80
-    assert lines[0] == "variances  results/table-1a, 3 training seeds: rough where those are few"
+    assert lines[0].startswith("variances  results/table-1a (profile tiny), 3 training seeds")
     assert any(line.startswith("ddspo > diffusion-dpo GE") for line in lines)
     assert any(line.startswith("set to 0, the estimate was below: ") for line in lines)
 

@@ -107,7 +107,7 @@ def test_degrees_of_freedom_where_satterthwaites_are_too_many(program: ModuleTyp
 def test_false_positives_on_all_committed_records(
     program: ModuleType, committed: list[Any], noise: str
 ) -> None:
-    studies = 1000
+    studies = 500
     for seeds, training_sd in product(program.SEEDS, program.TRAINING_SD):
         found = [
             program.false_positives(
@@ -122,7 +122,7 @@ def test_false_positives_on_all_committed_records(
 
 @pytest.mark.slow
 def test_coverage_of_all_means(program: ModuleType) -> None:
-    studies = 600
+    studies = 300
     for share, clustering, tasks in product(program.SHARES, program.CLUSTERING, (1, 6)):
         held, _ = program.coverage(share, clustering, count=studies, tasks=tasks)
         assert held >= COVERED - margin(COVERED, studies), (share, clustering, tasks)
@@ -132,7 +132,7 @@ def test_coverage_of_all_means(program: ModuleType) -> None:
 @pytest.mark.parametrize("metric", ["FID", "IS"])
 @pytest.mark.parametrize("noise", ["shared", "own"])
 def test_false_positives_of_all_sets(program: ModuleType, metric: str, noise: str) -> None:
-    studies = 300
+    studies = 150
     for seeds, training_sd in product(program.SEEDS, (0.0, 0.05)):
         found = false_positives(
             metric, seeds=seeds, noise=noise, training_sd=training_sd, studies=studies
