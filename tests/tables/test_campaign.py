@@ -25,7 +25,7 @@ def survives(campaign: Campaign, folder: Path, count: int) -> None:
 
 
 def test_ten_corruptions(tmp_path: Path) -> None:
-    survives(begin(tmp_path, ("images", "predictions")), tmp_path, 10)
+    survives(begin(tmp_path, ("pairs", "train")), tmp_path, 10)
 
 
 @pytest.mark.slow
