@@ -41,8 +41,8 @@ from transformers.utils.logging import disable_progress_bar
 from bench.api import ImageSet
 from bench.api.errors import PrerequisiteError, unknown
 from bench.api.registry import BACKEND_OF_ROLE, BACKENDS, EVALUATORS
-from bench.tables.profile import load_profile
-from bench.tables.regression_sets import protocol_of, read_set, set_names
+from bench.check.image_sets import protocol_of, read_set, set_names
+from bench.spec.profile import load_profile
 
 COMMITTED = Path(__file__).parents[1] / "results" / "regression"
 TINY = "tiny"

@@ -1,6 +1,6 @@
 """A user study: people say which image of a pair they prefer; win rates by majority.
 
-The form is made by `evaluators.human_form`; what comes back is read by `bench.tables.study`.
+The form is made by `evaluators.human_form`; what comes back is read by `bench.votes.ballots`.
 """
 
 from __future__ import annotations

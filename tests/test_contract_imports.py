@@ -75,29 +75,66 @@ ALLOWED: dict[str, set[str]] = {
         "bench.generation",
         "bench.tiny",
     },
+    # configuration: YAML into dataclasses
+    "bench.config": {"bench.api"},
     # published hyperparameters are data, read as tables are
-    "bench.published": {"bench.api", "bench.training.beta", "bench.tables.reading"},
-    "bench.tables": {
+    "bench.published": {"bench.api", "bench.training.beta", "bench.config"},
+    # what is asked for
+    "bench.spec": {"bench.api", "bench.config", "bench.published", "bench.training"},
+    # how each artifact is made
+    "bench.steps": {
         "bench.assets.places",  # where stored references lie
-        "bench.published",
         "bench.api",
-        "bench.stats",
         "bench.store",
+        "bench.config",
+        "bench.spec",
         "bench.backbones",
         "bench.training",
         "bench.generation",
         "bench.data",
         "bench.tiny",
     },
-    "bench.report": {"bench.api", "bench.stats", "bench.store", "bench.tables"},
+    # who makes them
+    "bench.executors": {"bench.api", "bench.store", "bench.steps"},
+    # a training before it starts: the published sizes of its network
+    "bench.executors.estimate": {
+        "bench.api",
+        "bench.steps",
+        "bench.spec",
+        "bench.generation",
+        "bench.training",
+        "bench.published",
+    },
+    # committed scores of the evaluators, measured again
+    "bench.check": {
+        "bench.api",
+        "bench.store",
+        "bench.spec",
+        "bench.steps",
+        "bench.executors",
+        "bench.generation",
+    },
+    # two systems' images side by side, and what judges and people said of them
+    "bench.votes": {"bench.api", "bench.store", "bench.steps", "bench.generation"},
+    "bench.report": {
+        "bench.api",
+        "bench.stats",
+        "bench.store",
+        "bench.spec",
+        "bench.steps",
+        "bench.executors",
+    },
     # the sheet of samples opens image sets
     "bench.report.samples": {"bench.api", "bench.store", "bench.generation", "bench.report"},
     # the figure is trained by the harness's own loop and shown by its own report
     "bench.toy": {
         "bench.api",
+        "bench.config",
         "bench.store",
         "bench.training",
-        "bench.tables",
+        "bench.spec",
+        "bench.steps",
+        "bench.executors",
         "bench.report",
     },
     "bench.cli": {"bench", "methods", "evaluators"},

@@ -27,12 +27,12 @@ from bench.store.source.identity import WITHOUT_NUMBERS, meaning_of
 GOLDEN = Path(__file__).parent / "golden" / "versions.json"
 PLUGINS = {"method": METHODS, "evaluator": EVALUATORS, "backend": BACKENDS}
 HARNESS = {
-    "training": ("bench.tables.trainings:TRAINING_VERSION", "bench.training.runner:train"),
+    "training": ("bench.steps.training:TRAINING_VERSION", "bench.training.runner:train"),
     "images": (
         "bench.generation.image_set:VERSION",
         "bench.generation.generate:generate_image_set",
     ),
-    "scores": ("bench.tables.scoring:SCORES_VERSION", "bench.api.memory:predict_within_memory"),
+    "scores": ("bench.steps.scores:SCORES_VERSION", "bench.api.memory:predict_within_memory"),
     "pairs:generated": ("bench.data.spec:VERSION", "bench.data.generated:build"),
     "pairs:labelled": ("bench.data.labelled:VERSION", "bench.data.labelled:build"),
     "pairs:picks": ("bench.data.picks:VERSION", "bench.data.picks:build"),

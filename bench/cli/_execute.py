@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from bench.api.errors import CorruptArtifactError
 
 if TYPE_CHECKING:
+    from bench.executors.local import Outcome
+    from bench.steps.graph import Graph
     from bench.store import Store
-    from bench.tables.executor import Outcome
-    from bench.tables.nodes import Graph
 
 LOG = logging.getLogger("bench.cli")
 
@@ -35,10 +35,10 @@ def execute(
         targets: ids wanted.
         store: where artifacts are.
         jobs: worker processes, at most.
-        runtime: fields of `bench.tables.making.Runtime`.
+        runtime: fields of `bench.steps.making.Runtime`.
     """
     from bench.cli._progress import Progress
-    from bench.tables.executor import Outcome, complete_nodes, run_graph, with_damaged
+    from bench.executors.local import Outcome, complete_nodes, run_graph, with_damaged
 
     complete = complete_nodes(graph, targets, store)
     needed = graph.needed(with_damaged(graph, targets, store), complete)

@@ -13,7 +13,7 @@ from bench.cli._request import go_offline
 from bench.cli.run import together
 
 if TYPE_CHECKING:
-    from bench.tables.needs import Needs
+    from bench.steps.prerequisites import Needs
 
 Row = dict[str, str | None]
 T = TypeVar("T")
@@ -78,10 +78,10 @@ class _Tried:
 
 
 def _needs(args: argparse.Namespace) -> Needs:
-    from bench.tables.adapt import adapted
-    from bench.tables.needs import table_needs
-    from bench.tables.profile import load_profile
-    from bench.tables.spec import load_table
+    from bench.spec.adaptation import adapted
+    from bench.spec.profile import load_profile
+    from bench.spec.table import load_table
+    from bench.steps.prerequisites import table_needs
 
     table = adapted(load_table(args.table), args.profile)
     needs = table_needs(table, load_profile(args.profile, table=table))

@@ -15,8 +15,8 @@ from bench.api.errors import ProtocolError, UsageError
 if TYPE_CHECKING:
     from bench.api.generation import ImageSet
     from bench.api.prompts import PromptSuite
+    from bench.spec.profile import Profile
     from bench.store import Artifact, Store
-    from bench.tables.profile import Profile
 
 LOG = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ def take_folder(
         StoreError: the disk fails.
     """
     from bench.generation.pictures import check_pictures
-    from bench.tables.imported import import_images
+    from bench.steps.imported import import_images
 
     own = profile.protocols.get(profile.protocol, {}).get(evaluator)
     if size is None and own is not None:

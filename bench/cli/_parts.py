@@ -10,8 +10,8 @@ from bench.cli._execute import execute
 from bench.cli._request import device_of, job_count, no_bars
 
 if TYPE_CHECKING:
+    from bench.steps.images import ImageSource
     from bench.store import Store
-    from bench.tables.images import ImageSource
 
 
 def open_source(args: argparse.Namespace, store: Store) -> ImageSource:
@@ -21,9 +21,9 @@ def open_source(args: argparse.Namespace, store: Store) -> ImageSource:
         UsageError: the profile is unknown or wrong.
     """
     no_bars()
-    from bench.tables.images import ImageSource
-    from bench.tables.nodes import Graph
-    from bench.tables.profile import load_profile
+    from bench.spec.profile import load_profile
+    from bench.steps.graph import Graph
+    from bench.steps.images import ImageSource
 
     profile = load_profile(args.profile, overrides=args.overrides, protocol=args.protocol)
     return ImageSource(profile=profile, store=store, graph=Graph())

@@ -13,8 +13,8 @@ from bench.cli._output import WIDTH, hanging, print_json, print_rows
 if TYPE_CHECKING:
     from bench.report.model import TableData
     from bench.report.power import PlannedPower
+    from bench.spec.request import Request
     from bench.stats.power import Design
-    from bench.tables.request import Request
 
 PUBLISHED = Path("results")
 _SEEDS_NEEDED = 2
@@ -124,9 +124,9 @@ def _measured(args: argparse.Namespace, table: str) -> tuple[Path, TableData]:
 
 def _designs(request: Request) -> dict[str, Design]:
     """Return the sizes of the planned run by column, of those the profile measures."""
+    from bench.spec.noise import SHARED
+    from bench.spec.protocol import load_suite
     from bench.stats.power import Design
-    from bench.tables.noise import SHARED
-    from bench.tables.protocol import load_suite
 
     found = {}
     for column in request.columns:

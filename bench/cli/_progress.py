@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TextIO
 from bench.cli._request import BARS_WANTED
 
 if TYPE_CHECKING:
-    from bench.tables.executor import Event
+    from bench.executors.local import Event
 
 _REFRESH_SECONDS = 0.2
 

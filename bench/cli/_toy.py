@@ -14,7 +14,7 @@ from bench.cli._request import job_count, no_bars, store_of
 
 if TYPE_CHECKING:
     from bench.report.stored import Report
-    from bench.tables.graph import TableGraph
+    from bench.steps.cells import TableGraph
     from bench.toy.graph import ToyRequest
 
 LOG = logging.getLogger("bench.cli")

@@ -10,7 +10,7 @@ from bench.cli._output import hanging
 from bench.cli._progress import duration, size
 
 if TYPE_CHECKING:
-    from bench.tables.estimate import TrainingEstimate
+    from bench.executors.estimate import TrainingEstimate
 
 
 def estimate_json(found: TrainingEstimate) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from bench.api.errors import UsageError
 from bench.cli._output import print_json, print_rows
 
 if TYPE_CHECKING:
+    from bench.steps.images import ImageSource
     from bench.store import Artifact, Store
-    from bench.tables.images import ImageSource
 
 LOG = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def use_judges(args: argparse.Namespace) -> None:
 
 def pairs_of(args: argparse.Namespace, store: Store, sides: list[Artifact]) -> Artifact:
     """Return the set of pairs of the two image sets given."""
-    from bench.tables.pairs import pair_set
+    from bench.votes.pairs import pair_set
 
     per_prompt = args.per_prompt
     if per_prompt is None and args.evaluator == PEOPLE:
@@ -87,7 +87,7 @@ def export_forms(args: argparse.Namespace, store: Store, pairs: Artifact) -> int
     """
     from bench.generation.image_set import open_image_set
     from bench.store import DISK
-    from bench.tables.study import make_study, read_study
+    from bench.votes.ballots import make_study, read_study
     from evaluators.human_form import FormItem, render_form
 
     study = make_study(store, pairs, seed=args.seed, forms=args.forms)
@@ -125,8 +125,8 @@ def export_forms(args: argparse.Namespace, store: Store, pairs: Artifact) -> int
 def votes_upstream(args: argparse.Namespace, source: ImageSource) -> dict[str, str]:
     """Read the votes, say what is missing, and return what their scores are made from."""
     from bench.generation.image_set import open_image_set
-    from bench.tables.imported import artifact_node
-    from bench.tables.study import read_study, read_votes, votes_artifact
+    from bench.steps.imported import artifact_node
+    from bench.votes.ballots import read_study, read_votes, votes_artifact
 
     study, records, voters = read_votes(source.store, args.votes)
     for voter in voters:

@@ -24,7 +24,7 @@ from bench.cli._request import add_store, no_bars, store_of
 from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
-    from bench.tables.regression import Rescorer
+    from bench.check.regression import Rescorer
 
 FOLDER = Path("results/regression")
 SCORES = "scores.json"
@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
     if args.tolerance is not None and not args.tolerance >= 0:
         raise UsageError(f"--tolerance is {args.tolerance:g}; expected 0 or more")
     no_bars()
-    from bench.tables.profile import load_profile
-    from bench.tables.regression import TOLERANCE, Rescorer
+    from bench.check.regression import TOLERANCE, Rescorer
+    from bench.spec.profile import load_profile
 
     args.tolerance = TOLERANCE if args.tolerance is None else args.tolerance
     folder = _folder(args.source, update=args.update)
@@ -116,8 +116,8 @@ def read_scores(folder: Path) -> dict[str, Any]:
         CorruptArtifactError: the file is not as it was sealed.
         UsageError: it is of another format.
     """
+    from bench.check.image_sets import not_as_committed
     from bench.store import MANIFEST, read_folder
-    from bench.tables.regression_sets import not_as_committed
 
     path, found = folder / SCORES, read_folder(folder)
     if MANIFEST in found.faults and not any((folder / n).exists() for n in (SCORES, MANIFEST)):
@@ -170,7 +170,7 @@ def _row(
     explicit: bool,
 ) -> dict[str, Any]:
     """Return one evaluator's outcome: state, its drifts, and what was measured (`entry`)."""
-    from bench.tables.regression import compare, to_json
+    from bench.check.regression import compare, to_json
 
     row: dict[str, Any] = {"evaluator": name, "state": "ok", "note": "", "drifts": []}
     if name not in committed and not args.update:
@@ -200,8 +200,8 @@ def _row(
 
 def _make_sets(name: str, rescorer: Rescorer, args: argparse.Namespace) -> None:
     from bench.api.registry import EVALUATORS
-    from bench.tables.regression import CannotCheckError
-    from bench.tables.regression_sets import make_sets, protocol_of
+    from bench.check.image_sets import make_sets, protocol_of
+    from bench.check.regression import CannotCheckError
 
     evaluator = EVALUATORS.load(name)()
     protocol = protocol_of(rescorer.profile, name, evaluator)

@@ -19,8 +19,8 @@ from bench.cli._request import add_profile, add_work, go_offline, store_of
 from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
-    from bench.tables.profile import Profile
-    from bench.tables.protocol import ColumnProtocol
+    from bench.spec.profile import Profile
+    from bench.spec.protocol import ColumnProtocol
 
 
 def register(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -52,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
     from bench.cli._parts import finish, open_source
     from bench.generation.checkpoint import CheckpointRef
     from bench.generation.image_set import open_image_set
-    from bench.tables.images import sampled_node
-    from bench.tables.protocol import load_suite
+    from bench.spec.protocol import load_suite
+    from bench.steps.images import sampled_node
 
     source = open_source(args, store_of(args))
     protocol = _protocol(args, source.profile)
@@ -86,8 +86,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _protocol(args: argparse.Namespace, profile: Profile) -> ColumnProtocol:
-    from bench.tables.protocol import SuiteSpec
-    from bench.tables.spec import load_table
+    from bench.spec.protocol import SuiteSpec
+    from bench.spec.table import load_table
 
     table = load_table(args.table)
     found = profile.protocol_of(table, table.column(args.col))
@@ -97,7 +97,7 @@ def _protocol(args: argparse.Namespace, profile: Profile) -> ColumnProtocol:
         )
     if args.prompts is not None:
         options = {"file": str(args.prompts), "name": args.prompts.stem}
-        suite = SuiteSpec(function="bench.tables.prompt_files:captions", options=options)
+        suite = SuiteSpec(function="bench.suites.files:captions", options=options)
         found = replace(found, suite=suite)
     if args.images_per_prompt is not None:
         found = replace(found, images_per_prompt=args.images_per_prompt)

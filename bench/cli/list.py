@@ -85,7 +85,7 @@ def _verified(entry: Entry) -> dict[str, Any]:
 
 
 def _tables() -> list[dict[str, Any]]:
-    from bench.tables.spec import load_table, table_names
+    from bench.spec.table import load_table, table_names
 
     tables = [load_table(name) for name in table_names()]
     rows = [

@@ -17,9 +17,9 @@ from bench.cli._toy import TOY, plan_toy
 from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
+    from bench.spec.request import Request
+    from bench.steps.cells import TableGraph
     from bench.store import Store
-    from bench.tables.graph import TableGraph
-    from bench.tables.request import Request
 
 
 def register(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     request, store = request_of(args), store_of(args)
     if args.power:
         return show_power(args, request)
-    from bench.tables.graph import build_graph
+    from bench.steps.cells import build_graph
 
     graph = build_graph(request, store)
     jobs = job_count(args, device_of(args, request.profile.device))
@@ -63,7 +63,7 @@ def print_plan(
     table: str, profile: str, graph: TableGraph, store: Store, *, jobs: int, as_json: bool
 ) -> int:
     """As `show_plan`, with the names of table and profile."""
-    from bench.tables.plan import make_plan
+    from bench.executors.plan import make_plan
 
     plan = make_plan(graph, store)
     unmeasured = {f"{c.column}: {c.reason}" for c in graph.cells if c.node is None}

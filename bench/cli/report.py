@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
         read_report,
         write_report,
     )
-    from bench.tables.spec import table_names
+    from bench.spec.table import table_names
 
     known = [*table_names(), TOY]
     if args.table not in known:

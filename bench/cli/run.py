@@ -27,12 +27,12 @@ from bench.cli._toy import TOY, run_toy
 from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
+    from bench.executors.local import Outcome
     from bench.report.stored import Report
+    from bench.spec.request import Request
+    from bench.steps.cells import TableGraph
+    from bench.steps.graph import Graph
     from bench.store import Published, Store
-    from bench.tables.executor import Outcome
-    from bench.tables.graph import TableGraph
-    from bench.tables.nodes import Graph
-    from bench.tables.request import Request
 
 LOG = logging.getLogger("bench.cli")
 
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     if args.table == TOY:
         return run_toy(args)
     request, store = request_of(args), store_of(args)
-    from bench.tables.graph import build_graph
+    from bench.steps.cells import build_graph
 
     graph = build_graph(request, store)
     if args.dry_run:
@@ -129,7 +129,7 @@ def execute(
 
 
 def runtime_of(args: argparse.Namespace, request: Request) -> dict[str, Any]:
-    """Return how the work is done: fields of `bench.tables.making.Runtime`."""
+    """Return how the work is done: fields of `bench.steps.making.Runtime`."""
     profile = request.profile
     return {
         "device": device_of(args, profile.device),

@@ -34,9 +34,9 @@ from bench.cli._versus import (
 )
 
 if TYPE_CHECKING:
+    from bench.spec.profile import Profile
+    from bench.steps.images import ImageSource
     from bench.store import Artifact, Store
-    from bench.tables.images import ImageSource
-    from bench.tables.profile import Profile
 
 
 def register(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -99,9 +99,9 @@ def run(args: argparse.Namespace) -> int:
     from bench.api.registry import EVALUATORS
     from bench.cli._parts import finish, open_source
     from bench.generation.image_set import open_image_set
-    from bench.tables.imported import artifact_node
-    from bench.tables.references import evaluator_of
-    from bench.tables.scoring import backend_identities, needed_roles, scores_node, scores_of
+    from bench.steps.imported import artifact_node
+    from bench.steps.references import evaluator_of
+    from bench.steps.scores import backend_identities, needed_roles, scores_node, scores_of
 
     if args.reference is not None:
         args.evaluator = evaluator_of(args.evaluator)
@@ -160,8 +160,8 @@ def _people(args: argparse.Namespace, store: Store, pairs: Artifact) -> int:
 
 def show_scores(args: argparse.Namespace, scores: Artifact, order: list[str], images: str) -> None:
     """Print the metrics of stored scores, and write them with their records where asked to."""
+    from bench.steps.making import METRICS, RECORDS
     from bench.store import read_jsonl
-    from bench.tables.making import METRICS, RECORDS
 
     metrics: dict[str, dict[str, Any]] = scores.read_json(METRICS)
     circular = _circular(args, scores)
@@ -289,7 +289,7 @@ def _suite(name: str) -> Any:
 
 def _reference(args: argparse.Namespace, source: ImageSource) -> str:
     """Return the reference image set that the profile's protocol names for the evaluator."""
-    from bench.tables.images import reference_node
+    from bench.steps.images import reference_node
 
     profile = source.profile
     protocol = profile.protocols.get(profile.protocol, {}).get(args.evaluator)

@@ -27,8 +27,8 @@ from bench.cli._request import add_store
 from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
-    from bench.tables.claims import ClaimSpec
-    from bench.tables.spec import ColumnSpec, PublishedValue, RowSpec
+    from bench.spec.claims import ClaimSpec
+    from bench.spec.table import ColumnSpec, PublishedValue, RowSpec
 
 _WHAT = "method, evaluator, table or cell"
 _WIDEST = 8
@@ -111,7 +111,7 @@ def _evaluator(name: str) -> dict[str, Any]:
 
 
 def _table(name: str) -> dict[str, Any]:
-    from bench.tables.spec import load_table
+    from bench.spec.table import load_table
 
     table = load_table(name)
     return {

@@ -17,11 +17,11 @@ from bench.cli._output import print_json
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._request import add_profile, add_work, go_offline, store_of
 from bench.cli._verbs import VERBS
-from bench.tables.spec import PAIRINGS
+from bench.spec.table import PAIRINGS
 
 if TYPE_CHECKING:
-    from bench.tables.sources import ImageSource
-    from bench.tables.spec import RowSpec
+    from bench.spec.table import RowSpec
+    from bench.steps.builder import ImageSource
 
 
 def register(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     go_offline(args)
     row = _row(args)
     from bench.cli._parts import finish, open_source
-    from bench.tables.trainings import training_node
+    from bench.steps.training import training_node
 
     source = open_source(args, store_of(args))
     key = training_node(source, row, args.seed, until=args.stage)
@@ -93,7 +93,7 @@ def _row(args: argparse.Namespace) -> RowSpec:
     Raises:
         UsageError: no method, or two of them, or it is unknown.
     """
-    from bench.tables.request import method_row
+    from bench.spec.request import method_row
 
     if (args.method is None) == (args.named is None):
         raise UsageError("name one method, such as: bench train ddspo (see bench list methods).")
@@ -110,7 +110,7 @@ def _row(args: argparse.Namespace) -> RowSpec:
 def _show(args: argparse.Namespace, source: ImageSource, key: str) -> int:
     """Print what the training would cost; 3 where a prerequisite is missing."""
     from bench.cli._training import estimate_json, estimate_lines
-    from bench.tables.estimate import training_estimates
+    from bench.executors.estimate import training_estimates
 
     found = training_estimates(source, key)
     missing = [str(error) for error in source.missing.values()]

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import UsageError, unknown
+from bench.config import construct, load_yaml, mapping, sequence
 from bench.published.entry import Backbone, Beta, Ema, Entry, Lora, Sampler, Stage
-from bench.tables.reading import construct, load_yaml, mapping, sequence
 
 __all__ = [
     "Backbone",

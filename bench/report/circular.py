@@ -14,8 +14,8 @@ from typing import Any
 
 from bench.api.errors import BenchError
 from bench.report.model import CellData, TableData
+from bench.spec.table import RowSpec
 from bench.store import Artifact, Store
-from bench.tables.spec import RowSpec
 
 KEY = "circular"
 """Where a pair set's manifest (`config`) and a cell's provenance name the back-ends."""
@@ -110,7 +110,7 @@ def _named(artifact: Artifact) -> Iterator[str]:
 
 def _weights(name: str) -> Any:
     """Return the weights of a back-end by name, None where it is unknown or they are not here."""
-    from bench.tables.scoring import backend_identity
+    from bench.steps.scores import backend_identity
 
     try:
         return _weights_of(backend_identity(name))

@@ -12,6 +12,7 @@ from typing import Any
 from bench.api.errors import BenchError, UsageError
 from bench.api.estimate import Estimate
 from bench.api.registry import EVALUATORS
+from bench.executors.local import Outcome
 from bench.report.circular import (
     KEY,
     Selections,
@@ -26,12 +27,11 @@ from bench.report.trained_on import KEY as TRAINED_ON
 from bench.report.trained_on import pair_sets
 from bench.report.verified import stated_words
 from bench.report.wins import with_win_rates
+from bench.spec.request import Request
+from bench.spec.table import OVER, WIN_RATE, ColumnSpec
+from bench.steps.cells import Cell, TableGraph
+from bench.steps.making import METRICS, RECORDS
 from bench.store import Artifact, Store, canonical_json, read_jsonl
-from bench.tables.executor import Outcome
-from bench.tables.graph import Cell, TableGraph
-from bench.tables.making import METRICS, RECORDS
-from bench.tables.request import Request
-from bench.tables.spec import OVER, WIN_RATE, ColumnSpec
 
 
 def table_data(

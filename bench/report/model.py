@@ -14,7 +14,7 @@ from bench.api.estimate import Estimate
 from bench.stats import CrossedEstimate
 
 if TYPE_CHECKING:
-    from bench.tables.graph import Cell
+    from bench.steps.cells import Cell
 
 State = Literal["measured", "failed", "n/a"]
 
@@ -82,11 +82,11 @@ class TableData:
         table: name.
         title, source: of the paper's table.
         profile: name and title of the profile, how noise goes with training seeds (see
-            `bench.tables.noise`), and what `--set` changed in it.
+            `bench.spec.noise`), and what `--set` changed in it.
         orientation: published numbers are of another world, shown for orientation.
         limit: prompts per suite; None for the whole table.
         seeds: training seeds.
-        rows, columns, claims, footnotes, published: as in `bench.tables.spec`, as plain data.
+        rows, columns, claims, footnotes, published: as in `bench.spec.table`, as plain data.
         facts: published statements that no cell carries, likewise.
         cells: in table order.
         command: arguments of `bench` that make the table.

@@ -13,7 +13,7 @@ from bench.stats.components import Components, components_of_means, components_o
 from bench.stats.power import Design, needed, visible
 
 if TYPE_CHECKING:
-    from bench.tables.claims import ClaimSpec
+    from bench.spec.claims import ClaimSpec
 
 ALPHA = 0.05
 

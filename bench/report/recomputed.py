@@ -24,9 +24,9 @@ from bench.report.stored import (
     rendered_files,
     with_values,
 )
+from bench.spec.table import WIN_RATE
+from bench.steps.making import METRICS, RECORDS
 from bench.store import Published, Store, read_jsonl
-from bench.tables.making import METRICS, RECORDS
-from bench.tables.spec import WIN_RATE
 
 TOLERANCE = 1e-9
 """Largest difference of a recomputed statistic, of max(1, its size): sums differ in the last bits

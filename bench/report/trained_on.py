@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from bench.report.model import CellData
-from bench.tables.datasets import described
-from bench.tables.nodes import Graph
+from bench.steps.data import described
+from bench.steps.graph import Graph
 
 KEY = "trained_on"
 

@@ -8,8 +8,8 @@ from bench.api.declared import VERIFIED, declared, verified_of
 from bench.api.errors import BenchError
 from bench.api.registry import BACKENDS, EVALUATORS
 from bench.report.model import CellData
-from bench.tables.profile import Profile
-from bench.tables.spec import ColumnSpec
+from bench.spec.profile import Profile
+from bench.spec.table import ColumnSpec
 
 
 def stated_words(profile: Profile, columns: Iterable[ColumnSpec]) -> dict[str, str]:

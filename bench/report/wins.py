@@ -8,8 +8,8 @@ from dataclasses import replace
 from bench.api.errors import ProtocolError
 from bench.report.model import CellData, ImageValue
 from bench.report.pairing import partners
+from bench.spec.table import ColumnSpec
 from bench.stats.wins import mean_points, win_points, win_rate
-from bench.tables.spec import ColumnSpec
 
 
 def with_win_rates(

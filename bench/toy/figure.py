@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.steps.cells import TableGraph
 from bench.store import Store, read_safetensors
-from bench.tables.graph import TableGraph
 from bench.toy.graph import NAME, VARIANTS, ToyRequest
 from bench.toy.picture import Panel, draw_figure
 

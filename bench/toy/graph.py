@@ -13,10 +13,10 @@ from typing import Any
 from bench.api.errors import UsageError, unknown
 from bench.api.method import Method
 from bench.api.registry import METHODS
+from bench.spec.methods import make_method, method_class, portable
+from bench.steps.cells import Cell, TableGraph
+from bench.steps.graph import Graph, Node
 from bench.store import code_identity, source_of
-from bench.tables.graph import Cell, TableGraph
-from bench.tables.nodes import Graph, Node
-from bench.tables.plugins import make_method, method_class, portable
 from bench.toy.columns import COLUMNS, Column
 from bench.toy.settings import MethodRow, ToySettings, toy_settings
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from bench.api.estimate import Estimate
 from bench.api.method import Method
+from bench.spec.methods import stage_method
+from bench.steps.graph import Node
+from bench.steps.making import METRICS, Runtime
 from bench.store import Artifact, Store, Work, write_safetensors
-from bench.tables.making import METRICS, Runtime
-from bench.tables.nodes import Node
-from bench.tables.plugins import stage_method
 from bench.toy.backbone import ToyBackbone, new_network
 from bench.toy.base import require_close, train_reference
 from bench.toy.metrics import energy_to, measure

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bench.api.errors import UsageError
-from bench.tables.reading import construct, override
+from bench.config import construct, override
 
 PAIR_SOURCES = ("clean", "noisy")
 

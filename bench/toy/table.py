@@ -7,14 +7,14 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from bench.api.estimate import Estimate
+from bench.executors.local import Outcome
 from bench.report.model import PLACE, CellData, TableData, place_of
 from bench.report.paired import WHOLE_RUNS
 from bench.report.stored import STATISTICS_VERSION, Report
+from bench.spec.noise import PER_SEED
+from bench.steps.cells import Cell, TableGraph
+from bench.steps.making import METRICS
 from bench.store import Artifact, Store, canonical_json
-from bench.tables.executor import Outcome
-from bench.tables.graph import Cell, TableGraph
-from bench.tables.making import METRICS
-from bench.tables.noise import PER_SEED
 from bench.toy.columns import COLUMNS, Column
 from bench.toy.graph import DEFAULT_SEEDS, NAME, VARIANTS, Row, ToyRequest, all_rows
 

@@ -26,11 +26,11 @@ from bench.assets.weights import (
 from bench.cli import main
 from bench.cli._hub import fetch
 from bench.published import backbones
+from bench.spec.adaptation import adapted
+from bench.spec.profile import load_profile, profile_names
+from bench.spec.table import load_table, table_names
+from bench.steps.prerequisites import table_needs
 from bench.suites import catalog
-from bench.tables.adapt import adapted
-from bench.tables.needs import table_needs
-from bench.tables.profile import load_profile, profile_names
-from bench.tables.spec import load_table, table_names
 from tests.assets.server import Site, serve
 from tests.paper.hub_cache import add_repository
 

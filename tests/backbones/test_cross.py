@@ -15,7 +15,7 @@ from bench.api.stages import StagedMethod, stages_of
 from bench.backbones import load_backbone
 from bench.backbones.base import Backbone
 from bench.data.pairing import RePaired
-from bench.tables.plugins import make_method
+from bench.spec.methods import make_method
 from bench.training.export import load_export
 from bench.training.runner import TrainResult
 from bench.training.source import PairSource

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from bench.api import Predictions
+from bench.check.image_sets import read_set
+from bench.check.regression import TOLERANCE, compare, signatures
 from bench.cli import main
 from bench.store import MANIFEST, publish_folder
-from bench.tables.regression import TOLERANCE, compare, signatures
-from bench.tables.regression_sets import read_set
 from evaluators.models.tiny_detector import TinyDetector
 
 ROOT = Path(__file__).parents[2]

@@ -18,10 +18,10 @@ import pytest
 from bench.api import Evaluator, ImageSet
 from bench.api.errors import PrerequisiteError
 from bench.api.registry import BACKEND_OF_ROLE, BACKENDS, EVALUATORS
-from bench.tables import regression
-from bench.tables.profile import load_profile
-from bench.tables.regression import Rescorer
-from bench.tables.regression_sets import protocol_of, read_set, set_names
+from bench.check import regression
+from bench.check.image_sets import protocol_of, read_set, set_names
+from bench.check.regression import Rescorer
+from bench.spec.profile import load_profile
 from tests.precision import FORWARD
 
 ROOT = Path(__file__).parents[2]

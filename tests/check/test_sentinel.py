@@ -126,11 +126,11 @@ def test_nothing_is_reported(
 def test_a_graph_stops_before_predictions_are_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from bench.executors.local import run_graph
     from bench.generation.folder import read_flat
+    from bench.steps.graph import Graph, Node
+    from bench.steps.imported import artifact_node, import_images
     from bench.store import Store
-    from bench.tables.executor import run_graph
-    from bench.tables.imported import artifact_node, import_images
-    from bench.tables.nodes import Graph, Node
 
     folder = tmp_path / "pictures"
     folder.mkdir()
@@ -143,7 +143,7 @@ def test_a_graph_stops_before_predictions_are_stored(
         identity={"of": images},
         upstream={"images": images},
         payload={"backend": "tiny-detector", "queries": {}, "prompts": None},
-        function="bench.tables.making:make_predictions",
+        function="bench.steps.making:make_predictions",
         label="detector",
     )
     key = graph.add(node)

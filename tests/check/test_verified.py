@@ -11,8 +11,8 @@ from bench.api.declared import VERIFIED, declared, roles_of, verified_of
 from bench.api.registry import BACKENDS, EVALUATORS
 from bench.report.stored import make_report, read_report, write_report
 from bench.report.verified import declared_words, stated_words, verified_line
-from bench.tables.profile import load_profile
-from bench.tables.spec import load_table
+from bench.spec.profile import load_profile
+from bench.spec.table import load_table
 from tests.report.tables import table
 
 ROOT = Path(__file__).parents[2]

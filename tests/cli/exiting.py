@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from bench.api.prompts import PromptSuite
 from evaluators.geneval import GenEval
 from methods.ddspo import DDSPO
-from tests.tables.toys import ToyDetector, geneval_micro
+from tests.steps.toys import ToyDetector, geneval_micro
 
 
 def leave(where: str) -> None:

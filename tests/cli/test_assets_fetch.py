@@ -14,8 +14,8 @@ from bench.api.errors import PrerequisiteError
 from bench.assets.weights import WeightsEntry
 from bench.cli import main
 from bench.cli._hub import wanted_files
-from bench.tables.models import HubModel
-from bench.tables.needs import Need, Needs
+from bench.steps.hub_models import HubModel
+from bench.steps.prerequisites import Need, Needs
 from tests.assets.server import Site, serve
 
 ROOT = Path(__file__).parents[2]

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from bench.cli import main
 from bench.generation.checkpoint import CheckpointRef, load_pipeline_backbone
 from bench.store import Store
-from tests.tables.test_others_weights import write_lora
-from tests.tables.toys import save_checkpoint, write_profile
+from tests.steps.test_others_weights import write_lora
+from tests.steps.toys import save_checkpoint, write_profile
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ import pytest
 
 from bench.cli import main
 from bench.store import FOUND, Artifact, Store
-from tests.tables.micro import table_arguments
-from tests.tables.toys import save_checkpoint, write_profile
+from tests.steps.micro import table_arguments
+from tests.steps.toys import save_checkpoint, write_profile
 
 PART = ("--rows", "base,ddspo", "--cols", "GE,FID", "-q")
 LAST = "exports/step-00000003/diff"

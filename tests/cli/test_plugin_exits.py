@@ -11,8 +11,8 @@ import pytest
 
 from bench.cli import main
 from bench.store import Store
-from tests.tables.micro import ROOT
-from tests.tables.toys import save_checkpoint, write_profile
+from tests.steps.micro import ROOT
+from tests.steps.toys import save_checkpoint, write_profile
 
 HERE = "tests.cli.exiting"
 HOW = {

@@ -4,8 +4,8 @@ import pytest
 
 from bench.cli import _progress
 from bench.cli._progress import Progress, duration, size
-from bench.tables.executor import Event
-from tests.tables.toynodes import node
+from bench.executors.local import Event
+from tests.steps.toynodes import node
 
 
 class Terminal(io.StringIO):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from bench.api.errors import CorruptArtifactError, ProtocolError
 from bench.cli import main
-from bench.tables.references import references_folder
+from bench.steps.references import references_folder
 from evaluators.fid_protocols import GIGAGAN_30K
 from evaluators.frechet import frechet_distance
 from evaluators.models import inception_weights

@@ -260,8 +260,8 @@ def test_a_flat_folder_is_read_by_name_and_its_formats_are_told(tmp_path: Path) 
 
 def test_jpeg_is_kept_as_the_pixels_it_decodes_to(tmp_path: Path) -> None:
     from bench.generation.image_set import open_image_set
+    from bench.steps.imported import import_images
     from bench.store import Store
-    from bench.tables.imported import import_images
 
     images = flat(tmp_path)
     artifact = import_images(Store(tmp_path / "store"), images)

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from bench.check.image_sets import read_set
 from bench.cli import main
 from bench.cli._folder import read_folder
-from bench.tables.regression_sets import read_set
 
 COMMITTED = Path(__file__).parents[2] / "results" / "regression"
 

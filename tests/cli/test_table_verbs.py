@@ -10,7 +10,7 @@ import pytest
 
 from bench.cli import main
 from bench.report.collect import command_words
-from bench.tables.request import make_request
+from bench.spec.request import make_request
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from PIL import Image
 from bench.api import ImageRecord, ImageSet, Predictions, Prompt, PromptSuite
 from bench.api.registry import backend_name
 from bench.cli import main
-from bench.tables import spec
-from bench.tables.images import NotExpressibleError
-from bench.tables.profile import load_profile
-from bench.tables.scoring import needed_roles
+from bench.spec import table as spec
+from bench.spec.profile import load_profile
+from bench.steps.images import NotExpressibleError
+from bench.steps.scores import needed_roles
 from bench.tiny.plus_suites import NUMERACY, compbench_plus_tiny
 from bench.tiny.render import render
 from bench.tiny.scenes import scene_for

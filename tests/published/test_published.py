@@ -15,8 +15,8 @@ from bench.cli._published import config_card
 from bench.data.perturbation.options import read_options
 from bench.published import backbones, entries, entry, methods, read_entry
 from bench.published.entry import Entry, Stage
-from bench.tables.plugins import make_method
-from bench.tables.profile import load_profile
+from bench.spec.methods import make_method
+from bench.spec.profile import load_profile
 from bench.training.beta import LATENT_ELEMENTS
 from bench.training.config import TrainConfig
 

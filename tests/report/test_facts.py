@@ -9,7 +9,7 @@ import pytest
 from bench.cli import main
 from bench.report.stored import make_report, read_report, write_report
 from bench.report.trained_on import KEY
-from bench.tables.datasets import described
+from bench.steps.data import described
 from tests.report.tables import mean_cell, table
 
 RATIO = {"of": "ddspo", "to": "dpo", "base": "base", "column": "GE", "published": 1.342}

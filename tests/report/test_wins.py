@@ -10,7 +10,7 @@ from bench.api.errors import UsageError
 from bench.report.model import CellData, ImageValue, TableData
 from bench.report.statistics import compute
 from bench.report.wins import with_win_rates
-from bench.tables.spec import ColumnSpec, read_table
+from bench.spec.table import ColumnSpec, read_table
 from tests.report.tables import COLUMNS, PROTOCOL, ROWS, table
 
 SCORES = {

@@ -13,8 +13,8 @@ from PIL import Image, ImageFont
 
 from bench.api.errors import BenchError, UsageError
 from bench.cli import main
+from bench.steps.making import METRICS, Runtime
 from bench.store import Store, read_safetensors
-from bench.tables.making import METRICS, Runtime
 from bench.toy import picture
 from bench.toy.backbone import ToyBackbone, new_network
 from bench.toy.base import train_reference

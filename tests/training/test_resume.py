@@ -21,7 +21,7 @@ from bench.cli import main
 from bench.store import Store
 from bench.training.session import Session
 from bench.training.source import PairSource, pairs_sha256, source_identity
-from tests.tables.toys import save_checkpoint, write_profile
+from tests.steps.toys import save_checkpoint, write_profile
 from tests.training.nets import tiny_pairs
 from tests.training.runs import run
 

@@ -1,0 +1,135 @@
+"""YAML files as plain data that remembers its lines; keys given twice and tags are refused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench.api.errors import UsageError
+
+
+class Located(dict[str, Any]):
+    """A mapping of a YAML file; `place` of a key is `file:line`, for messages."""
+
+    file: str = ""
+    lines: Mapping[str, int]
+
+    def place(self, key: str) -> str:
+        """Return `file:line` of a key, or of the mapping's first line."""
+        line = self.lines.get(key, min(self.lines.values(), default=1))
+        return f"{self.file}:{line}"
+
+
+def place_of(data: Any, key: str = "") -> str:
+    """Return ` (file:line)` of a key in data that came from a file, else nothing."""
+    return f" ({data.place(key)})" if isinstance(data, Located) else ""
+
+
+def load_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping a YAML file holds.
+
+    Raises:
+        UsageError: the file is missing, is no YAML, repeats a key, or holds no mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {path}: {error}") from None
+    try:
+        data = parse_yaml(text, str(path))
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is not valid YAML: {error}") from None
+    return mapping(data, str(path))
+
+
+def parse_yaml(text: str, file: str = "") -> Any:
+    """Return what a YAML text holds, its mappings as `Located` (yaml.YAMLError otherwise)."""
+    loader = _UniqueKeys(text)
+    loader.name = file
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """The safe loader, refusing a key that occurs twice (the last would win silently)."""
+
+
+def _construct_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> Located:
+    lines: dict[Any, int] = {}
+    for key_node, _ in node.value:
+        if key_node.tag == "tag:yaml.org,2002:merge":
+            continue
+        key = loader.construct_object(key_node)
+        if key in lines:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key!r} occurs twice", key_node.start_mark
+            )
+        lines[key] = key_node.start_mark.line + 1
+    loader.flatten_mapping(node)
+    found = Located(loader.construct_pairs(node, deep=True))
+    found.file, found.lines = str(loader.name), lines
+    return found
+
+
+_UniqueKeys.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
+# YAML 1.1 takes yes, no, on and off for booleans (a precision is named "no") ...
+_UniqueKeys.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_UniqueKeys.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|false|False)$"), list("tTfF")
+)
+# ... and 1e-5 for text; everybody means the number.
+_UniqueKeys.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def mapping(data: Any, where: str) -> dict[str, Any]:
+    """Return a copy of `data`, which must be a mapping with text keys (UsageError otherwise)."""
+    if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
+        raise UsageError(f"{where} holds {kind_of(data)}; expected a mapping with text keys.")
+    found = Located(data)
+    if isinstance(data, Located):
+        found.file, found.lines = data.file, data.lines
+        return found
+    return dict(data)
+
+
+def sequence(data: Any, where: str) -> list[Any]:
+    """Return `data`, which must be a list (UsageError otherwise)."""
+    if not isinstance(data, Sequence) or isinstance(data, str):
+        raise UsageError(f"{where} holds {kind_of(data)}; expected a list.")
+    return list(data)
+
+
+def kind_of(data: Any) -> str:
+    """Return what a value is, in words."""
+    return "nothing" if data is None else f"a {type(data).__name__}"
+
+
+def line_of(path: Path, place: Sequence[str | int]) -> int:
+    """Return the line, from 1, on which what the keys and list positions lead to begins.
+
+    Where they lead past what the file holds, it is the line of the last part that is there.
+    """
+    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+    line = 1 if node is None else node.start_mark.line + 1
+    for key in place:
+        if isinstance(node, yaml.MappingNode):
+            node = next((value for name, value in node.value if name.value == key), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int):
+            node = node.value[key] if key < len(node.value) else None
+        else:
+            node = None
+        if node is None:
+            break
+        line = node.start_mark.line + 1
+    return line

@@ -1,0 +1,136 @@
+"""Data into dataclasses, recursively, by their type hints.
+
+A dataclass that reads its own shorthand defines `from_config(data, where)`; everything else
+follows from the annotations: nested dataclasses, tuples, mappings, options, numbers, texts.
+A whole number where a float belongs is taken; a text where a number belongs never is.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from functools import cache
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from bench.api.errors import UsageError, did_you_mean
+from bench.config.files import kind_of, mapping, place_of, sequence
+
+T = TypeVar("T")
+
+
+def read(cls: type[T], data: Any, where: str, /, **given: Any) -> T:
+    """Return `cls` with its fields read from `data`, nested ones too.
+
+    Args:
+        cls: a dataclass.
+        data: a mapping of its fields; None stands for an empty one.
+        where: what is read, for messages.
+        given: fields that were already made.
+
+    Raises:
+        UsageError: a key is unknown (the nearest is named), a required one is missing, a value is
+            of another type, or the class refuses it; with file and line where the data has them.
+    """
+    hints = _hints(cls)
+    found = mapping({} if data is None else data, where)
+    _refuse_unknown(cls, found, where)
+    values = {
+        key: _value(hints[key], value, f"{where}.{key}", place_of(data, key))
+        for key, value in found.items()
+    }
+    return construct(cls, values, where, **given)
+
+
+def construct(cls: type[T], data: Any, where: str, /, **given: Any) -> T:
+    """Return `cls(**given, **data)` for a dataclass whose values are made, checking the keys.
+
+    Raises:
+        UsageError: as `read`; types are not looked at.
+    """
+    found = mapping({} if data is None else data, where)
+    _refuse_unknown(cls, found, where)
+    values = {**found, **given}
+    missing = [
+        f.name
+        for f in fields(cls)  # type: ignore[arg-type]
+        if f.init and f.default is MISSING and f.default_factory is MISSING and f.name not in values
+    ]
+    if missing:
+        raise UsageError(f"{where} lacks {', '.join(missing)}{place_of(data)}.")
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise UsageError(f"{where}: {error}") from None
+
+
+def _refuse_unknown(cls: type, found: Mapping[str, Any], where: str) -> None:
+    known = [f.name for f in fields(cls) if f.init]
+    for key in found:
+        if key not in known:
+            hint = did_you_mean(key, known)
+            raise UsageError(f"{where}: unknown key {key!r}{place_of(found, key)}.{hint}")
+
+
+@cache
+def _hints(cls: type) -> dict[str, Any]:
+    return get_type_hints(cls)
+
+
+def _value(hint: Any, value: Any, where: str, place: str) -> Any:
+    """Return one value as its annotation says."""
+    if hint is Any or (isinstance(hint, type) and isinstance(value, hint) and hint is not int):
+        return value
+    own: Callable[[Any, str], Any] | None = getattr(hint, "from_config", None)
+    if own is not None:
+        return own(value, where)
+    if isinstance(hint, type) and is_dataclass(hint):
+        return read(hint, value, where)
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _one_of(parts, value, where, place)
+    if origin is Literal:
+        if value in parts:
+            return value
+        hint_text = did_you_mean(str(value), [str(part) for part in parts])
+        raise UsageError(f"{where} is {value!r}{place}.{hint_text}")
+    if origin in (tuple, list, Sequence):
+        items = sequence(value, f"{where}{place}")
+        read_items = [_value(parts[0], v, f"{where}[{i}]", place) for i, v in enumerate(items)]
+        return read_items if origin is list else tuple(read_items)
+    if origin in (dict, Mapping):
+        return {
+            key: _value(parts[1], item, f"{where}.{key}", place_of(value, key))
+            for key, item in mapping(value, f"{where}{place}").items()
+        }
+    return _plain(hint, value, where, place)
+
+
+def _one_of(parts: tuple[Any, ...], value: Any, where: str, place: str) -> Any:
+    """Return the value as the first alternative that takes it; None only where it is one."""
+    if value is None and type(None) in parts:
+        return None
+    wanted = [part for part in parts if part is not type(None)]
+    for part in wanted:
+        if isinstance(part, type) and isinstance(value, part) and not isinstance(value, bool):
+            return value
+    errors = []
+    for part in wanted:
+        try:
+            return _value(part, value, where, place)
+        except UsageError as error:
+            errors.append(error)
+    raise errors[0]
+
+
+def _plain(hint: Any, value: Any, where: str, place: str) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is float and number:
+        return value
+    if hint is int and number and value == int(value) and isinstance(value, int):
+        return value
+    if isinstance(hint, type) and hint not in (int, float) and isinstance(value, hint):
+        return value
+    expected = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    wanted = expected.get(hint, getattr(hint, "__name__", str(hint)))
+    raise UsageError(f"{where} is {value!r} ({kind_of(value)}){place}; expected {wanted}.")

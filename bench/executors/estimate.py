@@ -1,0 +1,210 @@
+"""What a training will cost, told before it starts: batches, epochs, memory, time. No torch.
+
+Counts come from headers of the weights' files. Memory is an estimate: activations are those of one
+forward in float32, counted once per published backbone (`bench.published`), scaled by micro-batch,
+halves and precision.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.api.errors import BenchError
+from bench.api.method import Method
+from bench.generation.checkpoint import CheckpointRef
+from bench.generation.parts import network_folder, shapes
+from bench.published import backbones
+from bench.spec.methods import settings_source, stage_method
+from bench.steps.builder import ImageSource
+from bench.steps.graph import Node
+from bench.training.config import TrainConfig
+
+_LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
+_WORD = 4  # bytes of a float32; weights, gradients and the optimiser's two moments are float32
+_RECOMPUTED = 0.15
+"""Share of the activations that gradient checkpointing keeps, roughly."""
+
+
+_FACTORED = 0.01
+"""Adafactor's second moments, rows and columns alone, as a share of the weights; roughly."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingEstimate:
+    """One training before it starts.
+
+    Attributes:
+        label: which.
+        artifact: its id.
+        method: name and settings.
+        train: all training settings.
+        settings: in words, where they are from.
+        data: id of the data set.
+        data_there: whether it is in the store.
+        images: to be sampled for it where it is not; None where that is not known.
+        data_hours: of making it, of one device, at the profile's speed.
+        processes, micro_batches: how the effective batch is cut: each process takes so many
+            micro-batches of `train.micro_batch` in each optimiser step.
+        pairs: in the data set, before short prompts are dropped; None where that is not known.
+        visits: pairs seen, over the whole run.
+        parameters, trainable: of the network; None where its weights are not here.
+        memory: bytes by what for, an estimate; empty where the network is not known.
+        hours: of one device, at the profile's speed.
+    """
+
+    label: str
+    artifact: str
+    method: Mapping[str, Any]
+    train: TrainConfig
+    settings: str
+    data: str
+    data_there: bool
+    images: int | None
+    data_hours: float
+    processes: int
+    micro_batches: int
+    pairs: int | None
+    visits: int
+    parameters: int | None
+    trainable: int | None
+    memory: Mapping[str, int] = field(default_factory=dict)
+    hours: float = 0.0
+
+    @property
+    def epochs(self) -> float | None:
+        """Passes over the data set."""
+        return None if not self.pairs else self.visits / self.pairs
+
+
+def training_estimates(source: ImageSource, key: str) -> list[TrainingEstimate]:
+    """Return the estimates of a training in the graph and of those it starts from, in order.
+
+    Raises:
+        UsageError, ContractError: the method cannot be made.
+    """
+    node = source.graph[key]
+    if "method" not in node.payload:  # a training of before, taken from the store
+        return []
+    before = node.upstream.get("start")
+    found = [] if before is None else training_estimates(source, before)
+    return [*found, _estimate(source, node)]
+
+
+def _estimate(source: ImageSource, node: Node) -> TrainingEstimate:
+    payload = node.payload
+    config = TrainConfig.from_json(payload["train"])
+    method = stage_method(payload["method"], payload["settings"], payload.get("stage"))
+    processes = max(1, int(os.environ.get("WORLD_SIZE", "1")))
+    data = source.graph[node.upstream["pairs"]]
+    pairs = data.payload.get("pairs")
+    sizes = _network_shapes(source)
+    parameters = _published(source, "parameters") if sizes is None else _count(sizes)
+    trainable = parameters if config.mode == "full" else _lora_parameters(sizes, config)
+    memory = {}
+    if parameters is not None and trainable is not None:
+        memory = _memory(source, config, method, parameters, trainable)
+    return TrainingEstimate(
+        label=node.label,
+        artifact=node.id,
+        method={"name": method.name, **method.config()},
+        train=config,
+        settings=settings_source(source.profile, payload["method"], payload.get("stage")),
+        data=data.id,
+        data_there=source.store.status(data.kind, data.name, data.identity).state == "complete",
+        images=_sampled(data),
+        data_hours=data.seconds / 3600,
+        processes=processes,
+        micro_batches=math.ceil(math.ceil(config.batch / processes) / config.micro_batch),
+        pairs=pairs,
+        visits=config.steps * config.batch,
+        parameters=parameters,
+        trainable=trainable,
+        memory=memory,
+        hours=node.seconds / 3600,
+    )
+
+
+def _sampled(data: Node) -> int | None:
+    """Images that are sampled for a data set; None where its prompts are not known."""
+    settings = data.payload["settings"]
+    if not isinstance(settings.get("generation"), Mapping):
+        return 0
+    count = data.payload.get("pairs")
+    return None if count is None else int(count) * (1 if settings.get("losers") is False else 2)
+
+
+def _network_shapes(source: ImageSource) -> dict[str, tuple[int, ...]] | None:
+    """Shapes of the base's network, None where it is not on this machine."""
+    base = source.base()
+    if not source.known(base):
+        return None
+    try:
+        return shapes(network_folder(base.folder())) or None
+    except BenchError:
+        return None
+
+
+def _count(sizes: Mapping[str, tuple[int, ...]]) -> int:
+    return sum(math.prod(shape) for shape in sizes.values())
+
+
+def _lora_parameters(
+    sizes: Mapping[str, tuple[int, ...]] | None, config: TrainConfig
+) -> int | None:
+    """Parameters of an adapter on the targets; None where the network is not known."""
+    if sizes is None:
+        return None
+    ends = tuple(f".{target}.weight" for target in config.lora_targets or _LORA_TARGETS)
+    matched = [shape for key, shape in sizes.items() if key.endswith(ends)]
+    # a matrix (out, in, ...) gets a pair of `rank` rows and `rank` columns
+    return sum(config.lora_rank * (shape[0] + math.prod(shape[1:])) for shape in matched)
+
+
+def _published(source: ImageSource, name: str) -> int | None:
+    """A figure of the published backbone the profile's checkpoint is, None where it is none."""
+    base = source.base()
+    for backbone in backbones().values():
+        if base.kind == "hub" and backbone.checkpoint == base.location:
+            return int(getattr(backbone, name))
+    return None
+
+
+def _memory(
+    source: ImageSource, config: TrainConfig, method: Method, parameters: int, trainable: int
+) -> dict[str, int]:
+    """Bytes on the device by what they are for, an estimate."""
+    network, trained = _WORD * parameters, _WORD * trainable
+    adapter = trained if config.mode == "lora" else 0
+    reference = 0
+    if method.uses_reference:
+        copied = config.mode == "full" or config.reference in ("frozen_copy", "frozen_checkpoint")
+        reference = network if copied else adapter
+    found = {
+        "policy": network + adapter,
+        "base, text encoders and VAE": _pipeline_bytes(source.base(), network),
+        "reference": reference,
+        "gradients": trained,
+        "optimiser": (_FACTORED if config.optimiser == "adafactor" else 2.0) * trained,
+        "moving average": 0 if config.ema_decay is None else trained,
+    }
+    image = source.profile.speed.activation_bytes or _published(source, "activation_bytes") or 0
+    halves = 2 if method.needs.batch_has_loser else 1
+    share = 0.5 if config.precision in ("bf16", "fp16") else 1.0
+    share *= _RECOMPUTED if config.gradient_checkpointing else 1.0
+    found["activations"] = int(image * share * halves * config.micro_batch)
+    return {name: int(size) for name, size in found.items() if size}
+
+
+def _pipeline_bytes(base: CheckpointRef, network: int) -> int:
+    """Bytes of all parts of the base in float32; the network's alone where it is not here."""
+    try:
+        folder: Path = base.folder()
+        parts = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+        return _WORD * sum(_count(shapes(part)) for part in parts) or network
+    except (BenchError, OSError):
+        return network

@@ -1,0 +1,338 @@
+"""Makes the nodes of a graph: in this process, or in a few worker processes beside each other.
+
+A node is started when all it is made from is there, those with the longest way ahead first. A
+failed node fails what is made from it; everything else still runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.api.errors import BenchError
+from bench.api.exits import is_users
+from bench.executors.pool import Pool
+from bench.executors.worker import failure_of, make_node, use_one_thread
+from bench.steps.graph import Graph, Node
+from bench.steps.making import Runtime
+from bench.store import FOUND, MANIFEST, Store, nobody_makes, state_of
+
+LOG = logging.getLogger("bench.executors")
+
+MADE_BEFORE = "bench.steps.making:made_before"
+"""The function of nodes that nothing in a graph can make."""
+
+EventKind = Literal["started", "progress", "done", "failed", "skipped"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something happened to a node; `seconds` since it started; `done` of `total` parts."""
+
+    kind: EventKind
+    node: Node
+    seconds: float = 0.0
+    done: int = 0
+    total: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a node is not there.
+
+    Attributes:
+        message: what happened.
+        exit_code: of the command, by the kind of error.
+        cause: id of the node whose failure it follows from; its own id where it failed itself.
+        trace: the traceback of an unexpected error.
+    """
+
+    message: str
+    exit_code: int
+    cause: str
+    trace: str | None = None
+
+
+@dataclass(kw_only=True)
+class Outcome:
+    """What a run left: ids made, failures by id."""
+
+    made: list[str] = field(default_factory=list)
+    failures: dict[str, Failure] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0; 3 when nothing but prerequisites is missing; else 1."""
+        codes = {f.exit_code for key, f in self.failures.items() if f.cause == key}
+        return (codes.pop() if codes == {3} else 1) if codes else 0
+
+
+Listener = Callable[[Event], None]
+
+
+def with_damaged(graph: Graph, targets: Sequence[str], store: Store) -> list[str]:
+    """Return the targets, and what this process found damaged and the graph can make anew."""
+    root = store.root.absolute()
+    found = {f"{p.parent.name}/{p.name}" for p in FOUND if p.absolute().parents[1] == root}
+    return list(dict.fromkeys([*targets, *sorted(key for key in found if key in graph)]))
+
+
+def complete_nodes(graph: Graph, targets: Sequence[str], store: Store) -> set[str]:
+    """Return the complete ones of the targets and, beneath the incomplete ones, of the rest.
+
+    What was found damaged counts as a target.
+    """
+    targets = with_damaged(graph, targets, store)
+    complete: set[str] = set()
+    queue, seen = list(targets), set(targets)
+    while queue:
+        node = graph[queue.pop()]
+        if store.find(node.kind, node.name, node.identity):
+            complete.add(node.id)
+            continue
+        fresh = [key for key in node.upstream.values() if key not in seen]
+        seen.update(fresh)
+        queue += fresh
+    return complete
+
+
+def run_graph(
+    graph: Graph,
+    targets: Sequence[str],
+    store: Store,
+    *,
+    jobs: int,
+    runtime: Mapping[str, Any] | None = None,
+    listener: Listener = lambda _: None,
+    complete: set[str] | None = None,
+) -> Outcome:
+    """Make the targets and what they need.
+
+    Args:
+        graph: the nodes.
+        targets: ids wanted.
+        store: where artifacts are.
+        jobs: worker processes; with 1 all is done in this process.
+        runtime: fields of `Runtime`.
+        listener: told of every event.
+        complete: what `complete_nodes` returned, where it was called already.
+
+    Raises:
+        KeyboardInterrupt: after all workers have ended.
+    """
+    targets = with_damaged(graph, targets, store)
+    known = complete_nodes(graph, targets, store) if complete is None else complete
+    needed = graph.needed(targets, known)
+    schedule = _Schedule(graph, needed, known)
+    if not needed:
+        return schedule.outcome
+    if jobs <= 1 or len(needed) == 1:
+        _run_here(schedule, store, Runtime(**(runtime or {})), listener)
+    else:
+        _run_in_workers(schedule, store, min(jobs, len(needed)), dict(runtime or {}), listener)
+    return schedule.outcome
+
+
+class _Schedule:
+    """Which nodes are waiting, ready, done or failed."""
+
+    def __init__(self, graph: Graph, needed: set[str], complete: set[str]) -> None:
+        self.graph = graph
+        self.needed = set(needed)
+        self.complete = set(complete)
+        self.running: set[str] = set()
+        self.outcome = Outcome()
+        self._priority = graph.remaining_seconds()
+        self._below = {key: list(below) for key, below in graph.downstream().items()}
+        self._waits: dict[str, set[str]] = {}
+        self._remade: set[str] = set()
+        self._tried_again: dict[tuple[str, str], int | None] = {}
+
+    def next(self) -> Node | None:
+        """Take the ready node with the longest way ahead; None where none is ready now."""
+        ready = [key for key in self.needed - self.running if self._upstream(key) <= self.complete]
+        if not ready:
+            return None
+        key = max(ready, key=lambda k: (self._priority[k], k))
+        self.running.add(key)
+        return self.graph[key]
+
+    def _upstream(self, key: str) -> set[str]:
+        return {*self.graph[key].upstream.values(), *self._waits.get(key, ())}
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to be done."""
+        return not self.needed
+
+    def require_finished(self) -> None:
+        """Raise BenchError where something is left that is neither made nor failed."""
+        if self.needed:
+            raise BenchError(f"nothing can be made of {sorted(self.needed)}")
+
+    def done(self, node: Node) -> None:
+        """A node was made."""
+        self._settle(node.id)
+        self.complete.add(node.id)
+        self.outcome.made.append(node.id)
+
+    def failed(
+        self, node: Node, failure: Mapping[str, Any], store: Store, listener: Listener
+    ) -> bool:
+        """A node failed. Returns False where it will be tried again on upstream made anew."""
+        if self._remake(node, failure, store):
+            return False
+        LOG.debug("%s failed: %s", node.id, failure)
+        failure = self._final(node, failure)
+        self._settle(node.id)
+        own = Failure(
+            message=failure["message"],
+            exit_code=failure["exit_code"],
+            cause=node.id,
+            trace=failure["trace"],
+        )
+        self.outcome.failures[node.id] = own
+        queue = list(self._below[node.id])
+        while queue:
+            key = queue.pop()
+            if key in self.needed:
+                self._settle(key)
+                message = f"not made, because {node.label or node.id} failed"
+                self.outcome.failures[key] = Failure(
+                    message=message, exit_code=own.exit_code, cause=node.id
+                )
+                listener(Event(kind="skipped", node=self.graph[key], message=message))
+                queue += self._below[key]
+        return True
+
+    def _settle(self, key: str) -> None:
+        self.needed.discard(key)
+        self.running.discard(key)
+
+    def _remake(self, node: Node, failure: Mapping[str, Any], store: Store) -> bool:
+        """Where an artifact it reads is damaged: let that be made anew, and the node again, once.
+
+        An artifact of the graph is removed and made by its node. Another one is marked, so that
+        whatever makes it inside the node makes it anew.
+        """
+        if failure.get("damaged") is None:
+            return self._again_after_upstream(node)
+        path = Path(failure["damaged"])
+        damaged = f"{path.parent.name}/{path.name}"
+        if damaged == node.id or (node.id, damaged) in self._tried_again:
+            return False
+        if damaged in self.graph and self.graph[damaged].function == MADE_BEFORE:
+            return False
+        self._tried_again[node.id, damaged] = state_of(path)
+        if damaged not in self.graph:
+            LOG.warning("%s; it is made anew", failure["message"].partition("\n")[0])
+        elif damaged not in self.needed and damaged not in self._remade:
+            self._remade.add(damaged)
+            self._waits.setdefault(node.id, set()).add(damaged)
+            self._below[damaged].append(node.id)
+            store.remove(path)
+            self.complete.discard(damaged)
+            found = complete_nodes(self.graph, [damaged], store)
+            self.needed |= self.graph.needed([damaged], found)
+            self.complete |= found
+        self.running.discard(node.id)
+        return True
+
+    def _again_after_upstream(self, node: Node) -> bool:
+        """Whether a node failed while something it reads was being made anew: once more, then."""
+        if self._upstream(node.id) <= self.complete or (node.id, "") in self._tried_again:
+            return False
+        self._tried_again[node.id, ""] = None
+        self.running.discard(node.id)
+        return True
+
+    def _final(self, node: Node, failure: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the failure as it is told: what nobody here makes anew is a prerequisite."""
+        if failure.get("damaged") is None:
+            return failure
+        path = Path(failure["damaged"])
+        damaged = f"{path.parent.name}/{path.name}"
+        before = self._tried_again.get((node.id, damaged), -1)
+        here = damaged in self.graph and self.graph[damaged].function == MADE_BEFORE
+        if not here and before != state_of(path):
+            return failure  # it was made anew, and damaged again
+        reason = failure["message"].partition("\n")[0]
+        error = nobody_makes(path, reason)
+        return {**failure, "message": str(error), "exit_code": error.exit_code}
+
+
+def _run_here(schedule: _Schedule, store: Store, runtime: Runtime, listener: Listener) -> None:
+    from dataclasses import replace
+
+    use_one_thread()
+    while (node := schedule.next()) is not None:
+        began = time.monotonic()
+        listener(Event(kind="started", node=node))
+
+        def progress(done: int, total: int, node: Node = node, began: float = began) -> None:
+            seconds = time.monotonic() - began
+            listener(Event(kind="progress", node=node, seconds=seconds, done=done, total=total))
+
+        try:
+            make_node(node, store, replace(runtime, progress=progress))
+        except BaseException as error:
+            if is_users(error):
+                raise
+            _tell_failure(schedule, node, failure_of(error, node), store, listener, began)
+        else:
+            _tell_done(schedule, node, store, listener, began)
+    schedule.require_finished()
+
+
+def _run_in_workers(
+    schedule: _Schedule, store: Store, jobs: int, runtime: dict[str, Any], listener: Listener
+) -> None:
+    began: dict[str, float] = {}
+    with Pool(jobs, store=store.root, runtime=runtime) as pool:
+        while not schedule.finished:
+            while pool.idle and (node := schedule.next()) is not None:
+                began[node.id] = time.monotonic()
+                listener(Event(kind="started", node=node))
+                pool.start(node)
+            if not schedule.running:
+                schedule.require_finished()
+            node, message = pool.wait()
+            seconds = time.monotonic() - began[node.id]
+            if message["event"] == "progress":
+                part = {"done": message["done"], "total": message["total"]}
+                listener(Event(kind="progress", node=node, seconds=seconds, **part))
+            elif message["event"] == "done":
+                _tell_done(schedule, node, store, listener, began[node.id])
+            else:
+                _tell_failure(schedule, node, message, store, listener, began[node.id])
+
+
+def _tell_done(
+    schedule: _Schedule, node: Node, store: Store, listener: Listener, began: float
+) -> None:
+    if not (store.root / node.id / MANIFEST).is_file():
+        message = f"{node.function} ended without an error, and {node.id} is not in the store"
+        failure = {"message": message, "exit_code": 1, "damaged": None, "trace": None}
+        _tell_failure(schedule, node, failure, store, listener, began)
+        return
+    schedule.done(node)
+    listener(Event(kind="done", node=node, seconds=time.monotonic() - began))
+
+
+def _tell_failure(
+    schedule: _Schedule,
+    node: Node,
+    failure: Mapping[str, Any],
+    store: Store,
+    listener: Listener,
+    began: float,
+) -> None:
+    seconds = time.monotonic() - began
+    if schedule.failed(node, failure, store, listener):
+        message = schedule.outcome.failures[node.id].message
+        listener(Event(kind="failed", node=node, seconds=seconds, message=message))

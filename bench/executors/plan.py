@@ -1,0 +1,95 @@
+"""What a run would do: the state of each artifact, why, how long it takes, how much it writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.steps.cells import TableGraph
+from bench.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One artifact of a plan.
+
+    Attributes:
+        id, label: as in the graph.
+        state: `cached`, `missing`, `stale`, `partial`, `corrupt`, or `not needed`: not there, but
+            what is made from it is.
+        reason: why, where it is not cached.
+        seconds, bytes: estimates of making it; 0 where nothing is to be done.
+    """
+
+    id: str
+    label: str
+    state: str
+    reason: str
+    seconds: float
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """All steps, upstream first, and what is missing on this machine."""
+
+    steps: tuple[Step, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def to_do(self) -> list[Step]:
+        """The steps that a run would make."""
+        return [step for step in self.steps if step.state not in ("cached", "not needed")]
+
+    def seconds(self, jobs: int) -> float:
+        """Return a rough time for `jobs` workers."""
+        longest = max((step.seconds for step in self.to_do), default=0.0)
+        return max(longest, sum(step.seconds for step in self.to_do) / max(1, jobs))
+
+    @property
+    def bytes(self) -> int:
+        """What would be written."""
+        return sum(step.bytes for step in self.to_do)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able mapping."""
+        from dataclasses import asdict
+
+        return {"steps": [asdict(step) for step in self.steps], "missing": list(self.missing)}
+
+
+def make_plan(graph: TableGraph, store: Store) -> Plan:
+    """Return what a run of the graph would do. Changes nothing, imports no torch.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    states = {}
+    for node in graph.graph:
+        states[node.id] = store.status(node.kind, node.name, node.identity)
+    complete = {key for key, status in states.items() if status.state == "complete"}
+    needed = graph.graph.needed(graph.targets, complete)
+    steps = []
+    for node in graph.graph:
+        status = states[node.id]
+        making = node.id in needed
+        reason = "" if status.state == "complete" else status.reason
+        if making and status.state == "stale":
+            changed = [key for key in node.upstream.values() if key in needed]
+            if changed:
+                names = ", ".join(graph.graph[key].label for key in dict.fromkeys(changed))
+                reason = f"made from what is not there either: {names}"
+            if status.changes:
+                reason = "; ".join(status.changes)
+        state = {"complete": "cached"}.get(status.state, str(status.state))
+        steps.append(
+            Step(
+                id=node.id,
+                label=node.label,
+                state=state if making or state == "cached" else "not needed",
+                reason=reason if making else "",
+                seconds=node.seconds if making else 0.0,
+                bytes=node.bytes if making else 0,
+            )
+        )
+    return Plan(steps=tuple(steps), missing=tuple(str(error) for error in graph.missing))

@@ -1,0 +1,180 @@
+"""Worker processes that end with this one."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from bench.executors.worker import node_to_json
+from bench.steps.graph import Node
+
+_GRACE_SECONDS = 5.0
+_LOOK_SECONDS = 2.0
+_EVENTS = ("progress", "done", "failed")
+
+
+class _Worker:
+    """One process and the node it is at."""
+
+    def __init__(self, start: Mapping[str, Any], messages: queue.Queue[Any]) -> None:
+        self.node: Node | None = None
+        self.dead = False
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bench.executors.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=_environment(),
+            text=True,
+            encoding="utf-8",
+        )
+        self._messages = messages
+        self.send(start)
+        assert self.process.stdout is not None
+        threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send a message; the death of the process is reported by the reader."""
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(json.dumps(message) + "\n")
+            self.process.stdin.flush()
+
+    def close(self) -> None:
+        """Close the process's input, which ends it."""
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
+
+    def _read(self, stream: IO[str]) -> None:
+        for line in stream:
+            try:
+                message = json.loads(line)
+            except ValueError:
+                message = None
+            # a plug-in may write into every descriptor it finds: that is no message
+            if isinstance(message, dict) and message.get("event") in _EVENTS:
+                self._messages.put((self, message))
+        self._messages.put((self, None))
+
+    def stop(self) -> None:
+        """End the process: by closing its input, then by force."""
+        self.close()
+        try:
+            self.process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Pool:
+    """Context manager over `size` workers; all have ended when the block is left.
+
+    Args:
+        size: number of processes.
+        store: root of the store.
+        runtime: fields of `bench.steps.making.Runtime`.
+    """
+
+    def __init__(self, size: int, *, store: Path, runtime: Mapping[str, Any]) -> None:
+        self._start = {
+            "store": str(Path(store).absolute()),
+            "runtime": dict(runtime),
+            "sys_path": [entry or str(Path.cwd()) for entry in sys.path],
+            "log_level": logging.getLogger("bench").getEffectiveLevel(),
+        }
+        self._size = size
+        self._messages: queue.Queue[Any] = queue.Queue()
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for worker in self._workers:  # all inputs first: they end at the same time
+            worker.close()
+        for worker in self._workers:
+            worker.stop()
+
+    @property
+    def idle(self) -> bool:
+        """Whether another node can be started now."""
+        return sum(worker.node is not None for worker in self._workers) < self._size
+
+    def start(self, node: Node) -> None:
+        """Give a node to an idle worker, starting a process where there is none."""
+        worker = next((w for w in self._workers if w.node is None), None)
+        if worker is None:
+            worker = _Worker(self._start, self._messages)
+            self._workers.append(worker)
+        worker.node = node
+        worker.send({"node": node_to_json(node)})
+
+    def wait(self) -> tuple[Node, dict[str, Any]]:
+        """Return the next message and the node it is about; a dead worker is a failed node."""
+        while True:
+            try:
+                worker, message = self._messages.get(timeout=_LOOK_SECONDS)
+            except queue.Empty:
+                self._look_for_the_dead()
+                continue
+            node = worker.node
+            if message is None:
+                if worker not in self._workers:
+                    continue  # its death was told already
+                self._workers.remove(worker)
+                worker.stop()
+                if node is None:
+                    continue
+                return node, _death(worker.process.returncode)
+            if message["event"] != "progress":
+                worker.node = None
+            if node is not None:
+                return node, message
+
+    def _look_for_the_dead(self) -> None:
+        """Tell of workers that ended while something they had forked holds their output open."""
+        for worker in self._workers:
+            if worker.process.poll() is not None:
+                if worker.dead:  # twice: what it wrote before was read meanwhile
+                    self._messages.put((worker, None))
+                worker.dead = True
+
+
+def _death(code: int) -> dict[str, Any]:
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    hint = " (out of memory?)" if code == -9 else ""
+    return {
+        "event": "failed",
+        "message": f"its worker process {how}{hint}; run the same command again to continue",
+        "exit_code": 1,
+        "damaged": None,
+        "trace": None,
+    }
+
+
+def _environment() -> dict[str, str]:
+    """One thread each, sleeping while it waits; and the folder this package was loaded from."""
+    here = str(Path(__file__).resolve().parents[2])
+    paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONPATH": os.pathsep.join(paths),
+        "TOKENIZERS_PARALLELISM": "false",
+    }

@@ -1,0 +1,163 @@
+"""A worker process: makes one node after another, told so by JSON lines on its standard input.
+
+    <- {"store": ..., "runtime": {...}, "sys_path": [...]}     once
+    <- {"node": {...}}                                          for each node
+    -> {"event": "progress", "done": 3, "total": 10}
+    -> {"event": "done"} | {"event": "failed", ...}
+
+The end of its standard input is the end of its parent: it stops at once, even inside a node, so
+that no worker outlives the command that started it. What a library prints goes to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from bench.api.errors import BenchError, CorruptArtifactError
+from bench.api.exits import end_process, refused, watched
+from bench.api.registry import import_target
+from bench.steps.graph import Node
+from bench.steps.making import Runtime
+from bench.store import Source, Store, require_unchanged
+
+_PROGRESS_SECONDS = 0.5
+_INTERRUPTED = 130
+
+
+def node_to_json(node: Node) -> dict[str, Any]:
+    """Return a node as JSON-able data."""
+    return asdict(node)
+
+
+def make_node(node: Node, store: Store, runtime: Runtime) -> None:
+    """Make a node's artifact in this process, unless the source of what makes it has changed.
+
+    It is looked at before the work, so that it is not done in vain, and before publishing.
+
+    Raises:
+        SourceChangedError: it has.
+        BenchError: it failed in a way the user can act on.
+        Exception: it failed otherwise.
+    """
+    function = import_target(node.function, kind="node function")
+    sources = [Source.from_json(data) for data in node.sources]
+
+    def check() -> None:
+        for source in sources:
+            require_unchanged(source)
+
+    check()
+    artifact = function(store.checked(check), node, runtime)  # type: ignore[operator]
+    if artifact.id != node.id:
+        raise AssertionError(f"{node.function} made {artifact.id} in place of {node.id}")
+
+
+def plugins_of(node: Node) -> str:
+    """Return what is called when a node is made, e.g. `method mine.py:Mine`."""
+    payload = node.payload
+    kinds = {"method": "method", "evaluator": "evaluator", "backend": "back-end"}
+    named = [f"{kind} {payload[key]}" for key, kind in kinds.items() if payload.get(key)]
+    return ", ".join(named) or node.label or node.id
+
+
+def failure_of(error: BaseException, node: Node) -> dict[str, Any]:
+    """Return what is to be known of a failure: message, exit code, damaged artifact, trace."""
+    error = refused(error, plugins_of(node))
+    expected = isinstance(error, BenchError)
+    try:
+        told = str(error)
+    except Exception:  # a plug-in's error need not even have a text
+        told = "(it has no text)"
+    text = told if expected else f"{type(error).__name__}: {told}"
+    damaged = error.artifact_path if isinstance(error, CorruptArtifactError) else None
+    return {
+        "message": text,
+        "exit_code": error.exit_code if isinstance(error, BenchError) else 1,
+        "damaged": None if damaged is None else str(damaged),
+        "trace": None if expected else "".join(traceback.format_exception(error)),
+    }
+
+
+def use_one_thread() -> None:
+    """Let torch use one thread, whether it is imported already or only later.
+
+    Workers run beside each other, and results are the same whatever their number.
+    """
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+class _Channel:
+    """Writes JSON lines to what was the standard output when the process started."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+        self._last = 0.0
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        with self._lock:
+            self._stream.write(json.dumps(message) + "\n")
+            self._stream.flush()
+
+    def progress(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done == total or now - self._last >= _PROGRESS_SECONDS:
+            self._last = now
+            self.send({"event": "progress", "done": done, "total": total})
+
+
+def _read(stream: IO[str], messages: queue.Queue[dict[str, Any]]) -> None:
+    """Pass messages on; at the end of the stream end the process, whatever it does."""
+    for line in stream:
+        messages.put(json.loads(line))
+    end_process(_INTERRUPTED)
+
+
+def main() -> None:
+    """Serve until the standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and closes our input
+    channel = _Channel(os.fdopen(os.dup(1), "w", encoding="utf-8"))
+    os.dup2(2, 1)
+    messages: queue.Queue[dict[str, Any]] = queue.Queue()
+    threading.Thread(target=_read, args=(sys.stdin, messages), daemon=True).start()
+    start = messages.get()
+    sys.path += [entry for entry in start["sys_path"] if entry not in sys.path]
+    store = Store(Path(start["store"]))
+    runtime = Runtime(**start["runtime"], progress=channel.progress)
+    _log(start["log_level"])
+    use_one_thread()
+    while True:
+        node = Node(**messages.get()["node"])
+        try:
+            with watched():
+                make_node(node, store, runtime)
+        except BaseException as error:  # nobody interrupts a worker: it is the plug-in's
+            channel.send({"event": "failed", **failure_of(error, node)})
+        else:
+            channel.send({"event": "done"})
+
+
+def _log(level: int) -> None:
+    import logging
+
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    for name in ("bench", "methods", "evaluators"):
+        logging.getLogger(name).setLevel(level)
+
+
+if __name__ == "__main__":
+    main()

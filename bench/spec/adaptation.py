@@ -1,0 +1,84 @@
+"""What a table changes in a profile: the base it is about, the metric of a column.
+
+Table 2b is about SDXL, the paper profile about SD-1.4; PickScore is named after its prompts, which
+are others in the tiny world. A table file says so by profile:
+
+    profiles:
+      paper:
+        settings: {checkpoint: {location: stabilityai/stable-diffusion-xl-base-1.0}}
+      tiny:
+        columns: {Pick: {metric: raw/tiny}}
+
+The names are those of shipped profiles; a profile file of the user's own is taken as it stands.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from bench.api.errors import UsageError, did_you_mean
+from bench.config import construct, mapping
+
+if TYPE_CHECKING:
+    from bench.spec.table import TableSpec
+
+COLUMN_KEYS = ("metric", "per_image", "decimals", "label")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptation:
+    """What a table changes in one profile.
+
+    Attributes:
+        settings: of the profile, nested as in its file; mappings are merged, all else is replaced.
+        columns: by column key, changes of `COLUMN_KEYS`.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    columns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for column, changes in self.columns.items():
+            for key in changes:
+                if key not in COLUMN_KEYS:
+                    hint = did_you_mean(key, COLUMN_KEYS)
+                    raise UsageError(f"unknown key 'columns.{column}.{key}'.{hint}")
+
+
+def read_adaptations(data: Any, where: str) -> dict[str, Adaptation]:
+    """Read a table's `profiles` (UsageError naming the key otherwise)."""
+    found = {}
+    for name, entry in mapping(data, where).items():
+        given = mapping(entry, f"{where}.{name}")
+        columns = mapping(given.get("columns", {}), f"{where}.{name}.columns")
+        given["settings"] = mapping(given.get("settings", {}), f"{where}.{name}.settings")
+        given["columns"] = {
+            key: mapping(changes, f"{where}.{name}.columns.{key}")
+            for key, changes in columns.items()
+        }
+        found[name] = construct(Adaptation, given, f"{where}.{name}")
+    return found
+
+
+def adapted(table: TableSpec, profile: str) -> TableSpec:
+    """Return the table as it is in a profile."""
+    changes = table.profiles.get(profile, Adaptation()).columns
+    if not changes:
+        return table
+    columns = (replace(column, **changes.get(column.key, {})) for column in table.columns)
+    return replace(table, columns=tuple(columns))
+
+
+def merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `data` with `changes`; where both have a mapping, its keys are merged."""
+    found = copy.deepcopy(dict(data))
+    for key, value in changes.items():
+        before = found.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            found[key] = merged(before, value)
+        else:
+            found[key] = copy.deepcopy(value)
+    return found

@@ -1,0 +1,233 @@
+"""Methods named on the command line, and the settings each is trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.api.errors import ContractError, UsageError, did_you_mean, unknown
+from bench.api.method import Method
+from bench.api.registry import METHODS
+from bench.api.stages import StagedMethod, stages_of
+from bench.published import Entry, find_entry
+from bench.published import entry as published_entry
+from bench.spec.profile import Profile
+from bench.spec.training import MethodSettings, StageSettings
+from bench.training.beta import kappa_from_beta_half_mean, kappa_from_beta_hf
+from bench.training.config import TrainConfig
+
+AnyMethod = Method | StagedMethod
+
+_BETAS = {
+    "beta_half_mean": kappa_from_beta_half_mean,
+    "beta_hf": kappa_from_beta_hf,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagePlan:
+    """One training of a method.
+
+    Attributes:
+        name: the stage's; a method without stages has one, of its own name.
+        method: the objective.
+        train: all settings.
+        data: named data set, or None where neither stage nor profile names one.
+        start, suppliers: see `bench.api.stages.Stage`.
+    """
+
+    name: str
+    method: Method
+    train: TrainConfig
+    data: str | None = None
+    start: str = "previous"
+    suppliers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """What is trained, in order, when a method is.
+
+    Attributes:
+        cls, method: the method itself.
+        stages: its trainings; each starts from the one before.
+    """
+
+    cls: type[AnyMethod]
+    method: AnyMethod
+    stages: tuple[StagePlan, ...]
+
+    @property
+    def staged(self) -> bool:
+        """Whether the method is made of stages."""
+        return isinstance(self.method, StagedMethod)
+
+
+def method_class(target: str) -> type[AnyMethod]:
+    """Return the class behind a registry name, `pkg.mod:Class` or `path/to/file.py:Class`.
+
+    Raises:
+        UsageError: there is none.
+        ContractError: what is there is no method.
+    """
+    return METHODS.load(target)
+
+
+def portable(target: str) -> str:
+    """Return `target` with the path of a file made absolute, for another process."""
+    path, colon, attribute = target.rpartition(":")
+    if colon and path.endswith(".py"):
+        return f"{Path(path).expanduser().resolve()}:{attribute}"
+    return target
+
+
+def make_method(cls: type[AnyMethod], settings: Mapping[str, Any]) -> AnyMethod:
+    """Return the method with its settings; `beta_half_mean` and `beta_hf` become its `kappa`.
+
+    Raises:
+        UsageError: a setting is unknown.
+        ContractError: the class is no dataclass, or refuses the settings.
+    """
+    if not is_dataclass(cls):
+        raise ContractError(
+            f"method {cls.__name__} is no dataclass; put @dataclass(frozen=True, kw_only=True) "
+            "above the class."
+        )
+    known = [f.name for f in fields(cls)]
+    values = dict(settings)
+    for name, convert in _BETAS.items():
+        if name in values and name not in known:
+            if "kappa" not in known or "kappa" in values:
+                raise UsageError(f"method {cls.name}: {name} needs a field kappa, given once.")
+            values["kappa"] = convert(float(values.pop(name)))
+    for key in values:
+        if key not in known:
+            hint = did_you_mean(key, [*known, *_BETAS] if "kappa" in known else known)
+            raise UsageError(f"method {cls.name}: unknown setting {key!r}.{hint}")
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise ContractError(f"method {cls.name}: {error}") from error
+
+
+def training_plan(profile: Profile, target: str, seed: int) -> TrainingPlan:
+    """Return what is trained for `target` in `profile`.
+
+    The settings of a training, the later ones winning: those published for the method, where the
+    profile names a backbone; the profile's common ones; the class attribute `<profile>_train`; the
+    profile's own for the method; where the method's code says that a stage departs from those, with
+    the published values where there are any; the profile's own for the stage.
+
+    Raises:
+        UsageError: the method, a stage or a setting is unknown.
+        ContractError: as `method_class`, `make_method` and `stages_of`.
+    """
+    cls = method_class(target)
+    known = profile.training.methods
+    chosen = known.get(target, known.get(str(cls.name), MethodSettings()))
+    published = _published(profile, str(cls.name))
+    method = make_method(cls, _own_first(chosen.method, published, cls))
+    stages = stages_of(method)
+    where = f"profile {profile.name}: training.methods.{cls.name}.stages"
+    for name in chosen.stages:
+        if name not in {stage.name for stage in stages} or isinstance(method, Method):
+            kind = f"stage in {where}"
+            raise unknown(kind, name, [s.name for s in stages] if len(stages) > 1 else [])
+    plans = []
+    for stage in stages:
+        own = chosen.stages.get(stage.name, StageSettings())
+        stated = _published_train(profile, published, stage.name)
+        settings = {
+            **stated,
+            **profile.training.common,
+            **getattr(cls, f"{profile.name}_train", {}),
+            **chosen.train,
+            **{key: stated.get(key, value) for key, value in stage.train.items()},
+            **own.train,
+        }
+        if "seed" in settings:
+            raise UsageError(f"profile {profile.name}: the training seed is set by --seeds.")
+        plans.append(
+            StagePlan(
+                name=stage.name,
+                method=stage.method,
+                train=TrainConfig.from_json({**settings, "seed": seed}),
+                data=own.data or stage.data or chosen.data,
+                start=stage.start,
+                suppliers=stage.suppliers,
+            )
+        )
+    return TrainingPlan(cls=cls, method=method, stages=tuple(plans))
+
+
+def _published(profile: Profile, method: str) -> Entry | None:
+    backbone = profile.training.published
+    return None if backbone is None else find_entry(method, backbone)
+
+
+def _own_first(
+    own: Mapping[str, Any], published: Entry | None, cls: type[AnyMethod]
+) -> dict[str, Any]:
+    """Return a method's settings: the published ones it has, unless the profile has its own."""
+    if published is None or not is_dataclass(cls):
+        return dict(own)
+    known = {f.name for f in fields(cls)}
+    found = {k: v for k, v in published.settings().items() if k in known}
+    if not own.keys().isdisjoint(_BETAS):
+        found.pop("kappa", None)
+    return {**found, **own}
+
+
+def _published_train(profile: Profile, published: Entry | None, stage: str) -> dict[str, Any]:
+    """Return the published training settings, those of another method where there are none.
+
+    Raises:
+        UsageError: the method that stands in has no published settings.
+    """
+    training = profile.training
+    if training.published is None:
+        return {}
+    if published is None:
+        if training.otherwise is None:
+            return {}
+        published = published_entry(training.otherwise, training.published)
+        return published.stages[0].train()
+    found = published.stage(stage)
+    return {} if found is None else found.train()
+
+
+def settings_source(profile: Profile, target: str, stage: str | None) -> str:
+    """Return in words where the settings of a training are from; the profile's own come on top.
+
+    Raises:
+        UsageError, ContractError: as `training_plan`.
+    """
+    backbone = profile.training.published
+    if backbone is None:
+        return f"profile {profile.name}"
+    name = str(method_class(target).name)
+    found = find_entry(name, backbone)
+    if found is not None and (stage is None or found.stage(stage) is not None):
+        return f"published for {name} on {backbone}, changed by profile {profile.name}"
+    none = f"none were published for {name} on {backbone}"
+    if found is None and profile.training.otherwise is not None:
+        return f"{none}; taken are those of {profile.training.otherwise}"
+    return f"{none}; profile {profile.name}"
+
+
+def stage_method(target: str, settings: Mapping[str, Any], stage: str | None) -> Method:
+    """Return the objective of a stage; `stage` is None for a method without stages.
+
+    Raises:
+        UsageError: there is no such stage.
+        ContractError: as `make_method`.
+    """
+    method = make_method(method_class(target), settings)
+    found = {entry.name: entry.method for entry in stages_of(method)}
+    if isinstance(method, Method):
+        return method
+    if stage not in found:
+        raise unknown(f"stage of {method.name}", str(stage), found)
+    return found[stage]

@@ -1,0 +1,309 @@
+"""A profile: which checkpoint, back-ends, sizes and hyperparameters a table is made with.
+
+The shipped ones lie in `profiles/`; `--profile` also takes the path of a file of the user's own.
+The code is the same for all: a profile only holds data.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.api.errors import UsageError, did_you_mean, unknown
+from bench.api.evaluator import Evaluator
+from bench.api.generation import GenerationSpec
+from bench.api.registry import EVALUATORS
+from bench.config import construct, load_yaml, mapping, override, sequence
+from bench.spec.adaptation import merged
+from bench.spec.noise import NOISES, SHARED
+from bench.spec.protocol import (
+    ColumnProtocol,
+    StoredName,
+    SuiteSpec,
+    read_generation,
+    read_protocol,
+    read_suite,
+)
+from bench.spec.table import ColumnSpec, TableSpec
+from bench.spec.training import DataSpec, Training, read_data, read_training
+
+FOLDER = Path(__file__).parents[1] / "tables" / "profiles"
+CHECKPOINT_KINDS = ("shipped", "path", "hub")
+STANDS_FOR: Mapping[str, str] = {"fid-statistics": "fid"}
+"""Evaluators that take the place of another one where its reference is stored statistics."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointSpec:
+    """The base checkpoint: `kind` is one of `CHECKPOINT_KINDS`.
+
+    Attributes:
+        location: name of a shipped asset, folder, or hub id `owner/name`.
+        revision: hub revision; None takes the one the cache's default branch names.
+    """
+
+    kind: str
+    location: str
+    revision: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in CHECKPOINT_KINDS:
+            hint = did_you_mean(str(self.kind), CHECKPOINT_KINDS)
+            raise UsageError(f"unknown kind of checkpoint {self.kind!r}.{hint}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairSettings:
+    """How preference pairs are made; see `bench.data.pairs`.
+
+    Attributes:
+        suite: prompts.
+        generation: how winners and losers are sampled.
+        min_words: shorter prompts are left out.
+        perturbation: the rule that degrades a prompt.
+        seed: of perturbation and images.
+        perturbation_options: settings of the rule, where it has any.
+        losers: whether losers are sampled.
+    """
+
+    suite: SuiteSpec
+    generation: GenerationSpec
+    min_words: int = 6
+    perturbation: str = "rand-removal"
+    seed: int = 0
+    perturbation_options: Mapping[str, Any] = field(default_factory=dict)
+    losers: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Rough speed of one worker, for the estimates of `plan` only.
+
+    Attributes:
+        image_step_seconds: one forward of the network for one image.
+        pair_seconds: one pair in one optimiser step.
+        predict_seconds: by role, one image; `default` for the others.
+        image_bytes, pair_bytes, checkpoint_bytes: on disk.
+        activation_bytes: what a training keeps for the backward of one image, in float32; 0 where
+            that is not known, or the published backbone says it.
+    """
+
+    image_step_seconds: float = 0.005
+    pair_seconds: float = 0.04
+    predict_seconds: Mapping[str, float] = field(default_factory=dict)
+    image_bytes: int = 4000
+    pair_bytes: int = 4000
+    checkpoint_bytes: int = 20_000_000
+    activation_bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Profile:
+    """See the module's docstring.
+
+    Attributes:
+        name: file name without ending.
+        title: one line.
+        checkpoint: what is aligned.
+        protocol: name of the protocol used unless `--protocol` says otherwise.
+        backends: by evaluator role, registry name or path of the model that plays it; a role
+            without one gives cells that are `n/a`.
+        evaluator_backends: by evaluator name, what plays its roles in place of `backends`.
+        evaluators: by evaluator name, its settings, e.g. `{t2i-compbench: {profile: clean}}`.
+        references: by evaluator name, the stored reference in place of its protocol's.
+        pairs, training: how the methods are trained.
+        data: more data sets by name, for methods and rows that name one.
+        sampling_seed: of all images of the table; the first of them with noise per seed.
+        noise: `"shared"` by all training seeds, or `"per-seed"`; see `bench.spec.noise`.
+        orientation: the published numbers are of another world and stand for orientation only.
+        protocols: by protocol name, then evaluator name.
+        generation: changes to the sampling settings of all columns.
+        renderer: module that renders true scenes of prompts, or None.
+        device: `"auto"`, `"cpu"`, `"cuda"`.
+        batch_sizes: `generation` and `prediction`: no number depends on them beyond rounding.
+        speed: for estimates.
+        overrides: what `--set` changed.
+    """
+
+    name: str
+    title: str
+    checkpoint: CheckpointSpec
+    protocol: str
+    pairs: PairSettings
+    training: Training
+    data: Mapping[str, DataSpec] = field(default_factory=dict)
+    backends: Mapping[str, str] = field(default_factory=dict)
+    evaluator_backends: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    evaluators: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    references: Mapping[str, str] = field(default_factory=dict)
+    sampling_seed: int = 0
+    noise: str = SHARED
+    orientation: bool = False
+    protocols: Mapping[str, Mapping[str, ColumnProtocol]] = field(default_factory=dict)
+    generation: Mapping[str, Any] = field(default_factory=dict)
+    renderer: str | None = None
+    device: str = "auto"
+    batch_sizes: Mapping[str, int] = field(default_factory=dict)
+    speed: Speed = field(default_factory=Speed)
+    overrides: tuple[str, ...] = ()
+
+    @cached_property
+    def stem(self) -> str:
+        """The name in the names of artifacts."""
+        return "".join(c if c.isalnum() or c in "._-" else "-" for c in self.name)
+
+    def protocol_of(self, table: TableSpec, column: ColumnSpec) -> ColumnProtocol | None:
+        """Return how `column`'s images are made in this profile; None where it does not say.
+
+        The table's own entry comes first, then the profile's for the column's evaluator.
+
+        Raises:
+            UsageError: neither knows the protocol.
+        """
+        known = {*table.protocols, *self.protocols}
+        if self.protocol not in known:
+            raise unknown("protocol", self.protocol, known)
+        found = table.protocols.get(self.protocol, {}).get(column.key)
+        if found is None:
+            found = self.protocols.get(self.protocol, {}).get(column.evaluator)
+        if found is not None and column.evaluator in self.references:
+            named = StoredName(name=self.references[column.evaluator])
+            found = replace(found, reference=named)
+        if found is None or not self.generation:
+            return found
+        changed = {**asdict(found.generation), **self.generation}
+        where = f"profile {self.name}: generation"
+        return replace(found, generation=read_generation(changed, where))
+
+    def of_evaluator(self, name: str) -> Profile:
+        """Return the profile with the back-ends that play the roles of evaluator `name`."""
+        own = self.evaluator_backends.get(name) or self.evaluator_backends.get(
+            STANDS_FOR.get(name, name)
+        )
+        return replace(self, backends={**self.backends, **own}) if own else self
+
+    def evaluator(self, name: str) -> Evaluator:
+        """Return evaluator `name` with the profile's settings.
+
+        Raises:
+            UsageError: it is unknown, has no such setting, or refuses the value.
+        """
+        cls: Any = EVALUATORS.load(name)
+        settings = self.evaluators.get(name)
+        where = f"profile {self.name}: evaluators.{name}"
+        if settings and not is_dataclass(cls):
+            raise UsageError(f"{where}: {name} has no settings, found {', '.join(settings)}.")
+        found: Evaluator = construct(cls, settings, where) if settings else cls()
+        return found
+
+    def batch_size(self, what: str) -> int:
+        """Return images per forward in `"generation"` or `"prediction"`."""
+        return int(self.batch_sizes.get(what, 32))
+
+
+def profile_names() -> list[str]:
+    """Return the names of the shipped profiles."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_profile(
+    name: str,
+    *,
+    table: TableSpec | None = None,
+    overrides: Sequence[str] = (),
+    protocol: str | None = None,
+) -> Profile:
+    """Read a profile.
+
+    Args:
+        name: a shipped profile, or the path of a YAML file.
+        table: with what this table changes in a profile of that name.
+        overrides: `"key.key=value"`, applied before the file is checked.
+        protocol: in place of the profile's own.
+
+    Raises:
+        UsageError: it is unknown, or the file or an override is wrong (the key is named).
+    """
+    if name in profile_names():
+        path = FOLDER / f"{name}.yaml"
+    elif name.endswith((".yaml", ".yml")):
+        path = Path(name)
+    else:
+        raise unknown("profile", name, [*profile_names(), "PATH.yaml"])
+    data = copy.deepcopy(load_yaml(path))
+    if table is not None and name in table.profiles:
+        data = merged(data, table.profiles[name].settings)
+    for assignment in overrides:
+        override(data, assignment)
+    if protocol is not None:
+        data["protocol"] = protocol
+    return read_profile(path.stem, data, overrides=tuple(overrides), folder=path.parent)
+
+
+def read_profile(
+    name: str, data: Mapping[str, Any], *, overrides: tuple[str, ...] = (), folder: Path
+) -> Profile:
+    """Make a Profile of what a YAML file holds (UsageError naming the key otherwise)."""
+    where = f"profile {name}"
+    found = dict(data)
+    checkpoint = construct(CheckpointSpec, found.pop("checkpoint", None), f"{where}: checkpoint")
+    if checkpoint.kind == "path" and not Path(checkpoint.location).expanduser().is_absolute():
+        checkpoint = replace(checkpoint, location=str(folder / checkpoint.location))
+    pairs = mapping(found.pop("pairs", None), f"{where}: pairs")
+    protocols = mapping(found.pop("protocols", {}), f"{where}: protocols")
+    given: dict[str, Any] = {
+        "name": name,
+        "overrides": overrides,
+        "checkpoint": checkpoint,
+        "pairs": construct(
+            PairSettings,
+            {k: v for k, v in pairs.items() if k not in ("suite", "generation")},
+            f"{where}: pairs",
+            suite=read_suite(pairs.get("suite"), f"{where}: pairs.suite"),
+            generation=read_generation(pairs.get("generation"), f"{where}: pairs.generation"),
+        ),
+        "training": read_training(found.pop("training", {}), f"{where}: training"),
+        "data": read_data(found.pop("data", {}), f"{where}: data"),
+        "protocols": {
+            protocol: {
+                evaluator: read_protocol(entry, f"{where}: protocols.{protocol}.{evaluator}")
+                for evaluator, entry in mapping(e, f"{where}: protocols.{protocol}").items()
+            }
+            for protocol, e in protocols.items()
+        },
+        "speed": construct(Speed, found.pop("speed", {}), f"{where}: speed"),
+    }
+    if "overrides" in found:
+        raise UsageError(f"{where}: unknown key 'overrides'.")
+    profile = construct(Profile, found, where, **given)
+    _check(profile, where)
+    return profile
+
+
+def _check(profile: Profile, where: str) -> None:
+    for key in ("evaluator_backends", "evaluators", "references"):
+        for name in mapping(getattr(profile, key), f"{where}: {key}"):
+            if name not in EVALUATORS.entries():
+                raise unknown(f"evaluator in {where}: {key}", name, EVALUATORS.entries())
+    for key in ("evaluator_backends", "evaluators"):
+        for name, entry in getattr(profile, key).items():
+            mapping(entry, f"{where}: {key}.{name}")
+    for key in profile.batch_sizes:
+        if key not in ("generation", "prediction"):
+            hint = did_you_mean(key, ("generation", "prediction"))
+            raise UsageError(f"{where}: unknown key 'batch_sizes.{key}'.{hint}")
+    read_generation(
+        {"steps": 1, "cfg_scale": 1, "height": 8, "width": 8, **profile.generation},
+        f"{where}: generation",
+    )
+    sequence(list(profile.overrides), where)
+    if profile.noise not in NOISES:
+        hint = did_you_mean(str(profile.noise), NOISES)
+        raise UsageError(f"{where}: unknown noise {profile.noise!r}.{hint}")
+    if profile.device not in ("auto", "cpu", "cuda"):
+        hint = did_you_mean(str(profile.device), ("auto", "cpu", "cuda"))
+        raise UsageError(f"{where}: unknown device {profile.device!r}.{hint}")

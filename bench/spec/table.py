@@ -1,0 +1,316 @@
+"""A table of a paper as data: rows, columns, published values, claims, footnotes, protocols.
+
+One YAML file per table lies beside this module. Nothing in it is measured here: numbers under
+`published` keep their source and are never shown as ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bench.api.errors import UsageError, did_you_mean, unknown
+from bench.config import construct, line_of, load_yaml, mapping, sequence
+from bench.spec.adaptation import Adaptation, read_adaptations
+from bench.spec.claims import ClaimSpec, FactSpec, SpecError, read_claims, read_facts
+from bench.spec.protocol import ColumnProtocol, read_protocol
+
+FOLDER = Path(__file__).parents[1] / "tables"
+RENDERS = ("exact", "through-vae")
+SAMPLING = ("cfg_scale", "negative", "negative_prompt")
+WIN_RATE = "win-rate"
+"""A column's metric that compares the rows' per-image scores, and is no metric of an evaluator."""
+OVER = ("tasks", "images")
+PAIRINGS = ("standard", "identity-degraded", "shuffled")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowSpec:
+    """One row. Exactly one of `checkpoint`, `method`, `weights` and `render` says where its images
+    are from.
+
+    Attributes:
+        key: unique, what `--rows` takes.
+        label: what the table shows.
+        checkpoint: `"base"`: the profile's checkpoint, nothing trained.
+        method: registry name or path of the method that trains the base.
+        weights: published weights: hub id or path of a pipeline, a network or a LoRA; the last two
+            are put into the base. `${NAME}` is taken from the environment.
+        render: `"exact"` or `"through-vae"`: true scenes of the prompts, no model.
+        start: what the method starts from in place of the base: another row's key, or weights as
+            above.
+        data: the profile's named data set the method is trained on; None takes the method's own.
+        pairs: which pairs the method sees: `"standard"`, or a control in `PAIRINGS`.
+        sampling_seed: of the images; None takes the profile's.
+        sampling: where the row is itself a way of sampling: changes of `SAMPLING` to the column's
+            settings. Its note must say so, for all else of the column is alike.
+        control: a control row: left out unless asked for.
+        rewards: of published weights, the back-ends that were their reward: what those measure
+            is circular.
+        note: what the row is for, shown below the table.
+        added: a row of `--method`, which no table file has.
+    """
+
+    key: str
+    label: str
+    checkpoint: str | None = None
+    method: str | None = None
+    render: str | None = None
+    weights: str | None = None
+    start: str | None = None
+    data: str | None = None
+    pairs: str = "standard"
+    sampling_seed: int | None = None
+    sampling: Mapping[str, Any] = field(default_factory=dict)
+    control: bool = False
+    rewards: Sequence[str] = ()
+    note: str = ""
+    added: bool = False
+
+    def __post_init__(self) -> None:
+        where = f"row {self.key!r}"
+        origins = (self.checkpoint, self.method, self.weights, self.render)
+        if sum(origin is not None for origin in origins) != 1:
+            raise UsageError(
+                f"{where} needs exactly one of checkpoint, method, weights and render."
+            )
+        for key in self.sampling:
+            if key not in SAMPLING:
+                raise UsageError(
+                    f"{where}: unknown key 'sampling.{key}'.{did_you_mean(key, SAMPLING)}"
+                )
+        if self.sampling and (self.render is not None or not self.note):
+            raise UsageError(
+                f"{where} is sampled in another way than the rest of its columns: it needs a note "
+                "that says so, and cannot be rendered."
+            )
+        for name in ("start", "data"):
+            if getattr(self, name) is not None and self.method is None:
+                raise UsageError(f"{where} has {name} and no method to train; leave {name} out.")
+        for name, value, known in (
+            ("checkpoint", self.checkpoint, ("base",)),
+            ("render", self.render, RENDERS),
+            ("pairs", self.pairs, PAIRINGS),
+        ):
+            if value is not None and value not in known:
+                raise UsageError(f"{where}: unknown {name} {value!r}.{did_you_mean(value, known)}")
+
+    @property
+    def trained(self) -> bool:
+        """Whether the row has training seeds."""
+        return self.method is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnSpec:
+    """One column.
+
+    Attributes:
+        key: unique, what `--cols` takes and the table's head shows.
+        label: the metric in words.
+        evaluator: registry name or path.
+        metric: one of the evaluator's metrics, or `WIN_RATE`.
+        higher_is_better: direction; must agree with the evaluator's.
+        decimals: digits after the point.
+        per_image: the field of the evaluator's records whose mean over tasks of the mean over
+            images is the metric, null where an image does not count; None for metrics of a whole
+            set (FID, IS). Of a win rate: the score that is compared.
+        against: of a win rate, the key of the row that the others are compared with.
+        over: `"tasks"`, or `"images"`: the metric is the mean over all images, whatever their task.
+    """
+
+    key: str
+    label: str
+    evaluator: str
+    metric: str
+    higher_is_better: bool
+    decimals: int
+    per_image: str | None = None
+    against: str | None = None
+    over: str = OVER[0]
+
+    def __post_init__(self) -> None:
+        where = f"column {self.key!r}"
+        if self.over not in OVER:
+            raise UsageError(f"{where}: unknown over {self.over!r}.{did_you_mean(self.over, OVER)}")
+        if (self.metric == WIN_RATE) != (self.against is not None):
+            raise UsageError(
+                f"{where} has metric {self.metric!r} and against {self.against!r}: a {WIN_RATE} "
+                "names the row it is against, and nothing else does."
+            )
+        if self.metric == WIN_RATE and (self.per_image is None or not self.higher_is_better):
+            raise UsageError(
+                f"{where} is a {WIN_RATE}: it needs per_image, the score that is compared, and "
+                "higher_is_better: true, whatever the score's own direction."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedValue:
+    """A number somebody published.
+
+    Attributes:
+        value: as printed.
+        source: where.
+        quoted: the paper quotes it from elsewhere and did not measure it.
+        footnote: key of a footnote.
+    """
+
+    value: float
+    source: str
+    quoted: bool = False
+    footnote: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableSpec:
+    """A whole table; see the classes above.
+
+    Attributes:
+        name: file name without ending.
+        protocol: in place of the profile's, unless another one is asked for.
+        published: by row, then column.
+        claims: those of the file, "the best" spelled out; the planned ones first.
+        facts: published statements that no cell carries.
+        protocols: by protocol name, then column.
+        profiles: by profile name, what the table changes in it.
+    """
+
+    name: str
+    title: str
+    source: str
+    rows: tuple[RowSpec, ...]
+    columns: tuple[ColumnSpec, ...]
+    protocol: str | None = None
+    published: Mapping[str, Mapping[str, PublishedValue]] = field(default_factory=dict)
+    footnotes: Mapping[str, str] = field(default_factory=dict)
+    claims: tuple[ClaimSpec, ...] = ()
+    facts: tuple[FactSpec, ...] = ()
+    protocols: Mapping[str, Mapping[str, ColumnProtocol]] = field(default_factory=dict)
+    profiles: Mapping[str, Adaptation] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for what, keys in (("row", [r.key for r in self.rows]), ("column", self._columns)):
+            twice = sorted({key for key in keys if keys.count(key) > 1})
+            if twice:
+                raise UsageError(f"table {self.name}: two {what}s are named {twice[0]!r}.")
+            if not keys:
+                raise UsageError(f"table {self.name} has no {what}.")
+        for row, cells in self.published.items():
+            self.row(row)
+            for column, value in cells.items():
+                self.column(column)
+                if value.footnote is not None and value.footnote not in self.footnotes:
+                    raise unknown("footnote", value.footnote, self.footnotes)
+        for claim in self.claims:
+            self._require(claim.better, claim.worse, column=claim.column)
+        for fact in self.facts:
+            if fact.ratio is not None:
+                self._require(*fact.ratio.rows, column=fact.ratio.column)
+        for columns in self.protocols.values():
+            for column in columns:
+                self.column(column)
+        for adaptation in self.profiles.values():
+            for column in adaptation.columns:
+                self.column(column)
+        for spec in self.columns:
+            if spec.against is not None:
+                self.row(spec.against)
+
+    def with_statements(self, claims: Any, facts: Any) -> TableSpec:
+        """Return the table with the claims and facts of a file.
+
+        Raises:
+            SpecError: an entry is wrong, or names a row or a column that the table has not.
+        """
+        where = f"table {self.name}"
+        found = read_claims(claims, where, self.published, self._require)
+        told = read_facts(facts, where, self._require)
+        return replace(self, claims=found, facts=told)
+
+    def _require(self, *rows: str, column: str) -> None:
+        for row in rows:
+            self.row(row)
+        self.column(column)
+
+    @cached_property
+    def _columns(self) -> list[str]:
+        return [c.key for c in self.columns]
+
+    def row(self, key: str) -> RowSpec:
+        """Return a row (UsageError naming the nearest when it is unknown)."""
+        found = {row.key: row for row in self.rows}
+        if key not in found:
+            raise unknown(f"row of table {self.name}", key, found)
+        return found[key]
+
+    def column(self, key: str) -> ColumnSpec:
+        """Return a column (UsageError naming the nearest when it is unknown)."""
+        found = {column.key: column for column in self.columns}
+        if key not in found:
+            raise unknown(f"column of table {self.name}", key, found)
+        return found[key]
+
+
+def table_names() -> list[str]:
+    """Return the names of the tables there are."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load_table(name: str) -> TableSpec:
+    """Read a table.
+
+    Raises:
+        UsageError: it is unknown, or its file is wrong (the key is named; for claims and facts
+            also file and line).
+    """
+    if name not in table_names():
+        raise unknown("table", name, table_names())
+    file = FOLDER / f"{name}.yaml"
+    try:
+        return read_table(name, load_yaml(file))
+    except SpecError as error:
+        raise UsageError(f"{file}:{line_of(file, error.place)}: {error}") from None
+
+
+def read_table(name: str, data: Mapping[str, Any]) -> TableSpec:
+    """Make a TableSpec of what a YAML file holds (UsageError naming the key otherwise)."""
+    where = f"table {name}"
+    rows = [
+        construct(RowSpec, row, f"{where}, row {i + 1}")
+        for i, row in enumerate(sequence(data.get("rows"), f"{where}: rows"))
+    ]
+    columns = [
+        construct(ColumnSpec, column, f"{where}, column {i + 1}")
+        for i, column in enumerate(sequence(data.get("columns"), f"{where}: columns"))
+    ]
+    published = {
+        row: {
+            column: construct(PublishedValue, value, f"{where}: published.{row}.{column}")
+            for column, value in mapping(cells, f"{where}: published.{row}").items()
+        }
+        for row, cells in mapping(data.get("published", {}), f"{where}: published").items()
+    }
+    protocols = {
+        protocol: {
+            column: read_protocol(entry, f"{where}: protocols.{protocol}.{column}")
+            for column, entry in mapping(entries, f"{where}: protocols.{protocol}").items()
+        }
+        for protocol, entries in mapping(data.get("protocols", {}), f"{where}: protocols").items()
+    }
+    made = ("rows", "columns", "published", "claims", "facts", "protocols", "profiles")
+    table: TableSpec = construct(
+        TableSpec,
+        {key: value for key, value in data.items() if key not in made},
+        where,
+        name=name,
+        rows=tuple(rows),
+        columns=tuple(columns),
+        published=published,
+        protocols=protocols,
+        profiles=read_adaptations(data.get("profiles", {}), f"{where}: profiles"),
+    )
+    return table.with_statements(data.get("claims", []), data.get("facts", []))

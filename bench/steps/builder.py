@@ -1,0 +1,58 @@
+"""What the parts of the graph share while it is made: profile, store, rows, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.api.errors import BenchError, PrerequisiteError
+from bench.generation.checkpoint import CheckpointRef
+from bench.spec.profile import Profile
+from bench.spec.table import RowSpec
+from bench.steps.graph import Graph
+from bench.store import Store
+
+
+class NotExpressibleError(BenchError):
+    """The profile has nothing this cell could be measured with: it is `n/a`, not a failure."""
+
+
+class NotRunError(NotExpressibleError):
+    """Weights of others that the row needs are not on this machine: it is not run."""
+
+
+@dataclass(kw_only=True)
+class ImageSource:
+    """Adds nodes that end in image sets.
+
+    Attributes:
+        profile: see `bench.spec.profile`.
+        store: where hashes of checkpoints are remembered.
+        graph: where nodes go.
+        rows: of the table, by key: what a row's `start` may name.
+        missing: prerequisites that were not there, by what they are for. Nodes made from them
+            carry a placeholder in their identity: the graph can be shown, not run.
+        made: ids of nodes by what asked for them, for all columns of a row ask for one training.
+    """
+
+    profile: Profile
+    store: Store
+    graph: Graph
+    rows: Mapping[str, RowSpec] = field(default_factory=dict)
+    missing: dict[str, PrerequisiteError] = field(default_factory=dict)
+    made: dict[tuple[Any, ...], str] = field(default_factory=dict, repr=False)
+
+    def base(self) -> CheckpointRef:
+        """Return the profile's checkpoint."""
+        spec = self.profile.checkpoint
+        return CheckpointRef(kind=spec.kind, location=spec.location, revision=spec.revision)
+
+    def known(self, checkpoint: CheckpointRef) -> bool:
+        """Whether the checkpoint is on this machine; remembers what is missing otherwise."""
+        try:
+            checkpoint.identity(self.store)
+        except PrerequisiteError as error:
+            self.missing.setdefault(checkpoint.location, error)
+            return False
+        return True

@@ -1,0 +1,215 @@
+"""From a request to the graph of all artifacts its cells need. Nothing is computed, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bench.api.errors import PrerequisiteError, UsageError, did_you_mean
+from bench.api.evaluator import Evaluator
+from bench.api.prompts import PromptSuite
+from bench.spec.noise import SHARED, cell_seeds
+from bench.spec.profile import Profile
+from bench.spec.protocol import ColumnProtocol, StoredName, load_suite
+from bench.spec.request import Request
+from bench.spec.table import WIN_RATE, ColumnSpec, RowSpec
+from bench.steps.graph import Graph
+from bench.steps.images import ImageSource, NotExpressibleError, image_node, reference_node
+from bench.steps.references import evaluator_of, stored_nodes
+from bench.steps.scores import (
+    backend_identities,
+    needed_roles,
+    scores_node,
+    settings_changed,
+)
+from bench.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One value of the table.
+
+    Attributes:
+        row, column: keys.
+        training_seed: None for a row without training.
+        noise_seed: that its images were sampled from.
+        node: id of the scores; None where the cell cannot be measured.
+        reason: why not.
+        protocol: what two cells of a column must share, and how the images were sampled.
+    """
+
+    row: str
+    column: str
+    training_seed: int | None
+    noise_seed: int | None
+    node: str | None = None
+    reason: str = ""
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableGraph:
+    """The graph, its cells in table order, and the prerequisites that are missing.
+
+    Attributes:
+        graph: the nodes.
+        cells: one per row, column, training seed and noise seed.
+        missing: what must be got before anything of the rows named can run.
+    """
+
+    graph: Graph
+    cells: tuple[Cell, ...]
+    missing: tuple[PrerequisiteError, ...] = ()
+
+    @property
+    def targets(self) -> list[str]:
+        """Ids of the score nodes, without repetition."""
+        return list(dict.fromkeys(cell.node for cell in self.cells if cell.node is not None))
+
+
+def build_graph(request: Request, store: Store) -> TableGraph:
+    """Return the graph of a request.
+
+    Raises:
+        UsageError: the table, the profile and the plug-ins do not fit together.
+        PrerequisiteError: the base checkpoint or the pairs' prompts are missing.
+    """
+    graph = Graph()
+    rows = {row.key: row for row in request.table.rows}
+    source = ImageSource(profile=request.profile, store=store, graph=graph, rows=rows)
+    cells: list[Cell] = []
+    columns = [_Column(request, column, source) for column in request.columns]
+    for row in request.rows:
+        for training, noise in cell_seeds(row, request.profile, request.seeds):
+            cells += [column.cell(row, training, noise) for column in columns]
+    return TableGraph(graph=graph, cells=tuple(cells), missing=tuple(source.missing.values()))
+
+
+class _Column:
+    """What the cells of one column share."""
+
+    def __init__(self, request: Request, column: ColumnSpec, source: ImageSource) -> None:
+        self.request = request
+        self.column = column
+        self.source = source
+        self.protocol: ColumnProtocol | None = request.profile.protocol_of(request.table, column)
+        stored = self.protocol is not None and isinstance(self.protocol.reference, StoredName)
+        self.name = evaluator_of(column.evaluator) if stored else column.evaluator
+        self.evaluator = _evaluator(column, self.name, request.profile)
+        self.suite: PromptSuite | None = None
+        self.roles: dict[str, tuple[str, ...]] = {}
+        self.backends: dict[str, Mapping[str, Any]] = {}
+        self.reference: str | None = None
+        self.stored: dict[str, str] = {}
+        self.obstacle = self._obstacle()
+
+    def _obstacle(self) -> str:
+        """Return why no cell of this column can be measured, or nothing."""
+        profile = self.request.profile
+        if self.protocol is None:
+            return f"profile {profile.name} has no protocol {profile.protocol!r} for it"
+        try:
+            self.suite = load_suite(self.protocol.suite, self.request.limit)
+        except PrerequisiteError as error:
+            return " ".join(str(error).split())
+        try:
+            self.roles = needed_roles(self.evaluator, self.suite, profile)
+            reference = self.protocol.reference
+            rendered = not isinstance(reference, StoredName)
+            if self.evaluator.spec.needs_reference and rendered:
+                self.reference = reference_node(self.source, self.protocol)
+            self.backends = backend_identities(
+                self.source, self.roles, evaluator=self.evaluator.spec.name
+            )
+            if self.evaluator.spec.needs_reference and isinstance(reference, StoredName):
+                images = len(self.suite) * self.protocol.images_per_prompt
+                self.stored = stored_nodes(
+                    self.source,
+                    reference.name,
+                    self.name,
+                    self.evaluator,
+                    self.backends,
+                    # a part of the prompts is no protocol's number, and the table says so
+                    measured=images if self.request.limit is None else None,
+                )
+        except NotExpressibleError as error:
+            return str(error)
+        return ""
+
+    def cell(self, row: RowSpec, training_seed: int | None, noise_seed: int) -> Cell:
+        """Return the cell of a row, adding to the graph what it needs."""
+        bare = Cell(
+            row=row.key,
+            column=self.column.key,
+            training_seed=training_seed,
+            noise_seed=noise_seed,
+        )
+        if self.obstacle or self.protocol is None or self.suite is None:
+            return replace(bare, reason=self.obstacle)
+        try:
+            images = image_node(
+                self.source, row, training_seed, noise_seed, self.protocol, self.suite
+            )
+        except NotExpressibleError as error:
+            return replace(bare, reason=str(error))
+        node = scores_node(
+            self.source.graph,
+            self.request.profile,
+            self.name,
+            self.evaluator,
+            images=images,
+            suite=self.suite,
+            roles=self.roles,
+            backends=self.backends,
+            reference=self.reference,
+            reference_predictions=self.stored,
+        )
+        protocol = self._protocol_of(row, self.suite, self.protocol)
+        return replace(bare, node=node, protocol=protocol)
+
+    def _protocol_of(
+        self, row: RowSpec, suite: PromptSuite, protocol: ColumnProtocol
+    ) -> dict[str, Any]:
+        profile = self.request.profile
+        return {
+            "name": profile.protocol,
+            "suite": {
+                "name": suite.name,
+                "version": suite.version,
+                "prompts": len(suite),
+                "sha256": suite.sha256,
+            },
+            "limit": self.request.limit,
+            "images_per_prompt": protocol.images_per_prompt,
+            "generation": None if row.render else protocol.generation.identity(),
+            "evaluator": {
+                "name": self.evaluator.spec.name,
+                "version": self.evaluator.spec.version,
+                "upstream": self.evaluator.spec.upstream,
+                "metric": self.column.metric,
+                **settings_changed(self.evaluator),
+                **({} if self.column.against is None else {"against": self.column.against}),
+            },
+            "backends": self.backends,
+            "reference": self.reference or next(iter(self.stored.values()), None),
+            "deviations": list(protocol.deviations),
+            **({} if profile.noise == SHARED else {"noise": profile.noise}),
+        }
+
+
+def _evaluator(column: ColumnSpec, name: str, profile: Profile) -> Evaluator:
+    """Return the evaluator `name` after comparing it with what the table says of the column."""
+    evaluator = profile.evaluator(name)
+    if column.metric == WIN_RATE:
+        return evaluator
+    metrics = {metric.name: metric for metric in evaluator.spec.metrics}
+    if column.metric not in metrics:
+        hint = did_you_mean(column.metric, metrics)
+        raise UsageError(f"evaluator {column.evaluator} has no metric {column.metric!r}.{hint}")
+    if metrics[column.metric].higher_is_better != column.higher_is_better:
+        raise UsageError(
+            f"column {column.key} says higher_is_better: {str(column.higher_is_better).lower()}, "
+            f"evaluator {column.evaluator} the opposite of {column.metric}; mend the table."
+        )
+    return evaluator

@@ -1,0 +1,159 @@
+"""Reference sets that are kept as statistics: named files, and their nodes in the graph. No torch.
+
+A protocol names one (`reference: NAME`), or `bench score --reference NAME`; it lies in
+`$BENCH_CACHE/references`, where `bench assets build --fid-reference NAME` puts it. What is read,
+and what may be compared with it, is the evaluator's to say (`Evaluator.open_reference`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError, did_you_mean
+from bench.api.evaluator import Evaluator, StoredReference
+from bench.api.registry import EVALUATORS
+from bench.assets.places import cache_root
+from bench.spec.profile import STANDS_FOR
+from bench.steps.builder import ImageSource
+from bench.steps.graph import Node
+from bench.steps.making import ARRAYS, PREDICTIONS, Runtime
+from bench.store import Artifact, Store, Work, file_hash, write_jsonl, write_safetensors
+
+ENDING = ".safetensors"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A reference, its file and the file's sha256."""
+
+    statistics: StoredReference
+    path: Path
+    sha256: str
+
+
+def references_folder() -> Path:
+    """Return where named references lie."""
+    return cache_root() / "references"
+
+
+def named_path(name: str) -> Path:
+    """Return the file of a named reference (UsageError: it is no name)."""
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is no name of a reference: letters, digits, '.', '_' and '-'.")
+    return references_folder() / f"{name}{ENDING}"
+
+
+def evaluator_of(name: str) -> str:
+    """Return the evaluator that can use a stored reference in place of `name`."""
+    return next((own for own, other in STANDS_FOR.items() if other == name), name)
+
+
+def open_stored(evaluator: Evaluator, name: str, *, protocol: str = "P") -> Stored:
+    """Return a named reference, or that of a file.
+
+    Args:
+        evaluator: reads it.
+        name: of a reference, or the path of a `.safetensors` file.
+        protocol: what it is to be built under, for the message.
+
+    Raises:
+        PrerequisiteError: there is none; the command builds it.
+        UsageError: the evaluator takes no stored reference, or it is no name.
+        CorruptArtifactError: the file is damaged.
+    """
+    path = Path(name).expanduser() if name.endswith(ENDING) else named_path(name)
+    if not path.is_file():
+        known = [p.stem for p in sorted(references_folder().glob(f"*{ENDING}"))]
+        near = did_you_mean(name, known) if known else ""
+        raise PrerequisiteError(
+            f"there is no reference {name!r} at {path}.{near}",
+            fix=f"python -m bench assets build --fid-reference {path.stem} --images DIR "
+            f"--protocol {protocol}",
+        )
+    return Stored(statistics=evaluator.open_reference(path), path=path, sha256=file_hash(path))
+
+
+def stored_nodes(
+    source: ImageSource,
+    name: str,
+    evaluator_name: str,
+    evaluator: Evaluator,
+    backends: Mapping[str, Mapping[str, Any]],
+    *,
+    measured: int | None,
+) -> dict[str, str]:
+    """Add a stored reference and return its node's id by role.
+
+    Where it is not on this machine, that is noted in `source.missing` and its node carries a
+    placeholder: the graph can be shown, not run.
+
+    Args:
+        source: where nodes go.
+        name: of the reference.
+        evaluator_name: the evaluator's registry name or path.
+        evaluator: the same, loaded.
+        backends: identities of the back-ends that measure, by role.
+        measured: number of images measured; None where part of them is measured on purpose.
+
+    Raises:
+        ProtocolError: it was made by another back-end or under another protocol, or a number of
+            images is not the protocol's.
+        UsageError, CorruptArtifactError: as `open_stored`.
+    """
+    under = [str(i.get("protocol", {}).get("name", i["backend"])) for i in backends.values()]
+    try:
+        stored = open_stored(evaluator, name, protocol=under[0] if under else "P")
+    except PrerequisiteError as error:
+        source.missing.setdefault(f"reference {name}", error)
+        node = Node(
+            kind="predictions",
+            name=f"reference.{Path(name).stem}"[:120],
+            identity={"reference": name, "sha256": None},
+            function="bench.steps.references:make_reference",
+            label=f"reference {name}",
+        )
+        return dict.fromkeys(backends, source.graph.add(node))
+    statistics = stored.statistics
+    for identity in backends.values():
+        if identity.get("version") is not None:  # else its weights are missing, and that is said
+            statistics.require_backend(identity)
+    statistics.require_counts(measured)
+    node = Node(
+        kind="predictions",
+        name=f"reference.{statistics.name}"[:120],
+        identity={**statistics.about(), "sha256": stored.sha256},
+        payload={
+            "evaluator": evaluator_name,
+            "path": str(stored.path),
+            "images": statistics.images,
+        },
+        function="bench.steps.references:make_reference",
+        label=f"reference {statistics.name}",
+        seconds=1.0,
+        bytes=stored.path.stat().st_size,
+    )
+    return dict.fromkeys(backends, source.graph.add(node))
+
+
+def make_reference(store: Store, node: Node, runtime: Runtime) -> Artifact:
+    """Put a stored reference into the store, as predictions.
+
+    Raises:
+        CorruptArtifactError: the file is not the one the graph was made with.
+    """
+
+    def make(work: Work) -> None:
+        evaluator = EVALUATORS.load(node.payload["evaluator"])()
+        path = Path(node.payload["path"])
+        if not path.is_file() or file_hash(path) != node.identity["sha256"]:
+            raise CorruptArtifactError(f"{path} was changed or removed while the table was made")
+        found = evaluator.open_reference(path).predictions()
+        write_jsonl(work, PREDICTIONS, found.records)
+        write_safetensors(work, ARRAYS, found.arrays)
+
+    return store.build(node.kind, node.name, node.identity, make)
