@@ -34,9 +34,9 @@ from bench.generation.image_set import (
 from bench.spec.profile import Profile
 from bench.spec.protocol import ColumnProtocol, load_suite
 from bench.spec.table import RowSpec
-from bench.steps.builder import ImageSource
+from bench.steps.builder import GraphBuilder
 from bench.steps.graph import Graph
-from bench.steps.images import image_node
+from bench.steps.rows import add_row_images
 from bench.store import (
     MANIFEST,
     Artifact,
@@ -144,10 +144,8 @@ def make_sets(
     for wanted, row in ((name, base), (reference, truth)):
         if wanted is None or (folder / SETS / wanted / RECORDS_FILE).is_file():
             continue
-        source = ImageSource(profile=profile, store=store, graph=Graph())
-        plain = replace(protocol, reference=None)
-        noise = profile.sampling_seed if row.sampling_seed is None else row.sampling_seed
-        key = image_node(source, row, None, noise, plain, suite)
+        source = GraphBuilder(profile=profile, store=store, graph=Graph())
+        key = add_row_images(source, row, None, replace(protocol, reference=None), suite)
         for error in source.missing.values():
             raise error
         outcome = run_graph(source.graph, [key], store, jobs=1)

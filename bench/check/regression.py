@@ -22,7 +22,7 @@ from bench.api.registry import BACKENDS, EVALUATORS
 from bench.check.image_sets import protocol_of, read_set, set_names
 from bench.spec.profile import Profile
 from bench.steps.builder import NotExpressibleError
-from bench.steps.scores import needed_roles
+from bench.steps.predictions import needed_roles
 
 TOLERANCE = 1e-4
 """Largest change that is no drift, of max(1, the committed value): another BLAS or thread count

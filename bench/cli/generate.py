@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     from bench.generation.checkpoint import CheckpointRef
     from bench.generation.image_set import open_image_set
     from bench.spec.protocol import load_suite
-    from bench.steps.images import sampled_node
+    from bench.steps.images import add_images
 
     source = open_source(args, store_of(args))
     protocol = _protocol(args, source.profile)
@@ -62,13 +62,12 @@ def run(args: argparse.Namespace) -> int:
     if checkpoint.kind == "train":
         source.store.get(checkpoint.location)
         checkpoint = replace(checkpoint, base=base)
-    key = sampled_node(
+    key = add_images(
         source,
         checkpoint,
-        origin="base" if args.checkpoint is None else checkpoint.label,
         protocol=protocol,
         suite=load_suite(protocol.suite, args.limit),
-        seed=source.profile.sampling_seed if args.seed is None else args.seed,
+        noise_seed=source.profile.sampling_seed if args.seed is None else args.seed,
     )
     code = finish(args, source, [key])
     if code:

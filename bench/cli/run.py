@@ -129,7 +129,7 @@ def execute(
 
 
 def runtime_of(args: argparse.Namespace, request: Request) -> dict[str, Any]:
-    """Return how the work is done: fields of `bench.steps.making.Runtime`."""
+    """Return how the work is done: fields of `bench.steps.step.Runtime`."""
     profile = request.profile
     return {
         "device": device_of(args, profile.device),

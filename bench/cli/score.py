@@ -35,7 +35,7 @@ from bench.cli._versus import (
 
 if TYPE_CHECKING:
     from bench.spec.profile import Profile
-    from bench.steps.images import ImageSource
+    from bench.steps.builder import GraphBuilder
     from bench.store import Artifact, Store
 
 
@@ -99,9 +99,10 @@ def run(args: argparse.Namespace) -> int:
     from bench.api.registry import EVALUATORS
     from bench.cli._parts import finish, open_source
     from bench.generation.image_set import open_image_set
-    from bench.steps.imported import artifact_node
+    from bench.steps.predictions import backend_identities, needed_roles
     from bench.steps.references import evaluator_of
-    from bench.steps.scores import backend_identities, needed_roles, scores_node, scores_of
+    from bench.steps.scores import add_scores, add_scores_of
+    from bench.steps.step import stored_step
 
     if args.reference is not None:
         args.evaluator = evaluator_of(args.evaluator)
@@ -116,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
     if args.reference is not None:
         use_reference(args, source, evaluator)
     if args.evaluator == PEOPLE and args.votes is not None:
-        key = scores_of(source.graph, PEOPLE, evaluator, votes_upstream(args, source))
+        key = add_scores_of(source.graph, PEOPLE, evaluator, votes_upstream(args, source))
     else:
         sides = [
             images_of(args, given, source.store, source.profile)
@@ -129,12 +130,11 @@ def run(args: argparse.Namespace) -> int:
         roles = needed_roles(evaluator, images.suite, source.profile)
         backends = backend_identities(source, roles, evaluator=evaluator.spec.name)
         own = evaluator.spec.needs_reference and args.reference is None
-        key = scores_node(
-            source.graph,
-            source.profile,
+        key = add_scores(
+            source,
             args.evaluator,
             evaluator,
-            images=artifact_node(source.graph, artifact, len(images.records)),
+            images=source.graph.add(stored_step(artifact, images=len(images.records))),
             suite=images.suite,
             roles=roles,
             backends=backends,
@@ -160,7 +160,7 @@ def _people(args: argparse.Namespace, store: Store, pairs: Artifact) -> int:
 
 def show_scores(args: argparse.Namespace, scores: Artifact, order: list[str], images: str) -> None:
     """Print the metrics of stored scores, and write them with their records where asked to."""
-    from bench.steps.making import METRICS, RECORDS
+    from bench.steps.scores import METRICS, RECORDS
     from bench.store import read_jsonl
 
     metrics: dict[str, dict[str, Any]] = scores.read_json(METRICS)
@@ -287,9 +287,9 @@ def _suite(name: str) -> Any:
     return load_suite(name)
 
 
-def _reference(args: argparse.Namespace, source: ImageSource) -> str:
+def _reference(args: argparse.Namespace, source: GraphBuilder) -> str:
     """Return the reference image set that the profile's protocol names for the evaluator."""
-    from bench.steps.images import reference_node
+    from bench.steps.images import add_reference
 
     profile = source.profile
     protocol = profile.protocols.get(profile.protocol, {}).get(args.evaluator)
@@ -300,7 +300,7 @@ def _reference(args: argparse.Namespace, source: ImageSource) -> str:
             "build --fid-reference NAME --images DIR makes one), or choose another --profile or "
             "--protocol."
         )
-    return reference_node(source, protocol)
+    return add_reference(source, protocol)
 
 
 def _shown(value: Any) -> Any:

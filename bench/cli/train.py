@@ -21,7 +21,7 @@ from bench.spec.table import PAIRINGS
 
 if TYPE_CHECKING:
     from bench.spec.table import RowSpec
-    from bench.steps.builder import ImageSource
+    from bench.steps.builder import GraphBuilder
 
 
 def register(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -60,10 +60,10 @@ def run(args: argparse.Namespace) -> int:
     go_offline(args)
     row = _row(args)
     from bench.cli._parts import finish, open_source
-    from bench.steps.training import training_node
+    from bench.steps.training import add_training
 
     source = open_source(args, store_of(args))
-    key = training_node(source, row, args.seed, until=args.stage)
+    key = add_training(source, row, args.seed, until=args.stage)
     if args.dry_run:
         return _show(args, source, key)
     code = finish(args, source, [key])
@@ -107,7 +107,7 @@ def _row(args: argparse.Namespace) -> RowSpec:
     )
 
 
-def _show(args: argparse.Namespace, source: ImageSource, key: str) -> int:
+def _show(args: argparse.Namespace, source: GraphBuilder, key: str) -> int:
     """Print what the training would cost; 3 where a prerequisite is missing."""
     from bench.cli._training import estimate_json, estimate_lines
     from bench.executors.estimate import training_estimates

@@ -32,7 +32,7 @@ def read(cls: type[T], data: Any, where: str, /, **given: Any) -> T:
         UsageError: a key is unknown (the nearest is named), a required one is missing, a value is
             of another type, or the class refuses it; with file and line where the data has them.
     """
-    hints = _hints(cls)
+    hints = _hints(cls)  # type: ignore[arg-type]
     found = mapping({} if data is None else data, where)
     _refuse_unknown(cls, found, where)
     values = {

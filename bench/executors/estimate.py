@@ -20,8 +20,9 @@ from bench.generation.checkpoint import CheckpointRef
 from bench.generation.parts import network_folder, shapes
 from bench.published import backbones
 from bench.spec.methods import settings_source, stage_method
-from bench.steps.builder import ImageSource
-from bench.steps.graph import Node
+from bench.steps.builder import GraphBuilder
+from bench.steps.data import PairStep
+from bench.steps.training import TrainingStep
 from bench.training.config import TrainConfig
 
 _LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
@@ -81,67 +82,57 @@ class TrainingEstimate:
         return None if not self.pairs else self.visits / self.pairs
 
 
-def training_estimates(source: ImageSource, key: str) -> list[TrainingEstimate]:
+def training_estimates(builder: GraphBuilder, key: str) -> list[TrainingEstimate]:
     """Return the estimates of a training in the graph and of those it starts from, in order.
 
     Raises:
         UsageError, ContractError: the method cannot be made.
     """
-    node = source.graph[key]
-    if "method" not in node.payload:  # a training of before, taken from the store
+    step = builder.graph[key]
+    if not isinstance(step, TrainingStep):  # a training of before, taken from the store
         return []
-    before = node.upstream.get("start")
-    found = [] if before is None else training_estimates(source, before)
-    return [*found, _estimate(source, node)]
+    before = step.upstream.get("start")
+    found = [] if before is None else training_estimates(builder, before)
+    return [*found, _estimate(builder, step)]
 
 
-def _estimate(source: ImageSource, node: Node) -> TrainingEstimate:
-    payload = node.payload
-    config = TrainConfig.from_json(payload["train"])
-    method = stage_method(payload["method"], payload["settings"], payload.get("stage"))
+def _estimate(builder: GraphBuilder, step: TrainingStep) -> TrainingEstimate:
+    config = step.train
+    method = stage_method(step.method, step.settings, step.stage)
     processes = max(1, int(os.environ.get("WORLD_SIZE", "1")))
-    data = source.graph[node.upstream["pairs"]]
-    pairs = data.payload.get("pairs")
-    sizes = _network_shapes(source)
-    parameters = _published(source, "parameters") if sizes is None else _count(sizes)
+    data = builder.graph[step.upstream["pairs"]]
+    assert isinstance(data, PairStep)
+    sizes = _network_shapes(builder)
+    parameters = _published(builder, "parameters") if sizes is None else _count(sizes)
     trainable = parameters if config.mode == "full" else _lora_parameters(sizes, config)
     memory = {}
     if parameters is not None and trainable is not None:
-        memory = _memory(source, config, method, parameters, trainable)
+        memory = _memory(builder, config, method, parameters, trainable)
     return TrainingEstimate(
-        label=node.label,
-        artifact=node.id,
+        label=step.label,
+        artifact=step.id,
         method={"name": method.name, **method.config()},
         train=config,
-        settings=settings_source(source.profile, payload["method"], payload.get("stage")),
+        settings=settings_source(builder.profile, step.method, step.stage),
         data=data.id,
-        data_there=source.store.status(data.kind, data.name, data.identity).state == "complete",
-        images=_sampled(data),
+        data_there=builder.store.status(data.kind, data.name, data.identity).state == "complete",
+        images=data.sampled,
         data_hours=data.seconds / 3600,
         processes=processes,
         micro_batches=math.ceil(math.ceil(config.batch / processes) / config.micro_batch),
-        pairs=pairs,
+        pairs=data.pairs,
         visits=config.steps * config.batch,
         parameters=parameters,
         trainable=trainable,
         memory=memory,
-        hours=node.seconds / 3600,
+        hours=step.seconds / 3600,
     )
 
 
-def _sampled(data: Node) -> int | None:
-    """Images that are sampled for a data set; None where its prompts are not known."""
-    settings = data.payload["settings"]
-    if not isinstance(settings.get("generation"), Mapping):
-        return 0
-    count = data.payload.get("pairs")
-    return None if count is None else int(count) * (1 if settings.get("losers") is False else 2)
-
-
-def _network_shapes(source: ImageSource) -> dict[str, tuple[int, ...]] | None:
+def _network_shapes(builder: GraphBuilder) -> dict[str, tuple[int, ...]] | None:
     """Shapes of the base's network, None where it is not on this machine."""
-    base = source.base()
-    if not source.known(base):
+    base = builder.base()
+    if not builder.known(base):
         return None
     try:
         return shapes(network_folder(base.folder())) or None
@@ -165,9 +156,9 @@ def _lora_parameters(
     return sum(config.lora_rank * (shape[0] + math.prod(shape[1:])) for shape in matched)
 
 
-def _published(source: ImageSource, name: str) -> int | None:
+def _published(builder: GraphBuilder, name: str) -> int | None:
     """A figure of the published backbone the profile's checkpoint is, None where it is none."""
-    base = source.base()
+    base = builder.base()
     for backbone in backbones().values():
         if base.kind == "hub" and backbone.checkpoint == base.location:
             return int(getattr(backbone, name))
@@ -175,7 +166,7 @@ def _published(source: ImageSource, name: str) -> int | None:
 
 
 def _memory(
-    source: ImageSource, config: TrainConfig, method: Method, parameters: int, trainable: int
+    builder: GraphBuilder, config: TrainConfig, method: Method, parameters: int, trainable: int
 ) -> dict[str, int]:
     """Bytes on the device by what they are for, an estimate."""
     network, trained = _WORD * parameters, _WORD * trainable
@@ -186,13 +177,13 @@ def _memory(
         reference = network if copied else adapter
     found = {
         "policy": network + adapter,
-        "base, text encoders and VAE": _pipeline_bytes(source.base(), network),
+        "base, text encoders and VAE": _pipeline_bytes(builder.base(), network),
         "reference": reference,
         "gradients": trained,
         "optimiser": (_FACTORED if config.optimiser == "adafactor" else 2.0) * trained,
         "moving average": 0 if config.ema_decay is None else trained,
     }
-    image = source.profile.speed.activation_bytes or _published(source, "activation_bytes") or 0
+    image = builder.profile.speed.activation_bytes or _published(builder, "activation_bytes") or 0
     halves = 2 if method.needs.batch_has_loser else 1
     share = 0.5 if config.precision in ("bf16", "fp16") else 1.0
     share *= _RECOMPUTED if config.gradient_checkpointing else 1.0

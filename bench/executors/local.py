@@ -17,13 +17,12 @@ from bench.api.errors import BenchError
 from bench.api.exits import is_users
 from bench.executors.pool import Pool
 from bench.executors.worker import failure_of, make_node, use_one_thread
-from bench.steps.graph import Graph, Node
-from bench.steps.making import Runtime
+from bench.steps.graph import Graph
+from bench.steps.step import Runtime, Step, StoredStep
 from bench.store import FOUND, MANIFEST, Store, nobody_makes, state_of
 
 LOG = logging.getLogger("bench.executors")
 
-MADE_BEFORE = "bench.steps.making:made_before"
 """The function of nodes that nothing in a graph can make."""
 
 EventKind = Literal["started", "progress", "done", "failed", "skipped"]
@@ -34,7 +33,7 @@ class Event:
     """Something happened to a node; `seconds` since it started; `done` of `total` parts."""
 
     kind: EventKind
-    node: Node
+    node: Step
     seconds: float = 0.0
     done: int = 0
     total: int = 0
@@ -153,7 +152,7 @@ class _Schedule:
         self._remade: set[str] = set()
         self._tried_again: dict[tuple[str, str], int | None] = {}
 
-    def next(self) -> Node | None:
+    def next(self) -> Step | None:
         """Take the ready node with the longest way ahead; None where none is ready now."""
         ready = [key for key in self.needed - self.running if self._upstream(key) <= self.complete]
         if not ready:
@@ -175,14 +174,14 @@ class _Schedule:
         if self.needed:
             raise BenchError(f"nothing can be made of {sorted(self.needed)}")
 
-    def done(self, node: Node) -> None:
+    def done(self, node: Step) -> None:
         """A node was made."""
         self._settle(node.id)
         self.complete.add(node.id)
         self.outcome.made.append(node.id)
 
     def failed(
-        self, node: Node, failure: Mapping[str, Any], store: Store, listener: Listener
+        self, node: Step, failure: Mapping[str, Any], store: Store, listener: Listener
     ) -> bool:
         """A node failed. Returns False where it will be tried again on upstream made anew."""
         if self._remake(node, failure, store):
@@ -214,7 +213,7 @@ class _Schedule:
         self.needed.discard(key)
         self.running.discard(key)
 
-    def _remake(self, node: Node, failure: Mapping[str, Any], store: Store) -> bool:
+    def _remake(self, node: Step, failure: Mapping[str, Any], store: Store) -> bool:
         """Where an artifact it reads is damaged: let that be made anew, and the node again, once.
 
         An artifact of the graph is removed and made by its node. Another one is marked, so that
@@ -226,7 +225,7 @@ class _Schedule:
         damaged = f"{path.parent.name}/{path.name}"
         if damaged == node.id or (node.id, damaged) in self._tried_again:
             return False
-        if damaged in self.graph and self.graph[damaged].function == MADE_BEFORE:
+        if damaged in self.graph and isinstance(self.graph[damaged], StoredStep):
             return False
         self._tried_again[node.id, damaged] = state_of(path)
         if damaged not in self.graph:
@@ -243,7 +242,7 @@ class _Schedule:
         self.running.discard(node.id)
         return True
 
-    def _again_after_upstream(self, node: Node) -> bool:
+    def _again_after_upstream(self, node: Step) -> bool:
         """Whether a node failed while something it reads was being made anew: once more, then."""
         if self._upstream(node.id) <= self.complete or (node.id, "") in self._tried_again:
             return False
@@ -251,14 +250,14 @@ class _Schedule:
         self.running.discard(node.id)
         return True
 
-    def _final(self, node: Node, failure: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _final(self, node: Step, failure: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return the failure as it is told: what nobody here makes anew is a prerequisite."""
         if failure.get("damaged") is None:
             return failure
         path = Path(failure["damaged"])
         damaged = f"{path.parent.name}/{path.name}"
         before = self._tried_again.get((node.id, damaged), -1)
-        here = damaged in self.graph and self.graph[damaged].function == MADE_BEFORE
+        here = damaged in self.graph and isinstance(self.graph[damaged], StoredStep)
         if not here and before != state_of(path):
             return failure  # it was made anew, and damaged again
         reason = failure["message"].partition("\n")[0]
@@ -274,7 +273,7 @@ def _run_here(schedule: _Schedule, store: Store, runtime: Runtime, listener: Lis
         began = time.monotonic()
         listener(Event(kind="started", node=node))
 
-        def progress(done: int, total: int, node: Node = node, began: float = began) -> None:
+        def progress(done: int, total: int, node: Step = node, began: float = began) -> None:
             seconds = time.monotonic() - began
             listener(Event(kind="progress", node=node, seconds=seconds, done=done, total=total))
 
@@ -313,10 +312,10 @@ def _run_in_workers(
 
 
 def _tell_done(
-    schedule: _Schedule, node: Node, store: Store, listener: Listener, began: float
+    schedule: _Schedule, node: Step, store: Store, listener: Listener, began: float
 ) -> None:
     if not (store.root / node.id / MANIFEST).is_file():
-        message = f"{node.function} ended without an error, and {node.id} is not in the store"
+        message = f"{type(node).__name__} ended without an error, and {node.id} is not in the store"
         failure = {"message": message, "exit_code": 1, "damaged": None, "trace": None}
         _tell_failure(schedule, node, failure, store, listener, began)
         return
@@ -326,7 +325,7 @@ def _tell_done(
 
 def _tell_failure(
     schedule: _Schedule,
-    node: Node,
+    node: Step,
     failure: Mapping[str, Any],
     store: Store,
     listener: Listener,

@@ -15,8 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from bench.executors.worker import node_to_json
-from bench.steps.graph import Node
+from bench.steps.step import Step, step_to_json
 
 _GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 2.0
@@ -27,7 +26,7 @@ class _Worker:
     """One process and the node it is at."""
 
     def __init__(self, start: Mapping[str, Any], messages: queue.Queue[Any]) -> None:
-        self.node: Node | None = None
+        self.node: Step | None = None
         self.dead = False
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bench.executors.worker"],
@@ -82,7 +81,7 @@ class Pool:
     Args:
         size: number of processes.
         store: root of the store.
-        runtime: fields of `bench.steps.making.Runtime`.
+        runtime: fields of `bench.steps.step.Runtime`.
     """
 
     def __init__(self, size: int, *, store: Path, runtime: Mapping[str, Any]) -> None:
@@ -115,16 +114,16 @@ class Pool:
         """Whether another node can be started now."""
         return sum(worker.node is not None for worker in self._workers) < self._size
 
-    def start(self, node: Node) -> None:
+    def start(self, node: Step) -> None:
         """Give a node to an idle worker, starting a process where there is none."""
         worker = next((w for w in self._workers if w.node is None), None)
         if worker is None:
             worker = _Worker(self._start, self._messages)
             self._workers.append(worker)
         worker.node = node
-        worker.send({"node": node_to_json(node)})
+        worker.send({"step": step_to_json(node)})
 
-    def wait(self) -> tuple[Node, dict[str, Any]]:
+    def wait(self) -> tuple[Step, dict[str, Any]]:
         """Return the next message and the node it is about; a dead worker is a failed node."""
         while True:
             try:

@@ -1,7 +1,7 @@
 """A worker process: makes one node after another, told so by JSON lines on its standard input.
 
     <- {"store": ..., "runtime": {...}, "sys_path": [...]}     once
-    <- {"node": {...}}                                          for each node
+    <- {"step": {...}}                                          for each step
     -> {"event": "progress", "done": 3, "total": 10}
     -> {"event": "done"} | {"event": "failed", ...}
 
@@ -20,27 +20,19 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from bench.api.errors import BenchError, CorruptArtifactError
 from bench.api.exits import end_process, refused, watched
-from bench.api.registry import import_target
-from bench.steps.graph import Node
-from bench.steps.making import Runtime
-from bench.store import Source, Store, require_unchanged
+from bench.steps.step import Runtime, Step, step_from_json
+from bench.store import Store, require_unchanged
 
 _PROGRESS_SECONDS = 0.5
 _INTERRUPTED = 130
 
 
-def node_to_json(node: Node) -> dict[str, Any]:
-    """Return a node as JSON-able data."""
-    return asdict(node)
-
-
-def make_node(node: Node, store: Store, runtime: Runtime) -> None:
+def make_node(node: Step, store: Store, runtime: Runtime) -> None:
     """Make a node's artifact in this process, unless the source of what makes it has changed.
 
     It is looked at before the work, so that it is not done in vain, and before publishing.
@@ -50,30 +42,20 @@ def make_node(node: Node, store: Store, runtime: Runtime) -> None:
         BenchError: it failed in a way the user can act on.
         Exception: it failed otherwise.
     """
-    function = import_target(node.function, kind="node function")
-    sources = [Source.from_json(data) for data in node.sources]
 
     def check() -> None:
-        for source in sources:
+        for source in node.sources:
             require_unchanged(source)
 
     check()
-    artifact = function(store.checked(check), node, runtime)  # type: ignore[operator]
+    artifact = node.make(store.checked(check), runtime)
     if artifact.id != node.id:
-        raise AssertionError(f"{node.function} made {artifact.id} in place of {node.id}")
+        raise AssertionError(f"{type(node).__name__} made {artifact.id} in place of {node.id}")
 
 
-def plugins_of(node: Node) -> str:
-    """Return what is called when a node is made, e.g. `method mine.py:Mine`."""
-    payload = node.payload
-    kinds = {"method": "method", "evaluator": "evaluator", "backend": "back-end"}
-    named = [f"{kind} {payload[key]}" for key, kind in kinds.items() if payload.get(key)]
-    return ", ".join(named) or node.label or node.id
-
-
-def failure_of(error: BaseException, node: Node) -> dict[str, Any]:
+def failure_of(error: BaseException, node: Step) -> dict[str, Any]:
     """Return what is to be known of a failure: message, exit code, damaged artifact, trace."""
-    error = refused(error, plugins_of(node))
+    error = refused(error, node.calls)
     expected = isinstance(error, BenchError)
     try:
         told = str(error)
@@ -141,7 +123,7 @@ def main() -> None:
     _log(start["log_level"])
     use_one_thread()
     while True:
-        node = Node(**messages.get()["node"])
+        node = step_from_json(messages.get()["step"])
         try:
             with watched():
                 make_node(node, store, runtime)

@@ -110,7 +110,7 @@ def _named(artifact: Artifact) -> Iterator[str]:
 
 def _weights(name: str) -> Any:
     """Return the weights of a back-end by name, None where it is unknown or they are not here."""
-    from bench.steps.scores import backend_identity
+    from bench.steps.predictions import backend_identity
 
     try:
         return _weights_of(backend_identity(name))

@@ -30,7 +30,7 @@ from bench.report.wins import with_win_rates
 from bench.spec.request import Request
 from bench.spec.table import OVER, WIN_RATE, ColumnSpec
 from bench.steps.cells import Cell, TableGraph
-from bench.steps.making import METRICS, RECORDS
+from bench.steps.scores import METRICS, RECORDS
 from bench.store import Artifact, Store, canonical_json, read_jsonl
 
 

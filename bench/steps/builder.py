@@ -1,4 +1,4 @@
-"""What the parts of the graph share while it is made: profile, store, rows, what is missing."""
+"""The graph while it is made: profile, store, rows, and what is missing on this machine."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class NotRunError(NotExpressibleError):
 
 
 @dataclass(kw_only=True)
-class ImageSource:
-    """Adds nodes that end in image sets.
+class GraphBuilder:
+    """A graph that grows: what every kind of step needs to add its own.
 
     Attributes:
         profile: see `bench.spec.profile`.
         store: where hashes of checkpoints are remembered.
-        graph: where nodes go.
+        graph: where steps go.
         rows: of the table, by key: what a row's `start` may name.
-        missing: prerequisites that were not there, by what they are for. Nodes made from them
+        missing: prerequisites that were not there, by what they are for. Steps made from them
             carry a placeholder in their identity: the graph can be shown, not run.
-        made: ids of nodes by what asked for them, for all columns of a row ask for one training.
+        made: ids of steps by what asked for them, for all columns of a row ask for one training.
     """
 
     profile: Profile

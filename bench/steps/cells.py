@@ -14,15 +14,13 @@ from bench.spec.profile import Profile
 from bench.spec.protocol import ColumnProtocol, StoredName, load_suite
 from bench.spec.request import Request
 from bench.spec.table import WIN_RATE, ColumnSpec, RowSpec
+from bench.steps.builder import GraphBuilder, NotExpressibleError
 from bench.steps.graph import Graph
-from bench.steps.images import ImageSource, NotExpressibleError, image_node, reference_node
-from bench.steps.references import evaluator_of, stored_nodes
-from bench.steps.scores import (
-    backend_identities,
-    needed_roles,
-    scores_node,
-    settings_changed,
-)
+from bench.steps.images import add_reference
+from bench.steps.predictions import backend_identities, needed_roles
+from bench.steps.references import add_stored_reference, evaluator_of
+from bench.steps.rows import add_row_images
+from bench.steps.scores import add_scores, settings_changed
 from bench.store import Store
 
 
@@ -53,7 +51,7 @@ class TableGraph:
     """The graph, its cells in table order, and the prerequisites that are missing.
 
     Attributes:
-        graph: the nodes.
+        graph: the steps.
         cells: one per row, column, training seed and noise seed.
         missing: what must be got before anything of the rows named can run.
     """
@@ -64,7 +62,7 @@ class TableGraph:
 
     @property
     def targets(self) -> list[str]:
-        """Ids of the score nodes, without repetition."""
+        """Ids of the score steps, without repetition."""
         return list(dict.fromkeys(cell.node for cell in self.cells if cell.node is not None))
 
 
@@ -77,22 +75,22 @@ def build_graph(request: Request, store: Store) -> TableGraph:
     """
     graph = Graph()
     rows = {row.key: row for row in request.table.rows}
-    source = ImageSource(profile=request.profile, store=store, graph=graph, rows=rows)
+    builder = GraphBuilder(profile=request.profile, store=store, graph=graph, rows=rows)
     cells: list[Cell] = []
-    columns = [_Column(request, column, source) for column in request.columns]
+    columns = [_Column(request, column, builder) for column in request.columns]
     for row in request.rows:
         for training, noise in cell_seeds(row, request.profile, request.seeds):
             cells += [column.cell(row, training, noise) for column in columns]
-    return TableGraph(graph=graph, cells=tuple(cells), missing=tuple(source.missing.values()))
+    return TableGraph(graph=graph, cells=tuple(cells), missing=tuple(builder.missing.values()))
 
 
 class _Column:
     """What the cells of one column share."""
 
-    def __init__(self, request: Request, column: ColumnSpec, source: ImageSource) -> None:
+    def __init__(self, request: Request, column: ColumnSpec, builder: GraphBuilder) -> None:
         self.request = request
         self.column = column
-        self.source = source
+        self.builder = builder
         self.protocol: ColumnProtocol | None = request.profile.protocol_of(request.table, column)
         stored = self.protocol is not None and isinstance(self.protocol.reference, StoredName)
         self.name = evaluator_of(column.evaluator) if stored else column.evaluator
@@ -118,14 +116,14 @@ class _Column:
             reference = self.protocol.reference
             rendered = not isinstance(reference, StoredName)
             if self.evaluator.spec.needs_reference and rendered:
-                self.reference = reference_node(self.source, self.protocol)
+                self.reference = add_reference(self.builder, self.protocol)
             self.backends = backend_identities(
-                self.source, self.roles, evaluator=self.evaluator.spec.name
+                self.builder, self.roles, evaluator=self.evaluator.spec.name
             )
             if self.evaluator.spec.needs_reference and isinstance(reference, StoredName):
                 images = len(self.suite) * self.protocol.images_per_prompt
-                self.stored = stored_nodes(
-                    self.source,
+                self.stored = add_stored_reference(
+                    self.builder,
                     reference.name,
                     self.name,
                     self.evaluator,
@@ -148,14 +146,13 @@ class _Column:
         if self.obstacle or self.protocol is None or self.suite is None:
             return replace(bare, reason=self.obstacle)
         try:
-            images = image_node(
-                self.source, row, training_seed, noise_seed, self.protocol, self.suite
+            images = add_row_images(
+                self.builder, row, training_seed, noise_seed, self.protocol, self.suite
             )
         except NotExpressibleError as error:
             return replace(bare, reason=str(error))
-        node = scores_node(
-            self.source.graph,
-            self.request.profile,
+        node = add_scores(
+            self.builder,
             self.name,
             self.evaluator,
             images=images,
@@ -171,7 +168,7 @@ class _Column:
     def _protocol_of(
         self, row: RowSpec, suite: PromptSuite, protocol: ColumnProtocol
     ) -> dict[str, Any]:
-        profile = self.request.profile
+        profile, changed = self.request.profile, settings_changed(self.evaluator)
         return {
             "name": profile.protocol,
             "suite": {
@@ -188,7 +185,7 @@ class _Column:
                 "version": self.evaluator.spec.version,
                 "upstream": self.evaluator.spec.upstream,
                 "metric": self.column.metric,
-                **settings_changed(self.evaluator),
+                **({"settings": changed} if changed else {}),
                 **({} if self.column.against is None else {"against": self.column.against}),
             },
             "backends": self.backends,

@@ -1,9 +1,9 @@
-"""Pair-set nodes: the profile's `pairs`, and the data sets it names under `data`."""
+"""Pair sets: the profile's `pairs`, and the data sets it names under `data`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.api.errors import BenchError, PrerequisiteError, UsageError, unknown
@@ -11,134 +11,157 @@ from bench.api.prompts import PromptSuite
 from bench.config import expand, mapping
 from bench.data.kinds import DEFAULT as DEFAULT_KIND
 from bench.data.kinds import image_draws, kind_module
+from bench.generation.checkpoint import CheckpointRef
 from bench.generation.image_set import suite_json
 from bench.spec.protocol import SuiteSpec, load_suite, read_generation, read_suite
 from bench.spec.training import DEFAULT_DATA, DataSpec
-from bench.steps.builder import ImageSource
-from bench.steps.graph import Node
+from bench.steps.builder import GraphBuilder
+from bench.steps.step import Runtime, Step
+from bench.store import Artifact, Store
 
 
-def data_node(source: ImageSource, name: str | None) -> str:
-    """Add a data set by name and return its node's id.
+@dataclass(frozen=True, kw_only=True)
+class PairStep(Step):
+    """A pair set to be made.
+
+    Attributes:
+        data_kind: see `bench.data.kinds`.
+        settings: of that kind, prompts and sampling written out; each kind reads its own.
+        checkpoint: whose images, latents and reference they are of.
+        pairs: how many, before short prompts are dropped; None where that is not known.
+    """
+
+    kind: str = "pairs"
+    data_kind: str
+    settings: Mapping[str, Any]
+    checkpoint: CheckpointRef
+    pairs: int | None
+
+    @property
+    def sampled(self) -> int | None:
+        """Images that are sampled for it; None where its prompts are not known."""
+        if not isinstance(self.settings.get("generation"), Mapping):
+            return 0
+        each = 1 if self.settings.get("losers") is False else 2
+        return None if self.pairs is None else self.pairs * each
+
+    @property
+    def described(self) -> str:
+        """The set in words."""
+        said = [f"{self.name} ({self.data_kind})"]
+        if self.data_kind == DEFAULT_KIND:
+            least = int(self.settings.get("min_words", 1))
+            said.append(f"prompts of {least} words or more, {self.settings['perturbation']}")
+        try:
+            draws = image_draws(self.data_kind, self.settings)
+        except BenchError:
+            draws = None  # another version's settings; what is known is said
+        if draws is not None and draws.words():
+            said.append(draws.words())
+        return ", ".join(said)
+
+    def make(self, store: Store, runtime: Runtime) -> Artifact:
+        """Make the set; see `bench.data.kinds.PairKind` for what is raised."""
+        return kind_module(self.data_kind).build(
+            store,
+            self.checkpoint,
+            self.settings,
+            name=self.name,
+            batch_size=runtime.generation_batch,
+            device=runtime.device,
+            progress=runtime.progress,
+        )
+
+
+def add_data(builder: GraphBuilder, name: str | None) -> str:
+    """Add a data set by name and return its step's id.
 
     Args:
-        source: where nodes go.
+        builder: of the graph.
         name: one of the profile's `data`; None or `"pairs"` is its `pairs`.
 
     Raises:
         UsageError: the name, its kind or a setting is unknown.
     """
-    asked = ("data", name or DEFAULT_DATA)
-    if asked not in source.made:
-        source.made[asked] = _data_node(source, name or DEFAULT_DATA)
-    return source.made[asked]
+    wanted = name or DEFAULT_DATA
+    asked = ("data", wanted)
+    if asked not in builder.made:
+        builder.made[asked] = (
+            add_pairs(builder) if wanted == DEFAULT_DATA else _named(builder, wanted)
+        )
+    return builder.made[asked]
 
 
-def described(name: str, payload: Mapping[str, Any]) -> str:
-    """Return a pair set in words.
-
-    Args:
-        name: of the pair set.
-        payload: of its node: `kind` and `settings`.
-    """
-    kind, settings = str(payload["kind"]), payload["settings"]
-    said = [f"{name} ({kind})"]
-    if kind == DEFAULT_KIND:
-        least = int(settings.get("min_words", 1))
-        said.append(f"prompts of {least} words or more, {settings['perturbation']}")
-    try:
-        draws = image_draws(kind, settings)
-    except BenchError:
-        draws = None  # another version's settings; what is known is said
-    if draws is not None and draws.words():
-        said.append(draws.words())
-    return ", ".join(said)
+def add_pairs(builder: GraphBuilder) -> str:
+    """Add the profile's pairs and return their step's id (UsageError: an unknown setting)."""
+    return _add(builder, DEFAULT_DATA, DEFAULT_KIND, asdict(builder.profile.pairs))
 
 
-def _data_node(source: ImageSource, name: str) -> str:
-    if name == DEFAULT_DATA:
-        return pairs_node(source)
-    known = source.profile.data
-    if name not in known:
-        raise unknown(f"data set of profile {source.profile.name}", name, [DEFAULT_DATA, *known])
-    try:
-        return _named_node(source, name, known[name])
-    except UsageError as error:
-        where = f"profile {source.profile.name}: data.{name}"
-        raise UsageError(f"{where}: {error}") from error
-
-
-def pairs_node(source: ImageSource) -> str:
-    """Add the profile's pairs and return their node's id.
-
-    Raises:
-        UsageError: a setting is unknown.
-    """
-    settings = {"kind": DEFAULT_KIND, **asdict(source.profile.pairs)}
-    return _node(source, DEFAULT_DATA, settings, lambda count: f"{count} preference pairs")
-
-
-def _named_node(source: ImageSource, name: str, spec: DataSpec) -> str:
+def _named(builder: GraphBuilder, name: str) -> str:
+    profile = builder.profile
+    if name not in profile.data:
+        known = [DEFAULT_DATA, *profile.data]
+        raise unknown(f"data set of profile {profile.name}", name, known)
+    spec: DataSpec = profile.data[name]
     given = dict(spec.settings)
     if spec.kind == DEFAULT_KIND:  # what is not said is as in the profile's pairs
-        given = {**asdict(source.profile.pairs), **given}
-    label = f"data set {name} ({spec.kind})"
-    return _node(source, name, {"kind": spec.kind, **given}, lambda _: label)
+        given = {**asdict(profile.pairs), **given}
+    try:
+        return _add(builder, name, spec.kind, given, label=f"data set {name} ({spec.kind})")
+    except UsageError as error:
+        raise UsageError(f"profile {profile.name}: data.{name}: {error}") from error
 
 
-def _node(
-    source: ImageSource, name: str, given: Mapping[str, Any], label: Callable[[int], str]
+def _add(
+    builder: GraphBuilder, name: str, kind: str, given: Mapping[str, Any], *, label: str = ""
 ) -> str:
-    profile, base = source.profile, source.base()
-    kind = str(given["kind"])
+    profile, base = builder.profile, builder.base()
     module = kind_module(kind)
-    own = {k: v for k, v in given.items() if k != "kind"}
     purpose = name if name == DEFAULT_DATA else f"data.{name}"
-    settings, count, there = _settled(source, purpose, own)
+    settings, count, there = _settled(builder, purpose, given)
     title = f"{profile.stem}.{name}"
     identity: Mapping[str, Any] = {"kind": kind, "of": title, "settings": settings}
-    if source.known(base) and there:
+    if builder.known(base) and there:
         try:
-            identity = module.identity(source.store, base, settings)
+            identity = module.identity(builder.store, base, settings)
         except PrerequisiteError as error:
-            source.missing.setdefault(purpose, error)
+            builder.missing.setdefault(purpose, error)
+    pairs, speed = count or 0, profile.speed
     draws = image_draws(kind, settings)
     times = 1 if draws is None else draws.latents_per_image
     more = f", {draws.words()}: {times} latents an image" if draws and times > 1 else ""
-    node = Node(
-        kind="pairs",
+    forwards = _forwards(settings.get("generation"))
+    step = PairStep(
         name=title[:120],
         identity=identity,
-        payload={
-            "kind": kind,
-            "settings": settings,
-            "checkpoint": base.to_json(),
-            "pairs": count,
-        },
-        function="bench.steps.making:make_data",
-        label=label(count or 0) + more,
-        **_cost(source, count or 0, _forwards(settings.get("generation")), times),
+        data_kind=kind,
+        settings=settings,
+        checkpoint=base,
+        pairs=count,
+        label=(label or f"{pairs} preference pairs") + more,
+        seconds=5.0 + 2 * pairs * forwards * speed.image_step_seconds,
+        bytes=pairs * speed.pair_bytes * times,
     )
-    return source.graph.add(node)
+    return builder.graph.add(step)
 
 
 def _settled(
-    source: ImageSource, purpose: str, given: Mapping[str, Any]
+    builder: GraphBuilder, purpose: str, given: Mapping[str, Any]
 ) -> tuple[dict[str, Any], int | None, bool]:
     """Return a kind's settings with prompts and sampling read, the number of prompts, and whether
     all that they name is there.
     """
-    where = f"profile {source.profile.name}: {purpose}"
+    where = f"profile {builder.profile.name}: {purpose}"
     settings, count, there = dict(given), None, True
     try:
         settings = {
             k: v if k == "suite" else expand(v, f"{where}.{k}") for k, v in settings.items()
         }
     except PrerequisiteError as error:
-        source.missing.setdefault(purpose, error)
+        builder.missing.setdefault(purpose, error)
         there = False
     if settings.get("suite") is not None:
-        suite = _suite(source, read_suite(settings["suite"], f"{where}.suite"), purpose)
+        suite = _suite(builder, read_suite(settings["suite"], f"{where}.suite"), purpose)
         there = there and suite is not None
         settings["suite"] = None if suite is None else suite_json(suite)
         count = None if suite is None else len(suite)
@@ -148,11 +171,11 @@ def _settled(
     return settings, count, there
 
 
-def _suite(source: ImageSource, spec: SuiteSpec, purpose: str) -> PromptSuite | None:
+def _suite(builder: GraphBuilder, spec: SuiteSpec, purpose: str) -> PromptSuite | None:
     try:
         return load_suite(spec, None)
     except PrerequisiteError as error:
-        source.missing.setdefault(purpose, error)
+        builder.missing.setdefault(purpose, error)
         return None
 
 
@@ -161,11 +184,3 @@ def _forwards(generation: Any) -> int:
     if not isinstance(generation, Mapping):
         return 0
     return int(generation["steps"]) * (2 if generation["cfg_scale"] != 1.0 else 1)
-
-
-def _cost(source: ImageSource, count: int, forwards: int, times: int) -> dict[str, Any]:
-    speed = source.profile.speed
-    return {
-        "seconds": 5.0 + 2 * count * forwards * speed.image_step_seconds,
-        "bytes": count * speed.pair_bytes * times,
-    }

@@ -1,86 +1,49 @@
-"""The graph's nodes: one node is one artifact, known by its identity before anything runs."""
+"""Steps by id: which is made from which, what is left to be made, what is urgent. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from bench.api.errors import UsageError
-from bench.store.identity import artifact_id
-
-KINDS = ("pairs", "train", "images", "predictions", "scores")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Node:
-    """One artifact to be made.
-
-    Attributes:
-        kind, name, identity: as in `bench.store`; the identity holds the ids of `upstream`.
-        function: `"module:function"` that makes it: (store, node, runtime) -> artifact.
-        upstream: role -> id of the node it is made from.
-        payload: what the function needs beyond the identity; plain JSON-able data.
-        label: what the progress shows.
-        seconds, bytes: estimates.
-        sources: of the parts whose code is in the identity, what it was; compared again where the
-            artifact is made (`bench.store.Source.to_json`).
-    """
-
-    kind: str
-    name: str
-    identity: Mapping[str, Any]
-    function: str
-    upstream: Mapping[str, str] = field(default_factory=dict)
-    payload: Mapping[str, Any] = field(default_factory=dict)
-    label: str = ""
-    seconds: float = 0.0
-    bytes: int = 0
-    sources: tuple[Mapping[str, Any], ...] = ()
-
-    @cached_property
-    def id(self) -> str:
-        """`<kind>/<name>-<hash12>`: also the artifact's path in the store."""
-        return artifact_id(self.kind, self.name, self.identity)
+from bench.steps.step import Step
 
 
 class Graph:
-    """Nodes by id, upstream before downstream."""
+    """Steps by id, upstream before downstream."""
 
     def __init__(self) -> None:
-        self._nodes: dict[str, Node] = {}
+        self._steps: dict[str, Step] = {}
 
-    def add(self, node: Node) -> str:
-        """Add a node, unless an equal one is there, and return its id.
+    def add(self, step: Step) -> str:
+        """Add a step, unless an equal one is there, and return its id.
 
         Raises:
-            UsageError: an upstream node was not added before.
+            UsageError: an upstream step was not added before.
         """
-        for role, key in node.upstream.items():
-            if key not in self._nodes:
-                raise UsageError(f"{node.id} needs {key} ({role}), which is not in the graph.")
-        self._nodes.setdefault(node.id, node)
-        return node.id
+        for role, key in step.upstream.items():
+            if key not in self._steps:
+                raise UsageError(f"{step.id} needs {key} ({role}), which is not in the graph.")
+        self._steps.setdefault(step.id, step)
+        return step.id
 
-    def __getitem__(self, key: str) -> Node:
-        return self._nodes[key]
+    def __getitem__(self, key: str) -> Step:
+        return self._steps[key]
 
     def __contains__(self, key: object) -> bool:
-        return key in self._nodes
+        return key in self._steps
 
-    def __iter__(self) -> Iterator[Node]:
-        return iter(self._nodes.values())
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self._steps.values())
 
     def __len__(self) -> int:
-        return len(self._nodes)
+        return len(self._steps)
 
     def downstream(self) -> dict[str, list[str]]:
-        """Return, by id, the ids of the nodes that are made from it."""
-        found: dict[str, list[str]] = {node.id: [] for node in self}
-        for node in self:
-            for key in dict.fromkeys(node.upstream.values()):
-                found[key].append(node.id)
+        """Return, by id, the ids of the steps that are made from it."""
+        found: dict[str, list[str]] = {step.id: [] for step in self}
+        for step in self:
+            for key in dict.fromkeys(step.upstream.values()):
+                found[key].append(step.id)
         return found
 
     def needed(self, targets: Sequence[str], complete: set[str]) -> set[str]:
@@ -100,11 +63,11 @@ class Graph:
     def remaining_seconds(self) -> dict[str, float]:
         """Return, by id, the estimated time from its start to the end of all that follows it.
 
-        Starting the nodes with the longest way first keeps all workers busy to the end.
+        Starting the steps with the longest way first keeps all workers busy to the end.
         """
         below = self.downstream()
         found: dict[str, float] = {}
-        for node in reversed(list(self)):
-            longest = max((found[key] for key in below[node.id]), default=0.0)
-            found[node.id] = node.seconds + longest
+        for step in reversed(list(self)):
+            longest = max((found[key] for key in below[step.id]), default=0.0)
+            found[step.id] = step.seconds + longest
         return found

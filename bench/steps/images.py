@@ -1,163 +1,162 @@
-"""The upper half of the graph: a checkpoint, the base or one that was trained -> image sets."""
+"""Image sets: sampled from a checkpoint, or rendered scenes of known truth."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from bench.api.errors import PrerequisiteError
+from bench.api.generation import GenerationSpec
 from bench.api.prompts import PromptSuite
 from bench.generation.checkpoint import CheckpointRef
-from bench.generation.image_set import image_set_identity, suite_json
-from bench.spec.protocol import ColumnProtocol, StoredName, load_suite, read_generation
-from bench.spec.table import RowSpec
-from bench.steps.builder import ImageSource as ImageSource
-from bench.steps.builder import NotExpressibleError as NotExpressibleError
-from bench.steps.builder import NotRunError
-from bench.steps.graph import Node
-from bench.steps.hub_models import hub_id
-from bench.steps.initial import weights_checkpoint
-from bench.steps.training import trained_checkpoint
+from bench.generation.image_set import image_set_identity
+from bench.spec.protocol import ColumnProtocol, StoredName, load_suite
+from bench.steps.builder import GraphBuilder, NotExpressibleError
+from bench.steps.step import Runtime, Step
+from bench.store import Artifact, Store
 
 
-def image_node(
-    source: ImageSource,
-    row: RowSpec,
-    training_seed: int | None,
-    noise_seed: int,
-    protocol: ColumnProtocol,
-    suite: PromptSuite,
-) -> str:
-    """Add a row's images of a suite and return their node's id.
+@dataclass(frozen=True, kw_only=True)
+class ImageStep(Step):
+    """Images to be sampled from a checkpoint.
 
-    Raises:
-        NotExpressibleError: the profile cannot make such images, or weights of others that the
-            row needs are not on this machine.
-        UsageError: settings do not fit together.
+    Attributes:
+        checkpoint: what is sampled from.
+        suite: the prompts.
+        spec: how.
+        images_per_prompt: images of each.
+        noise_seed: of the sampling.
+        training_seed: that the checkpoint was trained with; None where nobody trained it here.
     """
-    if row.sampling:
-        changed = {**asdict(protocol.generation), **row.sampling}
-        own = read_generation(changed, f"row {row.key}: sampling")
-        protocol = replace(protocol, generation=own)
-    if row.render is not None:
-        through = source.base() if row.render == "through-vae" else None
-        return _render(
-            source,
-            suite,
-            protocol.images_per_prompt,
-            seed=noise_seed,
-            quality=protocol.render_quality,
-            through_vae=through,
-        )
-    checkpoint, origin = source.base(), "base"
-    _require_same_world(source, row)
-    try:
-        if row.weights is not None:
-            checkpoint = weights_checkpoint(source, row.weights, f"row {row.key}: weights")
-            origin = row.key
-        elif row.trained:
-            checkpoint = trained_checkpoint(source, row, training_seed or 0)
-            origin = f"{row.key}.t{training_seed}"
-        elif row.sampling:
-            origin = row.key
-    except PrerequisiteError as error:
-        raise NotRunError("not run: " + " ".join(str(error).split())) from error
-    return sampled_node(
-        source,
-        checkpoint,
-        origin=origin,
-        protocol=protocol,
-        suite=suite,
-        seed=noise_seed,
-        training_seed=training_seed,
-    )
 
+    kind: str = "images"
+    checkpoint: CheckpointRef
+    suite: PromptSuite
+    spec: GenerationSpec
+    images_per_prompt: int
+    noise_seed: int
+    training_seed: int | None = None
 
-def _require_same_world(source: ImageSource, row: RowSpec) -> None:
-    """Raise NotRunError where a row needs weights of the hub and the base is a shipped one."""
-    profile = source.profile
-    if profile.checkpoint.kind != "shipped":
-        return
-    for name in _weights_of(source, row, ()):
-        raise NotRunError(
-            f"not run: {name} is for the paper's model; the base of profile {profile.name} is "
-            f"{profile.checkpoint.location}"
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return len(self.suite) * self.images_per_prompt
+
+    def make(self, store: Store, runtime: Runtime) -> Artifact:
+        """Sample; see `bench.generation.generate_image_set` for what is raised."""
+        from bench.generation.generate import generate_image_set
+
+        return generate_image_set(
+            store,
+            self.checkpoint,
+            self.suite,
+            self.spec,
+            self.images_per_prompt,
+            self.noise_seed,
+            name=self.name,
+            batch_size=runtime.generation_batch,
+            device=runtime.device,
+            progress=runtime.progress,
         )
 
 
-def _weights_of(source: ImageSource, row: RowSpec, above: tuple[str, ...]) -> Iterator[str]:
-    """Yield the hub's weights that a row is, or starts from, perhaps by way of other rows."""
-    before = source.rows.get(row.start) if row.start is not None else None
-    if before is not None and before.key not in above:
-        yield from _weights_of(source, before, (*above, row.key))
-    yield from (name for name in (row.weights, row.start) if name is not None and hub_id(name))
+@dataclass(frozen=True, kw_only=True)
+class RenderStep(Step):
+    """True scenes of prompts to be rendered.
+
+    Attributes:
+        renderer: module with `render_image_set`, `image_set_name`, `image_set_identity`.
+        suite: the prompts, each with its meaning.
+        images_per_prompt: images of each.
+        noise_seed: of the scenes.
+        quality: what is rendered where a prompt leaves it open.
+        through_vae: the checkpoint whose autoencoder the renders go through, or None.
+    """
+
+    kind: str = "images"
+    renderer: str
+    suite: PromptSuite
+    images_per_prompt: int
+    noise_seed: int
+    quality: str
+    through_vae: CheckpointRef | None = None
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return len(self.suite) * self.images_per_prompt
+
+    def make(self, store: Store, runtime: Runtime) -> Artifact:
+        """Render."""
+        artifact: Artifact = importlib.import_module(self.renderer).render_image_set(
+            store,
+            self.suite,
+            self.images_per_prompt,
+            seed=self.noise_seed,
+            quality=self.quality,
+            through_vae=self.through_vae,
+            name=self.name,
+            device=runtime.device,
+            progress=runtime.progress,
+        )
+        return artifact
 
 
-def sampled_node(
-    source: ImageSource,
+def add_images(
+    builder: GraphBuilder,
     checkpoint: CheckpointRef,
     *,
-    origin: str,
     protocol: ColumnProtocol,
     suite: PromptSuite,
-    seed: int,
+    noise_seed: int,
     training_seed: int | None = None,
 ) -> str:
-    """Add images sampled from a checkpoint and return their node's id.
+    """Add images sampled from a checkpoint and return their step's id.
+
+    The set is named after what makes its images, so that all who ask for them share it.
 
     Args:
-        source: where nodes go.
+        builder: of the graph.
         checkpoint: what is sampled from; that of a training in the graph waits for it.
-        origin: what the checkpoint is called in the names of artifacts.
         protocol: how.
         suite: the prompts.
-        seed: of the noise.
+        noise_seed: of the sampling.
         training_seed: that the checkpoint was trained with; None where nobody trained it here.
 
     Raises:
         UsageError: settings are out of range.
     """
-    profile = source.profile
-    trained = checkpoint.kind == "train" and checkpoint.location in source.graph
-    count = len(suite) * protocol.images_per_prompt
-    spec = protocol.generation
+    profile, spec, each = builder.profile, protocol.generation, protocol.images_per_prompt
+    trained = checkpoint.kind == "train" and checkpoint.location in builder.graph
+    count = len(suite) * each
     forwards = spec.steps * (2 if spec.cfg_scale != 1.0 else 1)
-    size = f"{len(suite)}x{protocol.images_per_prompt}"
-    name = f"{profile.stem}.{origin}.{suite.name}.{size}.s{seed}"[:120]
+    name = f"{checkpoint.label}.{suite.name}.{len(suite)}x{each}.s{noise_seed}"[:120]
     identity: Mapping[str, Any]
-    if source.known(source.base() if checkpoint.kind == "train" else checkpoint):
-        identity = image_set_identity(
-            source.store, checkpoint, suite, spec, protocol.images_per_prompt, seed
-        )
+    if builder.known(builder.base() if checkpoint.kind == "train" else checkpoint):
+        identity = image_set_identity(builder.store, checkpoint, suite, spec, each, noise_seed)
     else:
         identity = {"checkpoint": None, "of": name, "spec": spec.identity()}
-    node = Node(
-        kind="images",
+    step = ImageStep(
         name=name,
         identity=identity,
         upstream={"checkpoint": checkpoint.location} if trained else {},
-        payload={
-            "checkpoint": checkpoint.to_json(),
-            "suite": suite_json(suite),
-            "spec": spec.identity(),
-            "images_per_prompt": protocol.images_per_prompt,
-            "training_seed": training_seed,
-            "noise_seed": seed,
-            "images": count,
-        },
-        function="bench.steps.making:make_images",
-        label=f"{count} images of {origin}, {suite.name}"
-        + (f", sampling seed {seed}" if seed != profile.sampling_seed else ""),
+        checkpoint=checkpoint,
+        suite=suite,
+        spec=spec,
+        images_per_prompt=each,
+        noise_seed=noise_seed,
+        training_seed=training_seed,
+        label=f"{count} images of {checkpoint.label}, {suite.name}"
+        + (f", noise seed {noise_seed}" if noise_seed != profile.sampling_seed else ""),
         seconds=3.0 + count * forwards * profile.speed.image_step_seconds,
         bytes=count * profile.speed.image_bytes,
     )
-    return source.graph.add(node)
+    return builder.graph.add(step)
 
 
-def reference_node(source: ImageSource, protocol: ColumnProtocol) -> str:
-    """Add the reference images of a distribution metric and return their node's id.
+def add_reference(builder: GraphBuilder, protocol: ColumnProtocol) -> str:
+    """Add the reference images of a distribution metric and return their step's id.
 
     They are never cut by `--limit`: a reference of fewer images is another reference.
 
@@ -170,13 +169,12 @@ def reference_node(source: ImageSource, protocol: ColumnProtocol) -> str:
     if isinstance(reference, StoredName):
         raise NotExpressibleError(f"its reference, {reference.name}, is stored statistics alone")
     prompts = load_suite(reference.suite or protocol.suite, None)
-    return _render(
-        source, prompts, reference.images_per_prompt, seed=reference.seed, quality=reference.quality
-    )
+    each, quality = reference.images_per_prompt, reference.quality
+    return add_renders(builder, prompts, each, seed=reference.seed, quality=quality)
 
 
-def _render(
-    source: ImageSource,
+def add_renders(
+    builder: GraphBuilder,
     suite: PromptSuite,
     images_per_prompt: int,
     *,
@@ -184,7 +182,12 @@ def _render(
     quality: str,
     through_vae: CheckpointRef | None = None,
 ) -> str:
-    profile = source.profile
+    """Add rendered scenes and return their step's id; arguments as the fields of `RenderStep`.
+
+    Raises:
+        NotExpressibleError: the profile cannot render, or the prompts have no known truth.
+    """
+    profile = builder.profile
     if profile.renderer is None:
         raise NotExpressibleError(
             f"profile {profile.name} has no renderer: its prompts have no known truth"
@@ -196,26 +199,21 @@ def _render(
     count = len(suite) * images_per_prompt
     title = module.image_set_name(suite, seed, quality, through_vae)
     name = f"{title}.{len(suite)}x{images_per_prompt}"
-    if through_vae is None or source.known(through_vae):
-        identity = module.image_set_identity(source.store, suite, images_per_prompt, **options)
+    if through_vae is None or builder.known(through_vae):
+        identity = module.image_set_identity(builder.store, suite, images_per_prompt, **options)
     else:
         identity = {"through_vae": None, "of": name}
-    node = Node(
-        kind="images",
+    step = RenderStep(
         name=name[:120],
         identity=identity,
-        payload={
-            "renderer": profile.renderer,
-            "suite": suite_json(suite),
-            "images_per_prompt": images_per_prompt,
-            "noise_seed": seed,
-            "quality": quality,
-            "through_vae": None if through_vae is None else through_vae.to_json(),
-            "images": count,
-        },
-        function="bench.steps.making:make_renders",
+        renderer=profile.renderer,
+        suite=suite,
+        images_per_prompt=images_per_prompt,
+        noise_seed=seed,
+        quality=quality,
+        through_vae=through_vae,
         label=f"{count} renders of {suite.name}" + (" through the VAE" if through_vae else ""),
         seconds=1.0 + 0.003 * count,
         bytes=count * profile.speed.image_bytes,
     )
-    return source.graph.add(node)
+    return builder.graph.add(step)

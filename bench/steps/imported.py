@@ -15,7 +15,6 @@ from bench.generation.image_set import (
     write_description,
     write_records,
 )
-from bench.steps.graph import Graph, Node
 from bench.store import Artifact, Store, Work, file_hash, writing_to
 
 VERSION = 1
@@ -79,22 +78,3 @@ def _decode(source: Path, target: Path) -> None:
         picture.load()
         with writing_to(target):
             picture.convert("RGB").save(target, format="PNG")
-
-
-def artifact_node(graph: Graph, artifact: Artifact, count: int) -> str:
-    """Add an image set that is in the store already as a node, and return its id.
-
-    Args:
-        graph: where it goes.
-        artifact: of kind `"images"`.
-        count: its number of images.
-    """
-    node = Node(
-        kind=artifact.kind,
-        name=artifact.name,
-        identity=artifact.identity,
-        payload={"images": count},
-        function="bench.steps.making:made_before",
-        label=artifact.id,
-    )
-    return graph.add(node)

@@ -10,9 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from bench.api.errors import PrerequisiteError, UsageError, unknown
 from bench.api.registry import METHODS
@@ -20,10 +18,11 @@ from bench.backbones.lora_files import lora_facts
 from bench.config import expand
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.parts import find_weights, network_folder, require_fits
-from bench.steps.builder import ImageSource
-from bench.steps.graph import Node
+from bench.steps.builder import GraphBuilder
+from bench.steps.step import stored_step
 from bench.store import Artifact
 from bench.tiny.assets import expected_hashes
+from bench.training.config import TrainConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,18 +33,18 @@ class Start:
         checkpoint: with `base`, what its network works with.
         kind: `"pipeline"`, `"network"` or `"lora"`.
         where: what it is called in messages.
-        node: id of the training in the graph, where it is one.
+        step: id of the training in the graph, where it is one.
         ranks, alphas: of a LoRA, as they occur in its layers.
     """
 
     checkpoint: CheckpointRef
     kind: str
     where: str
-    node: str | None = None
+    step: str | None = None
     ranks: tuple[int, ...] = ()
     alphas: tuple[float, ...] = ()
 
-    def fit(self, train: Mapping[str, Any], key: str) -> None:
+    def fit(self, train: TrainConfig, key: str) -> None:
         """Make sure that a LoRA training can go on with this LoRA.
 
         Args:
@@ -55,9 +54,9 @@ class Start:
         Raises:
             UsageError: rank or alpha differ.
         """
-        if self.kind != "lora" or train["mode"] != "lora":
+        if self.kind != "lora" or train.mode != "lora":
             return
-        rank, alpha = train["lora_rank"], float(train["lora_alpha"])
+        rank, alpha = train.lora_rank, train.lora_alpha
         if self.ranks == (rank,) and self.alphas == (alpha,):
             return
         found = ", ".join(map(str, self.ranks))
@@ -70,33 +69,33 @@ class Start:
         )
 
 
-def weights_checkpoint(source: ImageSource, text: str, where: str) -> CheckpointRef:
+def weights_checkpoint(builder: GraphBuilder, text: str, where: str) -> CheckpointRef:
     """Return the checkpoint of published weights: a pipeline, or what is put into the base.
 
     Raises:
         PrerequisiteError: they are not on this machine.
         UsageError: the text names none, or the weights are of another network than the base's.
     """
-    start = weights_start(source, text, where)
+    start = weights_start(builder, text, where)
     return replace(start.checkpoint, base=None) if start.kind == "pipeline" else start.checkpoint
 
 
-def weights_start(source: ImageSource, text: str, where: str) -> Start:
+def weights_start(builder: GraphBuilder, text: str, where: str) -> Start:
     """Return weights as a start; see `weights_checkpoint` for what is raised."""
     name = str(expand(text, where))
     if "/" not in name and not name.startswith((".", "~")) and name not in expected_hashes():
         kind = f"start or weights ({where})"
-        raise unknown(kind, name, {*source.rows, *METHODS.names(), *expected_hashes()})
+        raise unknown(kind, name, {*builder.rows, *METHODS.names(), *expected_hashes()})
     ref = CheckpointRef.parse(name)
-    base = source.base()
+    base = builder.base()
     if ref.kind == "train":
-        return artifact_start(source, ref.location)
+        return artifact_start(builder, ref.location)
     if ref.kind == "shipped":
         ref = CheckpointRef(kind="path", location=str(ref.folder()))
     found = find_weights(ref.location, ref.revision, hub=ref.kind == "hub")
     if found.kind == "pipeline":
         network_folder(found.folder)  # a family there is an adapter for
-    elif source.known(base):
+    elif builder.known(base):
         require_fits(found, network_folder(base.folder()))
     facts = lora_facts(found.folder) if found.kind == "lora" else None
     return Start(
@@ -108,68 +107,61 @@ def weights_start(source: ImageSource, text: str, where: str) -> Start:
     )
 
 
-def artifact_start(source: ImageSource, key: str) -> Start:
+def artifact_start(builder: GraphBuilder, key: str) -> Start:
     """Return a training that is in the store as a start, adding it to the graph.
 
     Raises:
         UsageError: the store has no such artifact, or it is none of a training.
     """
-    artifact = source.store.get(key)
+    artifact = builder.store.get(key)
     if artifact.kind != "train":
         raise UsageError(f"{key} is of kind {artifact.kind!r}; expected a training, train/...")
-    train: Mapping[str, Any] = artifact.manifest.get("config") or {}
-    if "mode" not in train:
+    config = artifact.manifest.get("config") or {}
+    if "mode" not in config:
         raise UsageError(f"{key} does not say how it was trained; train it again.")
-    node = Node(
-        kind=artifact.kind,
-        name=artifact.name,
-        identity=artifact.identity,
-        function="bench.steps.making:made_before",
-        label=artifact.id,
-    )
-    base = _base_of(source, artifact)
-    return training_start(source.graph.add(node), train, base)
+    step = builder.graph.add(stored_step(artifact))
+    return training_start(step, TrainConfig.from_json(config), _base_of(builder, artifact))
 
 
-def training_start(node: str, train: Mapping[str, Any], base: CheckpointRef) -> Start:
+def training_start(step: str, train: TrainConfig, base: CheckpointRef) -> Start:
     """Return a training as a start.
 
     Args:
-        node: its id.
+        step: its id.
         train: its settings.
         base: what its network works with.
     """
-    lora = train["mode"] == "lora"
+    lora = train.mode == "lora"
     return Start(
-        checkpoint=CheckpointRef(kind="train", location=node, base=base),
+        checkpoint=CheckpointRef(kind="train", location=step, base=base),
         kind="lora" if lora else "network",
-        where=node,
-        node=node,
-        ranks=(int(train["lora_rank"]),) if lora else (),
-        alphas=(float(train["lora_alpha"]),) if lora else (),
+        where=step,
+        step=step,
+        ranks=(train.lora_rank,) if lora else (),
+        alphas=(train.lora_alpha,) if lora else (),
     )
 
 
 def bases(
-    source: ImageSource, start: Start | None, mode: str
+    builder: GraphBuilder, start: Start | None, mode: str
 ) -> tuple[CheckpointRef, CheckpointRef | None]:
     """Return what a training loads as its backbone, and what it starts from on it.
 
     The result of the training is sampled with the first.
     """
     if start is None:
-        return source.base(), None
+        return builder.base(), None
     if mode == "lora" and start.kind != "lora":
         whole = start.kind == "pipeline"
         return (replace(start.checkpoint, base=None) if whole else start.checkpoint), None
-    root = start.checkpoint.base or source.base()
+    root = start.checkpoint.base or builder.base()
     return root, start.checkpoint
 
 
-def _base_of(source: ImageSource, artifact: Artifact) -> CheckpointRef:
+def _base_of(builder: GraphBuilder, artifact: Artifact) -> CheckpointRef:
     """Return what the network of a stored training works with."""
     stored = artifact.manifest.get("notes", {}).get("backbone")
-    return source.base() if stored is None else CheckpointRef.from_json(stored)
+    return builder.base() if stored is None else CheckpointRef.from_json(stored)
 
 
 def missing_start(error: PrerequisiteError, where: str) -> PrerequisiteError:

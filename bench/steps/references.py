@@ -1,4 +1,4 @@
-"""Reference sets that are kept as statistics: named files, and their nodes in the graph. No torch.
+"""Reference sets that are kept as statistics: named files, and their steps. No torch.
 
 A protocol names one (`reference: NAME`), or `bench score --reference NAME`; it lies in
 `$BENCH_CACHE/references`, where `bench assets build --fid-reference NAME` puts it. What is read,
@@ -18,9 +18,9 @@ from bench.api.evaluator import Evaluator, StoredReference
 from bench.api.registry import EVALUATORS
 from bench.assets.places import cache_root
 from bench.spec.profile import STANDS_FOR
-from bench.steps.builder import ImageSource
-from bench.steps.graph import Node
-from bench.steps.making import ARRAYS, PREDICTIONS, Runtime
+from bench.steps.builder import GraphBuilder
+from bench.steps.predictions import ARRAYS, PREDICTIONS
+from bench.steps.step import Runtime, Step
 from bench.store import Artifact, Store, Work, file_hash, write_jsonl, write_safetensors
 
 ENDING = ".safetensors"
@@ -78,8 +78,41 @@ def open_stored(evaluator: Evaluator, name: str, *, protocol: str = "P") -> Stor
     return Stored(statistics=evaluator.open_reference(path), path=path, sha256=file_hash(path))
 
 
-def stored_nodes(
-    source: ImageSource,
+@dataclass(frozen=True, kw_only=True)
+class ReferenceStep(Step):
+    """A stored reference to be put into the store, as predictions.
+
+    Attributes:
+        evaluator: registry name or path of who reads it.
+        path: its file; None where it is not on this machine.
+        images: how many it was made of.
+    """
+
+    kind: str = "predictions"
+    evaluator: str
+    path: str | None
+    images: int = 1
+
+    def make(self, store: Store, runtime: Runtime) -> Artifact:
+        """Read the file and keep what it holds.
+
+        Raises:
+            CorruptArtifactError: the file is not the one the graph was made with.
+        """
+        return store.build(self.kind, self.name, self.identity, self._keep)
+
+    def _keep(self, work: Work) -> None:
+        evaluator = EVALUATORS.load(self.evaluator)()
+        path = Path(str(self.path))
+        if not path.is_file() or file_hash(path) != self.identity["sha256"]:
+            raise CorruptArtifactError(f"{path} was changed or removed while the table was made")
+        found = evaluator.open_reference(path).predictions()
+        write_jsonl(work, PREDICTIONS, found.records)
+        write_safetensors(work, ARRAYS, found.arrays)
+
+
+def add_stored_reference(
+    builder: GraphBuilder,
     name: str,
     evaluator_name: str,
     evaluator: Evaluator,
@@ -87,13 +120,13 @@ def stored_nodes(
     *,
     measured: int | None,
 ) -> dict[str, str]:
-    """Add a stored reference and return its node's id by role.
+    """Add a stored reference and return its step's id by role.
 
-    Where it is not on this machine, that is noted in `source.missing` and its node carries a
+    Where it is not on this machine, that is noted in `builder.missing` and its step carries a
     placeholder: the graph can be shown, not run.
 
     Args:
-        source: where nodes go.
+        builder: of the graph.
         name: of the reference.
         evaluator_name: the evaluator's registry name or path.
         evaluator: the same, loaded.
@@ -109,51 +142,28 @@ def stored_nodes(
     try:
         stored = open_stored(evaluator, name, protocol=under[0] if under else "P")
     except PrerequisiteError as error:
-        source.missing.setdefault(f"reference {name}", error)
-        node = Node(
-            kind="predictions",
+        builder.missing.setdefault(f"reference {name}", error)
+        step = ReferenceStep(
             name=f"reference.{Path(name).stem}"[:120],
             identity={"reference": name, "sha256": None},
-            function="bench.steps.references:make_reference",
+            evaluator=evaluator_name,
+            path=None,
             label=f"reference {name}",
         )
-        return dict.fromkeys(backends, source.graph.add(node))
+        return dict.fromkeys(backends, builder.graph.add(step))
     statistics = stored.statistics
     for identity in backends.values():
         if identity.get("version") is not None:  # else its weights are missing, and that is said
             statistics.require_backend(identity)
     statistics.require_counts(measured)
-    node = Node(
-        kind="predictions",
+    step = ReferenceStep(
         name=f"reference.{statistics.name}"[:120],
         identity={**statistics.about(), "sha256": stored.sha256},
-        payload={
-            "evaluator": evaluator_name,
-            "path": str(stored.path),
-            "images": statistics.images,
-        },
-        function="bench.steps.references:make_reference",
+        evaluator=evaluator_name,
+        path=str(stored.path),
+        images=statistics.images,
         label=f"reference {statistics.name}",
         seconds=1.0,
         bytes=stored.path.stat().st_size,
     )
-    return dict.fromkeys(backends, source.graph.add(node))
-
-
-def make_reference(store: Store, node: Node, runtime: Runtime) -> Artifact:
-    """Put a stored reference into the store, as predictions.
-
-    Raises:
-        CorruptArtifactError: the file is not the one the graph was made with.
-    """
-
-    def make(work: Work) -> None:
-        evaluator = EVALUATORS.load(node.payload["evaluator"])()
-        path = Path(node.payload["path"])
-        if not path.is_file() or file_hash(path) != node.identity["sha256"]:
-            raise CorruptArtifactError(f"{path} was changed or removed while the table was made")
-        found = evaluator.open_reference(path).predictions()
-        write_jsonl(work, PREDICTIONS, found.records)
-        write_safetensors(work, ARRAYS, found.arrays)
-
-    return store.build(node.kind, node.name, node.identity, make)
+    return dict.fromkeys(backends, builder.graph.add(step))

@@ -1,22 +1,24 @@
-"""Training nodes: data set and start -> one node per stage; each stage starts from the last."""
+"""Trainings: data set and start -> one step per stage; each stage starts from the last."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from bench.api.errors import UsageError
 from bench.api.registry import METHODS
 from bench.generation.checkpoint import CheckpointRef
-from bench.spec.methods import StagePlan, TrainingPlan, portable, training_plan
+from bench.spec.methods import StagePlan, TrainingPlan, portable, stage_method, training_plan
 from bench.spec.request import method_row
 from bench.spec.table import RowSpec
 from bench.spec.training import DEFAULT_DATA
-from bench.steps.builder import ImageSource
-from bench.steps.data import data_node
-from bench.steps.graph import Node
+from bench.steps.builder import GraphBuilder
+from bench.steps.data import add_data
 from bench.steps.initial import Start, bases, training_start, weights_start
-from bench.store import code_identity, source_of
+from bench.steps.step import Runtime, Step
+from bench.store import Artifact, Store, Work, code_identity, source_of
+from bench.training.config import TrainConfig
 
 TRAINING_VERSION = 1
 """Bumped when the training of unchanged settings may end in other weights."""
@@ -27,27 +29,112 @@ _CONTROLS: dict[str, dict[str, Any]] = {
     "identity-degraded": {"identity_degraded": True},
     "shuffled": {"shuffle_seed": _SHUFFLE_SEED},
 }
+"""What a row's `pairs` changes: arguments of `bench.data.pairing.open_pairs`."""
 
 
-def trained_checkpoint(source: ImageSource, row: RowSpec, seed: int) -> CheckpointRef:
+@dataclass(frozen=True, kw_only=True)
+class TrainingStep(Step):
+    """One stage of a method to be trained; exports under `exports/`, metrics in `metrics.jsonl`.
+
+    Attributes:
+        method: registry name or path of the whole method, with its `settings`.
+        stage: of a method that has stages.
+        train: batch, rate, steps, seed and so on.
+        pairs: a key of `_CONTROLS`.
+        backbone: what the network works with; the result is sampled with it, too.
+        start: weights the policy starts from in place of the backbone's own.
+        suppliers: frozen networks of earlier stages, by name.
+    """
+
+    kind: str = "train"
+    method: str
+    settings: Mapping[str, Any]
+    stage: str | None
+    train: TrainConfig
+    pairs: str
+    backbone: CheckpointRef
+    start: CheckpointRef | None
+    suppliers: Mapping[str, CheckpointRef] = field(default_factory=dict)
+
+    @property
+    def calls(self) -> str:
+        """The method, for messages."""
+        return f"method {self.method}"
+
+    def make(self, store: Store, runtime: Runtime) -> Artifact:
+        """Train the stage.
+
+        Raises:
+            DivergedError: a NaN or an infinity; the last good checkpoint stays.
+            PrerequisiteError, UsageError: as `bench.training.runner.train`.
+        """
+        return store.build(
+            self.kind,
+            self.name,
+            self.identity,
+            lambda work: self._train(store, work, runtime),
+            upstream=self.upstream,
+            seeds={"training": self.train.seed},
+            config=self.train.to_json(),
+            device=runtime.device,
+            exclude=("checkpoints/*",),
+        )
+
+    def _train(self, store: Store, work: Work, runtime: Runtime) -> None:
+        from bench.data.pairing import open_pairs
+        from bench.generation.checkpoint import load_pipeline_backbone, weights_folder
+        from bench.generation.weights import content_hash
+        from bench.training.runner import train
+
+        method = stage_method(self.method, self.settings, self.stage)
+        backbone = load_pipeline_backbone(self.backbone, store, device=runtime.device)
+        start_from = None if self.start is None else weights_folder(self.start, store)
+        artifact = store.get(self.upstream["pairs"])
+        source = open_pairs(artifact, method.needs.pairing, **_CONTROLS[self.pairs])
+        suppliers = {
+            name: load_pipeline_backbone(ref, store, device=runtime.device).denoiser
+            for name, ref in self.suppliers.items()
+        }
+        result = train(
+            method,
+            backbone,
+            source,
+            self.train,
+            work_dir=work.path,
+            start_from=start_from,
+            suppliers=suppliers,
+            progress=lambda done, total, _row: runtime.progress(done, total),
+        )
+        work.note("steps", result.steps)
+        work.note("seconds", result.seconds)
+        work.note("peak_memory_mb", result.peak_memory_mb)
+        work.note("backbone", self.backbone.to_json())
+        if self.start is not None and start_from is not None:
+            digest = content_hash(start_from)
+            work.note("start", {**self.start.to_json(), "content_sha256": digest})
+
+
+def trained_checkpoint(builder: GraphBuilder, row: RowSpec, seed: int) -> CheckpointRef:
     """Add the trainings of a row with a seed and return the checkpoint they end in.
 
     Raises:
-        UsageError, ContractError, PrerequisiteError: as `training_node`.
+        UsageError, ContractError, PrerequisiteError: as `add_training`.
     """
     asked = ("training", row.key, seed)
-    if source.rows.get(row.key) is not row:  # a row that the table does not have
-        return _start_of_node(source, training_node(source, row, seed)).checkpoint
-    if asked not in source.made:
-        source.made[asked] = training_node(source, row, seed)
-    return _start_of_node(source, source.made[asked]).checkpoint
+    if builder.rows.get(row.key) is not row:  # a row that the table does not have
+        return _start_of(builder, add_training(builder, row, seed)).checkpoint
+    if asked not in builder.made:
+        builder.made[asked] = add_training(builder, row, seed)
+    return _start_of(builder, builder.made[asked]).checkpoint
 
 
-def training_node(source: ImageSource, row: RowSpec, seed: int, *, until: str | None = None) -> str:
+def add_training(
+    builder: GraphBuilder, row: RowSpec, seed: int, *, until: str | None = None
+) -> str:
     """Add the trainings of a row's method with a seed and return the last one's id.
 
     Args:
-        source: where nodes go.
+        builder: of the graph.
         row: method, start and data.
         seed: of the training, the same in every stage.
         until: the stage to end with; None takes all.
@@ -58,13 +145,13 @@ def training_node(source: ImageSource, row: RowSpec, seed: int, *, until: str | 
         ContractError: the method does not fulfil its contract.
         PrerequisiteError: weights to start from are not on this machine.
     """
-    return _train(source, row, seed, until, ())
+    return _train(builder, row, seed, until, ())
 
 
 def _train(
-    source: ImageSource, row: RowSpec, seed: int, until: str | None, above: tuple[str, ...]
+    builder: GraphBuilder, row: RowSpec, seed: int, until: str | None, above: tuple[str, ...]
 ) -> str:
-    plan = training_plan(source.profile, str(row.method), seed)
+    plan = training_plan(builder.profile, str(row.method), seed)
     stages = plan.stages
     if until is not None:
         names = [stage.name for stage in stages]
@@ -72,48 +159,49 @@ def _train(
             known = f"its stages are {', '.join(names)}" if plan.staged else "it has none"
             raise UsageError(f"method {plan.cls.name} has no stage {until!r}; {known}.")
         stages = stages[: names.index(until) + 1]
-    origin = start = _start(source, row, seed, above)
+    origin = start = _start(builder, row, seed, above)
     key = ""
     done: dict[str, Start] = {}
     for stage in stages:
         begin = origin if stage.start == "origin" else start
         suppliers = {name: done[name] for name in stage.suppliers}
-        key = _stage_node(source, row, plan, stage, begin, seed, suppliers)
-        start = done[stage.name] = _start_of_node(source, key)
+        key = _add_stage(builder, row, plan, stage, begin, seed, suppliers)
+        start = done[stage.name] = _start_of(builder, key)
     return key
 
 
-def _start(source: ImageSource, row: RowSpec, seed: int, above: tuple[str, ...]) -> Start | None:
+def _start(builder: GraphBuilder, row: RowSpec, seed: int, above: tuple[str, ...]) -> Start | None:
     """Return what a row starts from, None for the base."""
     if row.start is None:
         return None
     chain = (*above, row.key)
-    target = source.rows.get(row.start)
+    target = builder.rows.get(row.start)
     if target is None and row.start in METHODS.entries():
         target = method_row(row.start)
     where = f"row {row.key}: start"
     if target is None:
-        return weights_start(source, row.start, where)
+        return weights_start(builder, row.start, where)
     if target.key in chain:
         circle = " -> ".join((*chain, target.key))
         raise UsageError(f"rows start from each other: {circle}. Let one start from the base.")
     if target.render is not None:
         raise UsageError(f"{where}: {target.key} is rendered, nothing was trained there.")
     if target.weights is not None:
-        return weights_start(source, target.weights, where)
+        return weights_start(builder, target.weights, where)
     if target.method is None:
         return None
-    return _start_of_node(source, _train(source, target, seed, None, chain))
+    return _start_of(builder, _train(builder, target, seed, None, chain))
 
 
-def _start_of_node(source: ImageSource, key: str) -> Start:
-    payload = source.graph[key].payload
-    base = CheckpointRef.from_json(payload["checkpoint"])
-    return training_start(key, payload["train"], base)
+def _start_of(builder: GraphBuilder, key: str) -> Start:
+    """Return a training of the graph as a start."""
+    step = builder.graph[key]
+    assert isinstance(step, TrainingStep)
+    return training_start(key, step.train, step.backbone)
 
 
-def _stage_node(
-    source: ImageSource,
+def _add_stage(
+    builder: GraphBuilder,
     row: RowSpec,
     plan: TrainingPlan,
     stage: StagePlan,
@@ -121,12 +209,12 @@ def _stage_node(
     seed: int,
     suppliers: Mapping[str, Start],
 ) -> str:
-    profile, config, control = source.profile, stage.train, _CONTROLS[row.pairs]
+    profile, config = builder.profile, stage.train
     data = row.data or stage.data
-    pairs = data_node(source, data)
+    data_step = add_data(builder, data)
     if start is not None:
-        start.fit(config.to_json(), f"profile {profile.name}: training of {row.key}")
-    backbone, begin = bases(source, start, config.mode)
+        start.fit(config, f"profile {profile.name}: training of {row.key}")
+    backbone, begin = bases(builder, start, config.mode)
     cls = type(stage.method)
     named = not plan.staged or "<locals>" in cls.__qualname__
     target = METHODS.entry(str(row.method)).target if named else None
@@ -134,44 +222,40 @@ def _stage_node(
         "version": TRAINING_VERSION,
         "method": {**code_identity(cls, target), "config": stage.method.config()},
         "train": config.identity(),
-        "control": control,
-        "pairs": pairs,
+        "control": _CONTROLS[row.pairs],
+        "pairs": data_step,
     }
-    upstream = {"pairs": pairs}
+    upstream = {"pairs": data_step}
     if start is not None:
-        identity["start"] = start.checkpoint.identity(source.store)
-        if start.node is not None:
-            upstream["start"] = start.node
+        identity["start"] = start.checkpoint.identity(builder.store)
+        if start.step is not None:
+            upstream["start"] = start.step
     if suppliers:
         identity["suppliers"] = {
-            name: found.checkpoint.identity(source.store) for name, found in suppliers.items()
+            name: found.checkpoint.identity(builder.store) for name, found in suppliers.items()
         }
-        upstream |= {f"supplier/{n}": str(found.node) for n, found in suppliers.items()}
-    if data not in (None, DEFAULT_DATA) and source.known(source.base()):
-        identity["base"] = source.base().identity(source.store)
-    name, label = _names(row, plan, stage, start)
-    node = Node(
-        kind="train",
-        name=f"{profile.stem}.{name}.t{seed}"[:120],
+        upstream |= {f"supplier/{n}": str(found.step) for n, found in suppliers.items()}
+    if data not in (None, DEFAULT_DATA) and builder.known(builder.base()):
+        identity["base"] = builder.base().identity(builder.store)
+    name, label = _names(builder, row, plan, stage, start)
+    step = TrainingStep(
+        name=f"{name}.t{seed}"[:120],
         identity=identity,
         upstream=upstream,
-        payload={
-            "method": portable(str(row.method)),
-            "settings": plan.method.config(),
-            "stage": stage.name if plan.staged else None,
-            "train": config.to_json(),
-            "control": control,
-            "checkpoint": backbone.to_json(),
-            "start": None if begin is None else begin.to_json(),
-            "suppliers": {n: found.checkpoint.to_json() for n, found in suppliers.items()},
-        },
-        function="bench.steps.making:make_training",
+        sources=(source_of(cls, target),),
+        method=portable(str(row.method)),
+        settings=plan.method.config(),
+        stage=stage.name if plan.staged else None,
+        train=config,
+        pairs=row.pairs,
+        backbone=backbone,
+        start=begin,
+        suppliers={n: found.checkpoint for n, found in suppliers.items()},
         label=f"train {label}, seed {seed}",
         seconds=5.0 + config.steps * config.batch * profile.speed.pair_seconds * _work(stage),
         bytes=profile.speed.checkpoint_bytes,
-        sources=(source_of(cls, target).to_json(),),
     )
-    return source.graph.add(node)
+    return builder.graph.add(step)
 
 
 def _work(stage: StagePlan) -> float:
@@ -184,23 +268,24 @@ def _work(stage: StagePlan) -> float:
 
 
 def _names(
-    row: RowSpec, plan: TrainingPlan, stage: StagePlan, start: Start | None
+    builder: GraphBuilder, row: RowSpec, plan: TrainingPlan, stage: StagePlan, start: Start | None
 ) -> tuple[str, str]:
     """Return what a training is called in its artifact's name, and in the progress.
 
-    What two rows may share is named after the method, not the row: a method trained as the profile
-    says, which rows sample in several ways, and a first stage, which a row may train alone.
+    The name says what is trained, never which row asked for it: rows of two tables, and a row
+    that trains a first stage alone, share the artifact.
     """
-    own = row.key
-    plain = row.data is None and row.start is None and row.pairs == "standard"
-    if plain and ":" not in str(row.method):
-        own = str(row.method)
+    parts = [plan.method.name, row.data, row.pairs if row.pairs != "standard" else None]
+    if row.start is not None and start is not None:
+        parts.append(f"on-{start.checkpoint.label}")
+    own = ".".join(part for part in parts if part)
+    base = builder.base().label
     if not plan.staged:
-        return own, own
+        return f"{base}.{own}", own
     number = [s.name for s in plan.stages].index(stage.name) + 1
     label = f"{own}, stage {stage.name} ({number} of {len(plan.stages)})"
     if number == len(plan.stages):
-        return own, label
+        return f"{base}.{own}", label
     if number == 1 and start is None and row.pairs == "standard":
-        return stage.method.name, label
-    return f"{own}.{stage.name}", label
+        return f"{base}.{stage.method.name}", label
+    return f"{base}.{own}.{stage.name}", label

@@ -15,10 +15,11 @@ from bench.api.method import Method
 from bench.api.registry import METHODS
 from bench.spec.methods import make_method, method_class, portable
 from bench.steps.cells import Cell, TableGraph
-from bench.steps.graph import Graph, Node
+from bench.steps.graph import Graph
 from bench.store import code_identity, source_of
 from bench.toy.columns import COLUMNS, Column
 from bench.toy.settings import MethodRow, ToySettings, toy_settings
+from bench.toy.steps import ToyReferenceStep, ToyTrainingStep
 
 NAME = "fig2"
 DEFAULT_SEEDS = tuple(range(10))
@@ -207,17 +208,17 @@ def _shared(settings: ToySettings) -> dict[str, Any]:
 
 def _reference(graph: Graph, settings: ToySettings, variant: str, seed: int) -> str:
     identity = {**_shared(settings), "variant": variant, "base": asdict(settings.base)}
-    node = Node(
-        kind="toy-reference",
+    step = ToyReferenceStep(
         name=f"{variant}-seed{seed}",
         identity={**identity, "seed": seed},
-        payload={"settings": settings.to_json(), "variant": variant, "seed": seed},
-        function="bench.toy.making:make_reference",
+        settings=settings,
+        variant=variant,
+        seed=seed,
         label=f"{variant} reference, seed {seed}",
         seconds=_BASE_SECONDS if variant == "learned" else _EXACT_SECONDS,
         bytes=600_000,
     )
-    return graph.add(node)
+    return graph.add(step)
 
 
 def _identity(method: MethodRow) -> dict[str, Any]:
@@ -243,8 +244,7 @@ def _run(
     lr = settings.finetune.lr if method.lr is None else method.lr
     upstream = {"reference": reference}
     target = METHODS.entry(method.method).target
-    node = Node(
-        kind="toy-run",
+    step = ToyTrainingStep(
         name=f"{VARIANTS[row.variant]}{method.key}-n{row.pairs_per_class}-seed{seed}"[:120],
         identity={
             **_shared(settings),
@@ -255,18 +255,15 @@ def _run(
             "upstream": upstream,
         },
         upstream=upstream,
-        payload={
-            "settings": settings.to_json(),
-            "method": method.method,
-            "method_settings": dict(method.settings),
-            "lr": lr,
-            "pairs_per_class": row.pairs_per_class,
-            "seed": seed,
-        },
-        function="bench.toy.making:make_run",
+        sources=(source_of(method_class(method.method), target),),
+        settings=settings,
+        method=method.method,
+        method_settings=dict(method.settings),
+        lr=lr,
+        pairs_per_class=row.pairs_per_class,
+        seed=seed,
         label=f"{row.label}, seed {seed}",
         seconds=_RUN_SECONDS,
         bytes=400_000,
-        sources=(source_of(method_class(method.method), target).to_json(),),
     )
-    return graph.add(node)
+    return graph.add(step)

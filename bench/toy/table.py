@@ -13,7 +13,7 @@ from bench.report.paired import WHOLE_RUNS
 from bench.report.stored import STATISTICS_VERSION, Report
 from bench.spec.noise import PER_SEED
 from bench.steps.cells import Cell, TableGraph
-from bench.steps.making import METRICS
+from bench.steps.scores import METRICS
 from bench.store import Artifact, Store, canonical_json
 from bench.toy.columns import COLUMNS, Column
 from bench.toy.graph import DEFAULT_SEEDS, NAME, VARIANTS, Row, ToyRequest, all_rows

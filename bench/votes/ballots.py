@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import ProtocolError, UsageError
-from bench.steps.making import ARRAYS, PREDICTIONS
+from bench.steps.predictions import ARRAYS, PREDICTIONS
 from bench.store import Artifact, Store, Work, write_jsonl
 
 KIND = "study"

@@ -128,25 +128,27 @@ def test_a_graph_stops_before_predictions_are_stored(
 ) -> None:
     from bench.executors.local import run_graph
     from bench.generation.folder import read_flat
-    from bench.steps.graph import Graph, Node
-    from bench.steps.imported import artifact_node, import_images
+    from bench.steps.graph import Graph
+    from bench.steps.imported import import_images
+    from bench.steps.predictions import PredictionStep
+    from bench.steps.step import stored_step
     from bench.store import Store
 
     folder = tmp_path / "pictures"
     folder.mkdir()
     Image.fromarray(np.zeros((32, 32, 3), dtype=np.uint8)).save(folder / "a.png")
     store, graph = Store(tmp_path / "store"), Graph()
-    images = artifact_node(graph, import_images(store, read_flat(folder)), 1)
-    node = Node(
-        kind="predictions",
+    images = graph.add(stored_step(import_images(store, read_flat(folder))))
+    step = PredictionStep(
         name="p",
         identity={"of": images},
         upstream={"images": images},
-        payload={"backend": "tiny-detector", "queries": {}, "prompts": None},
-        function="bench.steps.making:make_predictions",
+        backend="tiny-detector",
+        queries={},
+        prompts=None,
         label="detector",
     )
-    key = graph.add(node)
+    key = graph.add(step)
     monkeypatch.setattr(TinyDetector, "confidence", lambda *_: 0.01)
     outcome = run_graph(graph, [key], store, jobs=1)
     assert "refuses to report" in outcome.failures[key].message

@@ -17,7 +17,7 @@ from bench.cli import main
 from bench.spec import table as spec
 from bench.spec.profile import load_profile
 from bench.steps.images import NotExpressibleError
-from bench.steps.scores import needed_roles
+from bench.steps.predictions import needed_roles
 from bench.tiny.plus_suites import NUMERACY, compbench_plus_tiny
 from bench.tiny.render import render
 from bench.tiny.scenes import scene_for

@@ -19,7 +19,7 @@ from bench.report.circular import (
 from bench.report.model import TableData
 from bench.report.stored import make_report, write_report
 from bench.spec.table import RowSpec, load_table
-from bench.steps.scores import backend_identity
+from bench.steps.predictions import backend_identity
 from bench.store import Store
 from tests.report.tables import table
 

@@ -11,6 +11,7 @@ from bench.spec.profile import load_profile
 from bench.spec.request import make_request
 from bench.steps.cells import build_graph
 from bench.steps.hub_models import hub_models
+from bench.steps.predictions import PredictionStep
 from bench.store import Store
 
 
@@ -54,9 +55,9 @@ def test_other_columns_keep_their_back_end(tmp_path: Path) -> None:
     request = make_request("1a", "tiny", rows=("base",), columns=("GE", "CB"), overrides=(change,))
     graph = build_graph(request, Store(tmp_path)).graph
     detectors = {
-        node.upstream["images"].rpartition("/")[2]: node.payload["backend"]
+        node.upstream["images"].rpartition("/")[2]: node.backend
         for node in graph
-        if node.kind == "predictions" and node.name.endswith("-detector")
+        if isinstance(node, PredictionStep) and node.name.endswith("-detector")
     }
     by_suite = {
         name: next(b for n, b in detectors.items() if name in n)

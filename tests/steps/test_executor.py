@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.executors.local import Event, complete_nodes, run_graph
-from bench.steps.graph import Node
+from bench.steps.step import Step
 from bench.store import Store
 from tests.steps.toynodes import graph_of, node
 
@@ -22,7 +22,7 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def value(store: Store, made: Node) -> int:
+def value(store: Store, made: Step) -> int:
     return int(json.loads(store.get(made.id).file("value.json").read_text())["value"])
 
 

@@ -12,6 +12,7 @@ from bench.spec.methods import training_plan
 from bench.spec.profile import load_profile, profile_names
 from bench.spec.request import make_request
 from bench.steps.cells import TableGraph, build_graph
+from bench.steps.images import ImageStep
 from bench.store import Store
 
 ROOT = Path(__file__).parents[2]
@@ -101,7 +102,8 @@ def test_limit_is_stratified_and_monotone(pure_profile: Path, store: Store) -> N
     def prompts(limit: int) -> dict[str, str]:
         found = graph(pure_profile, store, rows=["base"], columns=["GE"], limit=limit)
         (images,) = [node for node in found.graph if node.kind == "images"]
-        return {p["id"]: p["tag"] for p in images.payload["suite"]["prompts"]}
+        assert isinstance(images, ImageStep)
+        return {p.id: p.tag for p in images.suite}
 
     few, more = prompts(6), prompts(9)
     assert len(set(few.values())) == 6

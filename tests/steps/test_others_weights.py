@@ -27,11 +27,11 @@ from bench.report.stored import make_report
 from bench.spec.profile import load_profile
 from bench.spec.request import Request
 from bench.spec.table import RowSpec, read_table
-from bench.steps.builder import ImageSource
+from bench.steps.builder import GraphBuilder
 from bench.steps.cells import build_graph
 from bench.steps.graph import Graph
 from bench.steps.initial import weights_checkpoint
-from bench.steps.training import training_node
+from bench.steps.training import add_training
 from bench.store import Store
 from bench.training.export import POLICY, export_lora
 from tests.paper.hub_cache import add_repository
@@ -51,9 +51,9 @@ class Shelf:
     profile: Path
     base: CheckpointRef
 
-    def source(self, store: Store, *overrides: str) -> ImageSource:
+    def source(self, store: Store, *overrides: str) -> GraphBuilder:
         profile = load_profile(str(self.profile), overrides=overrides)
-        return ImageSource(profile=profile, store=store, graph=Graph())
+        return GraphBuilder(profile=profile, store=store, graph=Graph())
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_a_published_lora_of_another_rank_is_refused_naming_its_file(
     row = RowSpec(key="both", label="b", method="ddspo", start=str(shelf.folder / "lora"))
     source = shelf.source(Store(tmp_path), "training.common.mode=lora")
     with pytest.raises(UsageError, match=r"lora_weights.safetensors is a LoRA of rank 2 and alpha"):
-        training_node(source, row, 0)
+        add_training(source, row, 0)
 
 
 def test_a_row_without_its_weights_shows_what_was_published(shelf: Shelf, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_stages_start_from_each_other_and_the_manifest_says_from_what(
     lora = f"training.methods.{WHOLE}.train={{mode: lora, lora_rank: 2, lora_alpha: 2}}"
     source = shelf.source(store, lora, "training.common.lr=5e-2")
     row = RowSpec(key="both", label="both", method=STAGED)
-    key = training_node(source, row, 0)
+    key = add_training(source, row, 0)
     first = source.graph[key].upstream["start"]
     assert run_graph(source.graph, [key], store, jobs=1).exit_code == 0
     start = export_folder(store.get(first))
@@ -212,7 +212,7 @@ def test_stages_start_from_each_other_and_the_manifest_says_from_what(
         "training.common={mode: lora, lora_rank: 2, lora_alpha: 2, steps: 2,"
         " batch: 2, micro_batch: 2, lr: 1e-3}",
     )
-    last = training_node(after, more, 0)
+    last = add_training(after, more, 0)
     assert after.graph[last].upstream["start"] == key
     assert run_graph(after.graph, [last], store, jobs=1).exit_code == 0
     assert store.get(last).manifest["notes"]["start"]["location"] == key

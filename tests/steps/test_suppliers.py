@@ -10,7 +10,7 @@ import pytest
 
 from bench.executors.local import run_graph
 from bench.spec.table import RowSpec
-from bench.steps.training import training_node
+from bench.steps.training import add_training
 from bench.store import Store
 from tests.steps.test_others_weights import Shelf, shelf  # noqa: F401  (a fixture)
 from tests.steps.test_trainings import graph, of
@@ -48,7 +48,7 @@ def test_the_three_stages_are_trained_through_the_graph(
     source = shelf.source(
         store, "training.methods.ddspo-dd-cpp={method: {fit_steps: 2, fit_lr: 1e-2}}"
     )
-    key = training_node(source, RowSpec(key="pair", label="pair", method="ddspo-dd-cpp"), 0)
+    key = add_training(source, RowSpec(key="pair", label="pair", method="ddspo-dd-cpp"), 0)
     assert run_graph(source.graph, [key], store, jobs=1).exit_code == 0
     run = json.loads((store.get(key).path / "run.json").read_text())
     hashes = run["identity"]["suppliers"]

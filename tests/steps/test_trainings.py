@@ -16,7 +16,6 @@ from bench.spec.profile import load_profile
 from bench.spec.request import Request, make_request
 from bench.spec.table import read_table
 from bench.steps.cells import TableGraph, build_graph
-from bench.steps.graph import Node
 from bench.store import Store
 
 STAGED = "tests.steps.toymethods:WarmThenPrefer"
@@ -46,7 +45,7 @@ def graph(
     return build_graph(request, Store(profile.parent / "store"))
 
 
-def of(found: TableGraph, kind: str) -> dict[str, Node]:
+def of(found: TableGraph, kind: str) -> dict[str, Any]:
     """Nodes of a kind by name."""
     return {node.name: node for node in found.graph if node.kind == kind}
 
@@ -210,12 +209,12 @@ def test_a_lora_on_a_fully_trained_network_is_sampled_on_top_of_it(pure_profile:
     found = graph(pure_profile, rows, lora)
     trained = of(found, "train")
     warm, prefer = trained["micro.both.warm.t0"], trained["micro.both.t0"]
-    assert warm.payload["start"] is None
-    assert warm.payload["checkpoint"]["location"] == trained["micro.diffusion-dpo.t0"].id
-    assert prefer.payload["start"]["location"] == warm.id
-    assert prefer.payload["checkpoint"] == warm.payload["checkpoint"]
+    assert warm.start is None
+    assert warm.backbone.location == trained["micro.diffusion-dpo.t0"].id
+    assert prefer.start.location == warm.id
+    assert prefer.backbone == warm.backbone
     (images,) = [n for n in of(found, "images").values() if n.upstream == {"checkpoint": prefer.id}]
-    assert images.payload["checkpoint"]["base"] == warm.payload["checkpoint"]
+    assert images.checkpoint.base == warm.backbone
 
 
 def test_a_lora_of_another_rank_is_refused_before_anything_runs(pure_profile: Path) -> None:
@@ -260,7 +259,7 @@ def test_the_table_of_all_methods_has_them_all_and_is_of_validation_prompts(
     assert {node.identity["suite"]["name"] for node in of(found, "images").values()} == {
         "geneval-tiny-validation"
     }
-    trained = {node.payload["method"] for node in of(found, "train").values()}
+    trained = {node.method for node in of(found, "train").values()}
     assert set(METHODS.names()) - trained == {"ddspo-efficient"}  # there by its presets
     assert make_request("methods", protocol="test").profile.protocol == "test"
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from bench.toy import backbone as module
 from bench.toy.backbone import ToyBackbone, new_network
 from bench.toy.graph import build_graph, make_request
-from bench.toy.making import train_config
 from bench.toy.metrics import energy_to, measure
 from bench.toy.ring import draw_classes, noisy_mixture
 from bench.toy.settings import ToySettings
+from bench.toy.steps import ToyReferenceStep, ToyTrainingStep, train_config
 from tests.precision import FORWARD
 
 SETTINGS = ToySettings()
@@ -29,13 +29,13 @@ def test_the_work_of_the_whole_figure_is_bounded() -> None:
     request = make_request()
     assert request.settings == SETTINGS and len(request.seeds) == 10
     nodes = list(build_graph(request).graph)
-    runs = [node for node in nodes if node.kind == "toy-run"]
-    bases = [node for node in nodes if node.kind == "toy-reference"]
+    runs = [node for node in nodes if isinstance(node, ToyTrainingStep)]
+    bases = [node for node in nodes if isinstance(node, ToyReferenceStep)]
     assert (len(runs), len(bases)) == (240, 20)
-    assert {node.payload["pairs_per_class"] for node in runs} == {1, 2, 5, 20}
+    assert {node.pairs_per_class for node in runs} == {1, 2, 5, 20}
     tuning, base, sampling = SETTINGS.finetune, SETTINGS.base, SETTINGS.sampling
     assert len(runs) * tuning.steps <= STEPS
-    learned = sum(node.payload["variant"] == "learned" for node in bases)
+    learned = sum(node.variant == "learned" for node in bases)
     assert learned * base.steps * base.batch <= BASE_POINTS
     config = train_config(tuning, tuning.lr, 0)
     saved = sum(config.saves_at(step) for step in range(1, config.steps + 1))

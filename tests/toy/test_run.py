@@ -13,13 +13,13 @@ from PIL import Image, ImageFont
 
 from bench.api.errors import BenchError, UsageError
 from bench.cli import main
-from bench.steps.making import METRICS, Runtime
+from bench.steps.scores import METRICS
+from bench.steps.step import Runtime
 from bench.store import Store, read_safetensors
 from bench.toy import picture
 from bench.toy.backbone import ToyBackbone, new_network
 from bench.toy.base import train_reference
 from bench.toy.graph import TOY_VERSION, build_graph, make_request
-from bench.toy.making import make_reference, make_run
 from bench.toy.mixture import exact_noise
 from bench.toy.ring import draw_pairs, noisy_mixture, scale, to_points
 from bench.toy.settings import FineTuning, Ring, ToySettings, toy_settings
@@ -119,11 +119,11 @@ def test_an_interrupted_run_ends_as_one_without(ran: Path, tmp_path: Path) -> No
     table = build_graph(request)
     run = table.graph[table.targets[0]]
     store = Store(tmp_path)
-    make_reference(store, table.graph[run.upstream["reference"]], Runtime())
+    table.graph[run.upstream["reference"]].make(store, Runtime())
     with pytest.raises(StoppedError):
-        make_run(store, run, Runtime(progress=stopper(12)))
+        run.make(store, Runtime(progress=stopper(12)))
     assert store.find(run.kind, run.name, run.identity) is None
-    resumed = make_run(store, run, Runtime())
+    resumed = run.make(store, Runtime())
     whole = Store(ran).get(run.id)
     assert resumed.manifest["resumed"] and not whole.manifest["resumed"]
     assert resumed.content_sha256 == whole.content_sha256 or all(
@@ -205,7 +205,7 @@ def test_a_reference_behind_the_gate_is_refused(tmp_path: Path) -> None:
     few = [s for s in SMALL if not s.startswith("base.gate")]
     table = build_graph(make_request(rows=("base",), seeds=(0,), overrides=few))
     with pytest.raises(BenchError, match=r"base\.steps=80"):
-        make_reference(Store(tmp_path), table.graph[table.targets[0]], Runtime())
+        table.graph[table.targets[0]].make(Store(tmp_path), Runtime())
 
 
 @pytest.mark.parametrize(

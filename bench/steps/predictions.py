@@ -1,0 +1,272 @@
+"""Predictions: what a back-end sees on an image set, kept so that scoring needs no model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from bench.api.errors import IncompleteError, PrerequisiteError
+from bench.api.evaluator import Backend, Evaluator, Predictions
+from bench.api.generation import ImageSet
+from bench.api.memory import predict_within_memory
+from bench.api.prompts import PromptSuite
+from bench.api.registry import BACKENDS
+from bench.spec.profile import Profile
+from bench.steps.builder import GraphBuilder, NotExpressibleError
+from bench.steps.step import Runtime, Step, image_count
+from bench.store import (
+    Artifact,
+    Source,
+    Store,
+    Work,
+    canonical_json,
+    plugin_code,
+    read_jsonl,
+    source_of,
+    write_jsonl,
+    write_safetensors,
+)
+from bench.store import read_safetensors as read_arrays
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PREDICTIONS = "predictions.jsonl"
+ARRAYS = "arrays.safetensors"
+PREDICTIONS_VERSION = 1
+"""Bumped when predictions are stored or combined in another way."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionStep(Step):
+    """A back-end's look at an image set.
+
+    Attributes:
+        backend: registry name or path.
+        queries: what it is asked of the images of a prompt, by prompt id.
+        prompts: ids of the prompts whose images it looks at; None means all.
+    """
+
+    kind: str = "predictions"
+    backend: str
+    queries: Mapping[str, tuple[str, ...]]
+    prompts: tuple[str, ...] | None
+
+    @property
+    def calls(self) -> str:
+        """The back-end, for messages."""
+        return f"back-end {self.backend}"
+
+    def make(self, store: Store, runtime: Runtime) -> Artifact:
+        """Predict; files `predictions.jsonl`, `arrays.safetensors`.
+
+        Raises:
+            IncompleteError: an image is missing, naming it.
+            CorruptArtifactError: an image's bytes were changed.
+            PrerequisiteError: the back-end's weights are missing.
+            BenchError: the back-end does not see what is on pictures of known content.
+        """
+        return store.build(
+            self.kind,
+            self.name,
+            self.identity,
+            lambda work: self._predict(store, work, runtime),
+            upstream=self.upstream,
+            device=runtime.device,
+        )
+
+    def _predict(self, store: Store, work: Work, runtime: Runtime) -> None:
+        from bench.generation.image_set import open_image_set
+
+        artifact = store.get(self.upstream["images"])
+        images = open_image_set(artifact, verify=False)
+        if self.prompts is not None:
+            images = _only(images, set(self.prompts))
+        for image in images.records:
+            artifact.file(image.path)
+        backend: Backend = BACKENDS.load(self.backend)()
+        backend.device = runtime.device
+        backend.self_check()
+        records: list[dict[str, Any]] = []
+        arrays: dict[str, list[np.ndarray]] = {}
+        predicted = predict_within_memory(
+            backend, images, self.queries, batch_size=runtime.prediction_batch
+        )
+        for done, (record, named) in enumerate(predicted, start=1):
+            records.append(dict(record))
+            for name, array in named.items():
+                arrays.setdefault(name, []).append(array)
+            runtime.progress(done, len(images.records))
+        _write(work, records, arrays, self.label)
+
+
+def _only(images: ImageSet, wanted: set[str]) -> ImageSet:
+    prompts = tuple(p for p in images.suite if p.id in wanted)
+    return replace(
+        images,
+        suite=replace(images.suite, prompts=prompts),
+        records=tuple(r for r in images.records if r.prompt_id in wanted),
+    )
+
+
+def _write(
+    work: Work,
+    records: Sequence[Mapping[str, Any]],
+    arrays: Mapping[str, Sequence[np.ndarray]],
+    label: str,
+) -> None:
+    import numpy as np
+
+    lengths = {name: len(rows) for name, rows in arrays.items() if len(rows) != len(records)}
+    if lengths:
+        raise IncompleteError(
+            f"{label}: arrays for some of the {len(records)} images only: {lengths}. A back-end "
+            "must yield the same arrays with every image."
+        )
+    write_jsonl(work, PREDICTIONS, records)
+    write_safetensors(work, ARRAYS, {name: np.stack(rows) for name, rows in arrays.items()})
+
+
+def open_predictions(artifact: Artifact) -> Predictions:
+    """Return the predictions an artifact holds, its bytes verified."""
+    return Predictions(
+        records=read_jsonl(artifact.file(PREDICTIONS)),
+        arrays=read_arrays(artifact.file(ARRAYS)),
+    )
+
+
+def add_predictions(
+    builder: GraphBuilder,
+    evaluator: Evaluator,
+    role: str,
+    images: str,
+    backend: Mapping[str, Any],
+    *,
+    suite: PromptSuite | None = None,
+    wanted: Sequence[str] = (),
+) -> str:
+    """Add what the back-end of a role sees on an image set, and return the step's id.
+
+    Args:
+        builder: of the graph.
+        evaluator: who asks.
+        role: one of its roles.
+        images: id of the image set's step.
+        backend: identity of the back-end, see `backend_identities`.
+        suite: the prompts of the images; None asks nothing of them, as of a reference set.
+        wanted: ids of the prompts whose images are looked at; without a suite all are.
+    """
+    profile = builder.profile.of_evaluator(evaluator.spec.name)
+    looked_at, size = set(wanted), 0 if suite is None else len(suite)
+    asked = {
+        prompt.id: texts
+        for prompt in suite or ()
+        if prompt.id in looked_at and (texts := tuple(evaluator.queries(role, prompt)))
+    }
+    prompts = None if len(wanted) == size or suite is None else tuple(wanted)
+    of = builder.graph[images]
+    count = image_count(of) if prompts is None else int(len(wanted) / size * image_count(of))
+    seconds = profile.speed.predict_seconds
+    step = PredictionStep(
+        name=f"{of.name}-{role}"[:120],
+        identity={
+            "version": PREDICTIONS_VERSION,
+            "images": images,
+            "backend": backend,
+            "queries_sha256": _digest(asked),
+            "prompts_sha256": None if prompts is None else _digest(prompts),
+        },
+        upstream={"images": images},
+        sources=_sources(profile.backends[role]),
+        backend=profile.backends[role],
+        queries=asked,
+        prompts=prompts,
+        label=f"{role} on {of.label}",
+        seconds=2.0 + count * seconds.get(role, seconds.get("default", 0.05)),
+        bytes=400 * count,
+    )
+    return builder.graph.add(step)
+
+
+def needed_roles(
+    evaluator: Evaluator, suite: PromptSuite, profile: Profile
+) -> dict[str, tuple[str, ...]]:
+    """Return, by role the evaluator needs on this suite, the ids of the prompts it looks at.
+
+    Raises:
+        NotExpressibleError: the profile has no back-end for a role, or one that cannot serve the
+            evaluator as it is on this machine.
+    """
+    found = {}
+    profile = profile.of_evaluator(evaluator.spec.name)
+    for role in evaluator.spec.backends:
+        wanted = tuple(p.id for p in suite if evaluator.wants(role, p))
+        if not wanted:
+            continue
+        if role not in profile.backends:
+            raise NotExpressibleError(
+                f"profile {profile.name} has no back-end for the role {role!r}"
+            )
+        if reason := _unfit(profile.backends[role], evaluator.spec.name):
+            raise NotExpressibleError(reason)
+        found[role] = wanted
+    return found
+
+
+def backend_identities(
+    builder: GraphBuilder, roles: Iterable[str], *, evaluator: str = ""
+) -> dict[str, Mapping[str, Any]]:
+    """Return, by role of evaluator `evaluator`, what of its back-end enters an identity.
+
+    A back-end whose weights are not on this machine gets a placeholder and is noted in
+    `builder.missing`: the graph can be shown, not run.
+
+    Raises:
+        UsageError: a back-end is unknown.
+    """
+    found: dict[str, Mapping[str, Any]] = {}
+    for role in roles:
+        name = builder.profile.of_evaluator(evaluator).backends[role]
+        try:
+            found[role] = backend_identity(name)
+        except PrerequisiteError as error:
+            builder.missing.setdefault(name, error)
+            found[role] = {"backend": name, "version": None}
+    return found
+
+
+@lru_cache
+def _unfit(name: str, evaluator: str) -> str:
+    """Return why a back-end cannot serve an evaluator, or nothing; looked up once per process."""
+    return BACKENDS.load(name)().unfit_for(evaluator)
+
+
+def backend_identity(name: str) -> Mapping[str, Any]:
+    """Return what of a back-end enters an identity: its own, and the source of a third party's.
+
+    Raises:
+        UsageError: it is unknown.
+        PrerequisiteError: its weights are missing.
+    """
+    return {**_own_identity(name), **plugin_code(BACKENDS.entry(name), BACKENDS.load(name))}
+
+
+@lru_cache
+def _own_identity(name: str) -> Mapping[str, Any]:
+    """Looked up once per process, for it hashes weights."""
+    return BACKENDS.load(name)().identity()
+
+
+def _sources(name: str) -> tuple[Source, ...]:
+    """Return what of a third party's back-end is compared again where it is used."""
+    entry = BACKENDS.entry(name)
+    if entry.origin == "built-in":
+        return ()
+    return (source_of(BACKENDS.load(name), entry.target),)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(canonical_json(value).encode("ascii")).hexdigest()

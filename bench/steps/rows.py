@@ -1,0 +1,96 @@
+"""The images of a table's row: the base, a training, published weights, or renders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+
+from bench.api.errors import PrerequisiteError
+from bench.api.prompts import PromptSuite
+from bench.generation.checkpoint import CheckpointRef
+from bench.spec.protocol import ColumnProtocol, read_generation
+from bench.spec.table import RowSpec
+from bench.steps.builder import GraphBuilder, NotRunError
+from bench.steps.hub_models import hub_id
+from bench.steps.images import add_images, add_renders
+from bench.steps.initial import weights_checkpoint
+from bench.steps.training import trained_checkpoint
+
+
+def add_row_images(
+    builder: GraphBuilder,
+    row: RowSpec,
+    training_seed: int | None,
+    noise_seed: int,
+    protocol: ColumnProtocol,
+    suite: PromptSuite,
+) -> str:
+    """Add a row's images of a suite and return their step's id.
+
+    Args:
+        builder: of the graph.
+        row: whose images.
+        training_seed: None where nothing is trained.
+        noise_seed: of the sampling, or of the renders.
+        protocol: how they are made.
+        suite: the prompts.
+
+    Raises:
+        NotExpressibleError: the profile cannot make such images, or weights of others that the
+            row needs are not on this machine.
+        UsageError: settings do not fit together.
+    """
+    if row.sampling:
+        changed = {**asdict(protocol.generation), **row.sampling}
+        own = read_generation(changed, f"row {row.key}: sampling")
+        protocol = replace(protocol, generation=own)
+    if row.render is not None:
+        return add_renders(
+            builder,
+            suite,
+            protocol.images_per_prompt,
+            seed=noise_seed,
+            quality=protocol.render_quality,
+            through_vae=builder.base() if row.render == "through-vae" else None,
+        )
+    _require_same_world(builder, row)
+    try:
+        checkpoint = _checkpoint(builder, row, training_seed)
+    except PrerequisiteError as error:
+        raise NotRunError("not run: " + " ".join(str(error).split())) from error
+    return add_images(
+        builder,
+        checkpoint,
+        protocol=protocol,
+        suite=suite,
+        noise_seed=noise_seed,
+        training_seed=training_seed,
+    )
+
+
+def _checkpoint(builder: GraphBuilder, row: RowSpec, seed: int | None) -> CheckpointRef:
+    if row.weights is not None:
+        return weights_checkpoint(builder, row.weights, f"row {row.key}: weights")
+    if row.trained:
+        return trained_checkpoint(builder, row, seed or 0)
+    return builder.base()
+
+
+def _require_same_world(builder: GraphBuilder, row: RowSpec) -> None:
+    """Raise NotRunError where a row needs weights of the hub and the base is a shipped one."""
+    profile = builder.profile
+    if profile.checkpoint.kind != "shipped":
+        return
+    for name in _weights_of(builder, row, ()):
+        raise NotRunError(
+            f"not run: {name} is for the paper's model; the base of profile {profile.name} is "
+            f"{profile.checkpoint.location}"
+        )
+
+
+def _weights_of(builder: GraphBuilder, row: RowSpec, above: tuple[str, ...]) -> Iterator[str]:
+    """Yield the hub's weights that a row is, or starts from, perhaps by way of other rows."""
+    before = builder.rows.get(row.start) if row.start is not None else None
+    if before is not None and before.key not in above:
+        yield from _weights_of(builder, before, (*above, row.key))
+    yield from (name for name in (row.weights, row.start) if name is not None and hub_id(name))
