@@ -145,7 +145,9 @@ def make_sets(
         if wanted is None or (folder / SETS / wanted / RECORDS_FILE).is_file():
             continue
         source = GraphBuilder(profile=profile, store=store, graph=Graph())
-        key = add_row_images(source, row, None, replace(protocol, reference=None), suite)
+        plain = replace(protocol, reference=None)
+        noise = profile.sampling_seed if row.sampling_seed is None else row.sampling_seed
+        key = add_row_images(source, row, None, noise, plain, suite)
         for error in source.missing.values():
             raise error
         outcome = run_graph(source.graph, [key], store, jobs=1)

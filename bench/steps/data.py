@@ -119,7 +119,7 @@ def _add(
     module = kind_module(kind)
     purpose = name if name == DEFAULT_DATA else f"data.{name}"
     settings, count, there = _settled(builder, purpose, given)
-    title = f"{profile.stem}.{name}"
+    title = f"{base.label}.{name}"
     identity: Mapping[str, Any] = {"kind": kind, "of": title, "settings": settings}
     if builder.known(base) and there:
         try:

@@ -131,7 +131,8 @@ def add_images(
     trained = checkpoint.kind == "train" and checkpoint.location in builder.graph
     count = len(suite) * each
     forwards = spec.steps * (2 if spec.cfg_scale != 1.0 else 1)
-    name = f"{checkpoint.label}.{suite.name}.{len(suite)}x{each}.s{noise_seed}"[:120]
+    size = f"{len(suite)}x{each}.cfg{spec.cfg_scale:g}x{spec.steps}.s{noise_seed}"
+    name = f"{checkpoint.label}.{suite.name}.{size}"[:120]
     identity: Mapping[str, Any]
     if builder.known(builder.base() if checkpoint.kind == "train" else checkpoint):
         identity = image_set_identity(builder.store, checkpoint, suite, spec, each, noise_seed)
@@ -147,7 +148,7 @@ def add_images(
         images_per_prompt=each,
         noise_seed=noise_seed,
         training_seed=training_seed,
-        label=f"{count} images of {checkpoint.label}, {suite.name}"
+        label=f"{count} images of {checkpoint.label}, {suite.name}, CFG {spec.cfg_scale:g}"
         + (f", noise seed {noise_seed}" if noise_seed != profile.sampling_seed else ""),
         seconds=3.0 + count * forwards * profile.speed.image_step_seconds,
         bytes=count * profile.speed.image_bytes,

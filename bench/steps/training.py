@@ -160,12 +160,13 @@ def _train(
             raise UsageError(f"method {plan.cls.name} has no stage {until!r}; {known}.")
         stages = stages[: names.index(until) + 1]
     origin = start = _start(builder, row, seed, above)
+    own = _own_name(builder, row, plan, origin)
     key = ""
     done: dict[str, Start] = {}
     for stage in stages:
         begin = origin if stage.start == "origin" else start
         suppliers = {name: done[name] for name in stage.suppliers}
-        key = _add_stage(builder, row, plan, stage, begin, seed, suppliers)
+        key = _add_stage(builder, row, own, plan, stage, begin, seed, suppliers)
         start = done[stage.name] = _start_of(builder, key)
     return key
 
@@ -203,6 +204,7 @@ def _start_of(builder: GraphBuilder, key: str) -> Start:
 def _add_stage(
     builder: GraphBuilder,
     row: RowSpec,
+    own: str,
     plan: TrainingPlan,
     stage: StagePlan,
     start: Start | None,
@@ -237,9 +239,9 @@ def _add_stage(
         upstream |= {f"supplier/{n}": str(found.step) for n, found in suppliers.items()}
     if data not in (None, DEFAULT_DATA) and builder.known(builder.base()):
         identity["base"] = builder.base().identity(builder.store)
-    name, label = _names(builder, row, plan, stage, start)
+    name, label = _names(row, own, plan, stage, start)
     step = TrainingStep(
-        name=f"{name}.t{seed}"[:120],
+        name=f"{builder.base().label}.{name}.t{seed}"[:120],
         identity=identity,
         upstream=upstream,
         sources=(source_of(cls, target),),
@@ -267,25 +269,28 @@ def _work(stage: StagePlan) -> float:
     return 1.0 if plan is None else 1.0 + plan.steps / 9
 
 
-def _names(
-    builder: GraphBuilder, row: RowSpec, plan: TrainingPlan, stage: StagePlan, start: Start | None
-) -> tuple[str, str]:
-    """Return what a training is called in its artifact's name, and in the progress.
-
-    The name says what is trained, never which row asked for it: rows of two tables, and a row
-    that trains a first stage alone, share the artifact.
+def _own_name(builder: GraphBuilder, row: RowSpec, plan: TrainingPlan, origin: Start | None) -> str:
+    """Return what a row trains, in short: never which row of which table asked for it, so that
+    all who ask share the artifact.
     """
-    parts = [plan.method.name, row.data, row.pairs if row.pairs != "standard" else None]
-    if row.start is not None and start is not None:
-        parts.append(f"on-{start.checkpoint.label}")
-    own = ".".join(part for part in parts if part)
-    base = builder.base().label
+    data = None if row.data == DEFAULT_DATA else row.data
+    parts = [plan.method.name, data, None if row.pairs == "standard" else row.pairs]
+    if row.start is not None and origin is not None:
+        before = origin.checkpoint.label.removeprefix(f"{builder.base().label}.").rpartition(".t")
+        parts.append(f"on-{before[0] or before[2]}")
+    return ".".join(part for part in parts if part)
+
+
+def _names(
+    row: RowSpec, own: str, plan: TrainingPlan, stage: StagePlan, start: Start | None
+) -> tuple[str, str]:
+    """Return what a stage is called in its artifact's name, and in the progress."""
     if not plan.staged:
-        return f"{base}.{own}", own
+        return own, own
     number = [s.name for s in plan.stages].index(stage.name) + 1
     label = f"{own}, stage {stage.name} ({number} of {len(plan.stages)})"
     if number == len(plan.stages):
-        return f"{base}.{own}", label
+        return own, label
     if number == 1 and start is None and row.pairs == "standard":
-        return f"{base}.{stage.method.name}", label
-    return f"{base}.{own}.{stage.name}", label
+        return stage.method.name, label  # a row may train it alone
+    return f"{own}.{stage.name}", label

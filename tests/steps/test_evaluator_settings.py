@@ -23,7 +23,7 @@ def test_a_profile_gives_an_evaluator_its_settings() -> None:
     assert load_profile("tiny").evaluator("t2i-compbench") == CompBench()
     found = load_profile("tiny", overrides=[CLEAN]).evaluator("t2i-compbench")
     assert found == CompBench(profile="clean")
-    assert settings_changed(found) == {"settings": {"profile": "clean"}}
+    assert settings_changed(found) == {"profile": "clean"}
     assert settings_changed(CompBench()) == settings_changed(GenEval()) == {}
 
 

@@ -274,7 +274,7 @@ def test_a_cell_shows_the_chain_behind_it(
     assert card["cell"] == "1a/ddspo/GE/0"
     roles = {link["role"]: link for link in card["chain"]}
     assert set(roles) == {"scores", "predictions/detector", "images", "checkpoint", "pairs"}
-    assert roles["checkpoint"]["artifact"].startswith("train/micro.ddspo.t0-")
+    assert roles["checkpoint"]["artifact"].startswith("train/checkpoint.ddspo.t0-")
     assert all(link["seconds"] is not None for link in roles.values())
     assert main(["show", "cell", "1a/ddspo/GF", "--store", str(made)]) == 2
     assert "1a/ddspo/GE" in capsys.readouterr().err

@@ -59,13 +59,18 @@ def test_a_data_set_is_made_once_for_all_that_name_it(pure_profile: Path) -> Non
     ]
     named = "data={other: {kind: generated, seed: 5}, unused: {kind: generated, seed: 6}}"
     found = graph(pure_profile, rows, named, "training.methods.ddspo.data=other")
-    assert set(of(found, "pairs")) == {"micro.pairs", "micro.other"}
+    assert set(of(found, "pairs")) == {"checkpoint.pairs", "checkpoint.other"}
     used = {name: node.upstream["pairs"] for name, node in of(found, "train").items()}
-    assert used["micro.ddspo.t0"] == used["micro.dpo-other.t0"]
-    assert used["micro.diffusion-dpo.t0"] == used["micro.dpo-own.t0"] != used["micro.ddspo.t0"]
-    other = of(found, "pairs")["micro.other"]
+    assert set(used) == {  # whichever row asked: two ask for Diffusion-DPO on the profile's pairs
+        "checkpoint.ddspo.t0",
+        "checkpoint.diffusion-dpo.t0",
+        "checkpoint.diffusion-dpo.other.t0",
+    }
+    assert used["checkpoint.ddspo.t0"] == used["checkpoint.diffusion-dpo.other.t0"]
+    assert used["checkpoint.diffusion-dpo.t0"] != used["checkpoint.ddspo.t0"]
+    other = of(found, "pairs")["checkpoint.other"]
     assert other.identity["spec"]["seed"] == 5
-    assert other.identity["suite"] == of(found, "pairs")["micro.pairs"].identity["suite"]
+    assert other.identity["suite"] == of(found, "pairs")["checkpoint.pairs"].identity["suite"]
 
 
 def test_a_data_set_of_the_profiles_settings_is_the_same_pairs_under_another_name(
@@ -74,7 +79,7 @@ def test_a_data_set_of_the_profiles_settings_is_the_same_pairs_under_another_nam
     rows = [{"key": "ddspo", "method": "ddspo", "data": "other"}]
     found = graph(pure_profile, rows, "data={other: {kind: generated}}")
     plain = graph(pure_profile, [{"key": "ddspo", "method": "ddspo"}])
-    named, own = of(found, "pairs")["micro.other"], of(plain, "pairs")["micro.pairs"]
+    named, own = of(found, "pairs")["checkpoint.other"], of(plain, "pairs")["checkpoint.pairs"]
     assert named.identity == own.identity
 
 
@@ -109,7 +114,10 @@ def test_wrong_rows_and_settings_name_key_and_cure(
 
 def test_each_stage_is_a_training_that_starts_from_the_one_before(pure_profile: Path) -> None:
     found = graph(pure_profile, [{"key": "both", "method": STAGED}])
-    warm, prefer = of(found, "train")["micro.sft.t0"], of(found, "train")["micro.both.t0"]
+    warm, prefer = (
+        of(found, "train")["checkpoint.sft.t0"],
+        of(found, "train")["checkpoint.warm-then-prefer.t0"],
+    )
     assert prefer.upstream["start"] == warm.id
     assert prefer.identity["start"] == {"train": warm.id, "step": None}
     assert "start" not in warm.upstream and "start" not in warm.identity
@@ -131,11 +139,14 @@ def test_a_stage_alone_shares_its_training_with_the_whole(pure_profile: Path) ->
 @pytest.mark.parametrize(
     ("override", "changed"),
     [
-        ("stages={prefer: {lr: 2e-3}}", {"micro.both.t0"}),
-        ("stages={warm: {train: {lr: 2e-3}}}", {"micro.sft.t0", "micro.both.t0"}),
-        ("train={lr: 2e-3}", {"micro.sft.t0", "micro.both.t0"}),
-        ("method={kappa: 7.0}", {"micro.both.t0"}),
-        ("stages={prefer: {data: other}}", {"micro.both.t0"}),
+        ("stages={prefer: {lr: 2e-3}}", {"checkpoint.warm-then-prefer.t0"}),
+        (
+            "stages={warm: {train: {lr: 2e-3}}}",
+            {"checkpoint.sft.t0", "checkpoint.warm-then-prefer.t0"},
+        ),
+        ("train={lr: 2e-3}", {"checkpoint.sft.t0", "checkpoint.warm-then-prefer.t0"}),
+        ("method={kappa: 7.0}", {"checkpoint.warm-then-prefer.t0"}),
+        ("stages={prefer: {data: other}}", {"checkpoint.warm-then-prefer.t0"}),
     ],
 )
 def test_a_stages_settings_make_that_stage_and_what_follows_stale(
@@ -158,7 +169,7 @@ def test_which_settings_of_a_stage_win(pure_profile: Path) -> None:
 
     def decay(*overrides: str) -> tuple[float, float]:
         found = of(graph(pure_profile, rows, *overrides), "train")
-        first, second = found["micro.sft.t0"], found["micro.both.t0"]
+        first, second = found["checkpoint.sft.t0"], found["checkpoint.warm-then-prefer.t0"]
         return first.identity["train"]["weight_decay"], second.identity["train"]["weight_decay"]
 
     common = "training.common.weight_decay=0.5"
@@ -192,12 +203,15 @@ def test_a_row_may_start_from_another_row_with_the_same_seed(pure_profile: Path)
         {"key": "ddspo", "method": "ddspo"},
     ]
     found = of(graph(pure_profile, rows), "train")
-    assert found["micro.dpo-and-ddspo.t0"].upstream["start"] == found["micro.diffusion-dpo.t0"].id
-    assert "start" not in found["micro.from-base.t0"].identity
-    assert found["micro.from-base.t0"].identity == found["micro.ddspo.t0"].identity
+    assert (
+        found["checkpoint.ddspo.on-diffusion-dpo.t0"].upstream["start"]
+        == found["checkpoint.diffusion-dpo.t0"].id
+    )
+    assert "start" not in found["checkpoint.ddspo.t0"].identity  # of two rows
+    assert len(found) == 3
     # the row it starts from need not be asked for
     alone = of(graph(pure_profile, rows, only="dpo-and-ddspo"), "train")
-    assert set(alone) == {"micro.diffusion-dpo.t0", "micro.dpo-and-ddspo.t0"}
+    assert set(alone) == {"checkpoint.diffusion-dpo.t0", "checkpoint.ddspo.on-diffusion-dpo.t0"}
 
 
 def test_a_lora_on_a_fully_trained_network_is_sampled_on_top_of_it(pure_profile: Path) -> None:
@@ -208,9 +222,15 @@ def test_a_lora_on_a_fully_trained_network_is_sampled_on_top_of_it(pure_profile:
     lora = f"training.methods.{WHOLE}.train={{mode: lora, lora_rank: 2, lora_alpha: 2}}"
     found = graph(pure_profile, rows, lora)
     trained = of(found, "train")
-    warm, prefer = trained["micro.both.warm.t0"], trained["micro.both.t0"]
+    warm, prefer = (
+        trained[f"checkpoint.{name}.t0"]
+        for name in (
+            "warm-then-prefer.on-diffusion-dpo.warm",
+            "warm-then-prefer.on-diffusion-dpo",
+        )
+    )
     assert warm.start is None
-    assert warm.backbone.location == trained["micro.diffusion-dpo.t0"].id
+    assert warm.backbone.location == trained["checkpoint.diffusion-dpo.t0"].id
     assert prefer.start.location == warm.id
     assert prefer.backbone == warm.backbone
     (images,) = [n for n in of(found, "images").values() if n.upstream == {"checkpoint": prefer.id}]
@@ -271,8 +291,7 @@ def test_a_row_may_be_a_way_of_sampling(pure_profile: Path) -> None:
     ]
     found = graph(pure_profile, rows)
     images = of(found, "images").values()
-    specs = {node.name.split(".")[1]: node.identity["spec"] for node in images}
-    assert specs["base"]["cfg_scale"] == 2.0 and specs["plain"]["cfg_scale"] == 1.0
+    assert sorted(node.spec.cfg_scale for node in images) == [1.0, 2.0]
 
 
 def test_the_chain_of_a_cell_names_every_stage(pure_profile: Path) -> None:
@@ -289,15 +308,19 @@ def test_the_chain_of_a_cell_names_every_stage(pure_profile: Path) -> None:
     artifact = store.get(node.id)
     chain = _provenance(artifact, found, node.id)["artifacts"]
     trained = of(found, "train")
-    assert chain["checkpoint"] == trained["micro.both.t0"].id
-    assert chain["start"] == trained["micro.both.warm.t0"].id
-    assert chain["start.start"] == trained["micro.dpo.t0"].id
-    assert chain["start.start.pairs"] == of(found, "pairs")["micro.other"].id
-    assert chain["pairs"] == chain["start.pairs"] == of(found, "pairs")["micro.pairs"].id
+    assert (
+        chain["checkpoint"] == trained["checkpoint.warm-then-prefer.on-diffusion-dpo.other.t0"].id
+    )
+    assert (
+        chain["start"] == trained["checkpoint.warm-then-prefer.on-diffusion-dpo.other.warm.t0"].id
+    )
+    assert chain["start.start"] == trained["checkpoint.diffusion-dpo.other.t0"].id
+    assert chain["start.start.pairs"] == of(found, "pairs")["checkpoint.other"].id
+    assert chain["pairs"] == chain["start.pairs"] == of(found, "pairs")["checkpoint.pairs"].id
 
 
 def test_rows_that_only_sample_differently_share_their_training(tmp_path: Path) -> None:
     request = make_request("guidance", columns=["GE"], seeds=[0])
     found = build_graph(request, Store(tmp_path))
-    assert sorted(of(found, "train")) == ["tiny.ddspo.t0", "tiny.diffusion-dpo.t0"]
+    assert sorted(of(found, "train")) == ["tiny-sd.ddspo.t0", "tiny-sd.diffusion-dpo.t0"]
     assert len(of(found, "images")) == 12  # three models, each at four scales
