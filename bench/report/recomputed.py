@@ -25,7 +25,7 @@ from bench.report.stored import (
     with_values,
 )
 from bench.spec.table import WIN_RATE
-from bench.steps.making import METRICS, RECORDS
+from bench.steps.scores import METRICS, RECORDS
 from bench.store import Published, Store, read_jsonl
 
 TOLERANCE = 1e-9
