@@ -131,8 +131,7 @@ def add_images(
     trained = checkpoint.kind == "train" and checkpoint.location in builder.graph
     count = len(suite) * each
     forwards = spec.steps * (2 if spec.cfg_scale != 1.0 else 1)
-    size = f"{len(suite)}x{each}.cfg{spec.cfg_scale:g}x{spec.steps}.s{noise_seed}"
-    name = f"{checkpoint.label}.{suite.name}.{size}"[:120]
+    name = f"{checkpoint.label}.{suite.name}.{len(suite)}x{each}.s{noise_seed}"[:120]
     identity: Mapping[str, Any]
     if builder.known(builder.base() if checkpoint.kind == "train" else checkpoint):
         identity = image_set_identity(builder.store, checkpoint, suite, spec, each, noise_seed)

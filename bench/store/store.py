@@ -145,10 +145,11 @@ class Store:
             return Status(state="corrupt", reason=fault)
         if _partials(path):
             return Status(state="partial", reason="an interrupted attempt will be continued")
-        older = self._newest(kind, name)
+        wanted = scrubbed(plain(identity))
+        older = self._nearest(kind, name, wanted)
         if older is None:
             return Status(state="missing", reason=f"no {kind} named {name} was made yet")
-        changes = diff_identity(older.identity, scrubbed(plain(identity)))
+        changes = diff_identity(older.identity, wanted)
         reason = f"{older.id} was made otherwise: {'; '.join(changes)}"
         return Status(state="stale", reason=reason, changes=tuple(changes))
 
@@ -341,19 +342,20 @@ class Store:
                 self.disk.remove_tree(folder)
                 raise
 
-    def _newest(self, kind: str, name: str) -> Artifact | None:
-        folders = [
-            p
-            for p in self._folders(kind)
-            if (match := _PUBLISHED.fullmatch(p.name)) and match["name"] == name
-        ]
+    def _nearest(self, kind: str, name: str, wanted: Mapping[str, Any]) -> Artifact | None:
+        """Return the artifact of that name that differs least from what is wanted, if any."""
         opened = []
-        for path in folders:
+        for path in self._folders(kind):
+            match = _PUBLISHED.fullmatch(path.name)
+            if match is None or match["name"] != name:
+                continue
             try:
                 opened.append(Artifact(path))
             except CorruptArtifactError:
                 continue
-        return max(opened, key=lambda a: (str(a.manifest.get("created")), a.id), default=None)
+        # of several that are as near, the newest
+        opened.sort(key=lambda a: (str(a.manifest.get("created")), a.id), reverse=True)
+        return min(opened, key=lambda a: len(diff_identity(a.identity, wanted)), default=None)
 
     def _folders(self, kind: str | None = None) -> Iterator[Path]:
         """Yield the folders of published artifacts, sorted."""

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from bench.cli import main
+from bench.generation.checkpoint import CheckpointRef
 from bench.report.stored import make_report, read_report, write_report
 from bench.report.trained_on import KEY
-from bench.steps.data import described
+from bench.steps.data import PairStep
 from tests.report.tables import mean_cell, table
 
 RATIO = {"of": "ddspo", "to": "dpo", "base": "base", "column": "GE", "published": 1.342}
@@ -74,12 +75,24 @@ def test_the_committed_table_renders(form: str, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().out
 
 
+def _described(name: str, kind: str, settings: dict[str, object]) -> str:
+    step = PairStep(
+        name=name,
+        identity={},
+        data_kind=kind,
+        settings=settings,
+        checkpoint=CheckpointRef(kind="shipped", location="tiny-sd"),
+        pairs=None,
+    )
+    return step.described
+
+
 def test_notes_say_what_rows_were_trained_on() -> None:
     settings = {"min_words": 2, "perturbation": "rand-removal"}
-    pairs = described("paper.pairs", {"kind": "generated", "settings": settings})
+    pairs = _described("paper.pairs", "generated", settings)
     assert pairs == "paper.pairs (generated), prompts of 2 words or more, rand-removal"
     photos = {"run": "x", "posterior": "sample", "flip": True, "augmentation": "per-visit"}
-    photos_said = described("paper.photos", {"kind": "curated", "settings": photos})
+    photos_said = _described("paper.photos", "curated", photos)
     assert photos_said == "paper.photos (curated), flips and VAE samples drawn at every visit"
     cells = [
         replace(cell, provenance={**cell.provenance, KEY: [pairs]}) if cell.row != "base" else cell

@@ -46,8 +46,8 @@ def test_with_noise_per_seed_the_base_is_sampled_at_each(pure_profile: Path) -> 
         images = found.graph[scores.upstream["images"]]
         assert images.identity["seed"] == cell.noise_seed
         for node in (scores, images):
-            assert node.payload["noise_seed"] == cell.noise_seed
-            assert node.payload.get("training_seed") == cell.training_seed
+            assert node.noise_seed == cell.noise_seed
+            assert getattr(node, "training_seed", None) == cell.training_seed
         assert cell.protocol["noise"] == "per-seed"
 
 
