@@ -38,12 +38,21 @@ HARNESS = {
     "pairs:picks": ("bench.data.picks:VERSION", "bench.data.picks:build"),
     "pairs:rendered": ("bench.data.rendered:VERSION", "bench.data.rendered:build"),
     "renders": ("bench.tiny.truth:VERSION", "bench.tiny.truth:render_image_set"),
-    "toy": ("bench.toy.graph:TOY_VERSION", "bench.toy.making:make_run"),
+    "toy": ("bench.toy.graph:TOY_VERSION", "bench.toy.making:make_training"),
 }
 """Part -> its version, and the function that makes its numbers."""
 
 # Other parts with versions of their own, and what only moves artifacts about.
-APART = (*WITHOUT_NUMBERS, "bench.tables", "methods", "evaluators")
+APART = (
+    *WITHOUT_NUMBERS,
+    "bench.spec",
+    "bench.steps",
+    "bench.executors",
+    "bench.check",
+    "bench.votes",
+    "methods",
+    "evaluators",
+)
 Found = dict[str, dict[str, Any]]
 
 

@@ -17,9 +17,8 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from bench.api.errors import ContractError, UsageError, unknown
 from bench.api.evaluator import Backend, Evaluator
@@ -28,12 +27,17 @@ from bench.api.loading import module_of_file
 from bench.api.method import Method
 from bench.api.stages import StagedMethod
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
 T = TypeVar("T")
 
 
 @lru_cache(maxsize=64)
 def _points(group: str, places: tuple[str, ...]) -> tuple[EntryPoint, ...]:
     """Entry points of a group; reading those of all packages takes 10 ms. `places`: `sys.path`."""
+    from importlib.metadata import entry_points  # slow to import, and needed by few
+
     return tuple(sorted(entry_points(group=group), key=lambda p: (p.name, p.value)))
 
 

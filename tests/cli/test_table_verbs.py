@@ -161,7 +161,7 @@ def test_images_to_sample_and_the_source_of_settings_are_told(
     assert (found["images"], found["settings"]) == (images, settings)
     assert found["data"].startswith("pairs/tiny-sd.") and found["data_there"] is False
     assert main(asked) == 0
-    text = capsys.readouterr().out
+    text = " ".join(capsys.readouterr().out.split())
     assert (f"{images:,} images to sample first" if images else "no image to sample") in text
 
 

@@ -16,6 +16,7 @@ from bench.spec.profile import load_profile
 from bench.spec.request import Request, make_request
 from bench.spec.table import read_table
 from bench.steps.cells import TableGraph, build_graph
+from bench.steps.images import ImageStep
 from bench.store import Store
 
 STAGED = "tests.steps.toymethods:WarmThenPrefer"
@@ -290,7 +291,7 @@ def test_a_row_may_be_a_way_of_sampling(pure_profile: Path) -> None:
         {"key": "plain", "checkpoint": "base", "sampling": {"cfg_scale": 1.0}, "note": "no CFG"},
     ]
     found = graph(pure_profile, rows)
-    images = of(found, "images").values()
+    images = [node for node in found.graph if isinstance(node, ImageStep)]
     assert sorted(node.spec.cfg_scale for node in images) == [1.0, 2.0]
 
 
@@ -323,4 +324,6 @@ def test_rows_that_only_sample_differently_share_their_training(tmp_path: Path) 
     request = make_request("guidance", columns=["GE"], seeds=[0])
     found = build_graph(request, Store(tmp_path))
     assert sorted(of(found, "train")) == ["tiny-sd.ddspo.t0", "tiny-sd.diffusion-dpo.t0"]
-    assert len(of(found, "images")) == 12  # three models, each at four scales
+    assert (
+        len([n for n in found.graph if n.kind == "images"]) == 12
+    )  # three models, each at four scales

@@ -6,8 +6,11 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import Distribution
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution
 
 SITES = ("site-packages", "dist-packages")
 """Folders that installers write into; what lies elsewhere is somebody's work."""
@@ -45,6 +48,8 @@ def owner_of(file: Path) -> Owner | None:
 @lru_cache(maxsize=8)
 def _installed(site: Path, _stamp: int) -> tuple[Mapping[str, Owner], Mapping[str, Owner]]:
     """Return the owners of files, and those of top-level names whose files nobody lists."""
+    from importlib.metadata import Distribution  # slow to import, and needed by few
+
     files: dict[str, Owner] = {}
     tops: dict[str, Owner] = {}
     for found in Distribution.discover(path=[str(site)]):
