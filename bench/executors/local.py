@@ -23,8 +23,6 @@ from bench.store import FOUND, MANIFEST, Store, nobody_makes, state_of
 
 LOG = logging.getLogger("bench.executors")
 
-"""The function of nodes that nothing in a graph can make."""
-
 EventKind = Literal["started", "progress", "done", "failed", "skipped"]
 
 
