@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,24 +92,30 @@ def request_of(args: argparse.Namespace) -> Request:
     """Return the request of the options `add_request` added.
 
     Raises:
-        UsageError: something is unknown.
+        UsageError: something is unknown, or nothing reads what `--set` says.
     """
     go_offline(args)
     no_bars()
+    from bench.cli._sets import require_table_sets
     from bench.spec.request import make_request
 
-    return make_request(
-        args.table,
-        args.profile,
-        rows=args.rows,
-        columns=args.cols,
-        controls=args.controls,
-        seeds=(0,) if args.seeds is None else args.seeds,
-        limit=args.limit,
-        methods=args.method,
-        overrides=args.overrides,
-        protocol=args.protocol,
-    )
+    def request(overrides: Sequence[str]) -> Request:
+        return make_request(
+            args.table,
+            args.profile,
+            rows=args.rows,
+            columns=args.cols,
+            controls=args.controls,
+            seeds=(0,) if args.seeds is None else args.seeds,
+            limit=args.limit,
+            methods=args.method,
+            overrides=overrides,
+            protocol=args.protocol,
+        )
+
+    found = request(args.overrides)
+    require_table_sets(args.overrides, request, store_of(args))
+    return found
 
 
 def no_bars() -> None:

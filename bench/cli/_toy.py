@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,15 +55,28 @@ def toy_request(args: argparse.Namespace) -> ToyRequest:
                 "CPU. Its settings are changed with --set, e.g. --set finetune.steps=180."
             )
     no_bars()
-    from bench.toy.graph import DEFAULT_SEEDS, make_request
+    from bench.spec.overrides import require_read
+    from bench.toy.graph import DEFAULT_SEEDS, build_graph, make_request
+    from bench.toy.settings import toy_settings
 
-    return make_request(
-        rows=args.rows,
-        columns=args.cols,
-        seeds=DEFAULT_SEEDS if args.seeds is None else args.seeds,
-        methods=args.method,
-        overrides=args.overrides,
+    def request(overrides: Sequence[str]) -> ToyRequest:
+        return make_request(
+            rows=args.rows,
+            columns=args.cols,
+            seeds=DEFAULT_SEEDS if args.seeds is None else args.seeds,
+            methods=args.method,
+            overrides=overrides,
+        )
+
+    found = request(args.overrides)
+    require_read(
+        args.overrides,
+        request,
+        # what is handed to the nodes is all settings; what they read of them is in their ids
+        lambda asked: [node.id for node in build_graph(asked).graph],
+        lambda: toy_settings().to_json(),
     )
+    return found
 
 
 def plan_toy(args: argparse.Namespace) -> int:

@@ -16,6 +16,8 @@ import argparse
 import json
 import logging
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,9 +79,16 @@ def run(args: argparse.Namespace) -> int:
     no_bars()
     from bench.data.curation.run import Plan
     from bench.data.curation.table import COLUMNS, markdown, report
+    from bench.spec.overrides import require_read
 
     store = store_of(args)
     plan = Plan(store, settings_of(args))
+    require_read(
+        args.overrides,
+        lambda overrides: settings_of(args, overrides),
+        lambda settings: [Plan(store, settings).ids(), settings.name],
+        lambda: asdict(settings_of(args, ())),
+    )
     if args.dry_run:
         return _dry_run(plan, as_json=args.json)
     done = plan.found()
@@ -120,8 +129,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def settings_of(args: argparse.Namespace) -> CurationSettings:
-    """Return the profile's settings with the options in place.
+def settings_of(
+    args: argparse.Namespace, overrides: Sequence[str] | None = None
+) -> CurationSettings:
+    """Return the profile's settings with the options in place, `overrides` for those of `--set`.
 
     Raises:
         UsageError: an option or a setting is wrong.
@@ -143,7 +154,7 @@ def settings_of(args: argparse.Namespace) -> CurationSettings:
     for key, value in (("name", args.name), ("source.limit", args.limit)):
         if value is not None:
             changes[key] = value
-    for assignment in args.overrides:
+    for assignment in args.overrides if overrides is None else overrides:
         key, equals, text = assignment.partition("=")
         if not equals or not key:
             raise UsageError(f"--set {assignment!r}; expected KEY=VALUE, e.g. top_k=128.")

@@ -16,11 +16,13 @@ from bench.api.errors import UsageError
 from bench.cli._output import print_json
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._request import add_profile, add_work, go_offline, store_of
+from bench.cli._sets import require_part_sets
 from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
     from bench.spec.profile import Profile
     from bench.spec.protocol import ColumnProtocol
+    from bench.steps.builder import GraphBuilder
 
 
 def register(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -55,20 +57,24 @@ def run(args: argparse.Namespace) -> int:
     from bench.spec.protocol import load_suite
     from bench.steps.images import add_images
 
+    def build(source: GraphBuilder) -> str:
+        protocol = _protocol(args, source.profile)
+        base = source.base()
+        checkpoint = base if args.checkpoint is None else CheckpointRef.parse(args.checkpoint)
+        if checkpoint.kind == "train":
+            source.store.get(checkpoint.location)
+            checkpoint = replace(checkpoint, base=base)
+        return add_images(
+            source,
+            checkpoint,
+            protocol=protocol,
+            suite=load_suite(protocol.suite, args.limit),
+            noise_seed=source.profile.sampling_seed if args.seed is None else args.seed,
+        )
+
     source = open_source(args, store_of(args))
-    protocol = _protocol(args, source.profile)
-    base = source.base()
-    checkpoint = base if args.checkpoint is None else CheckpointRef.parse(args.checkpoint)
-    if checkpoint.kind == "train":
-        source.store.get(checkpoint.location)
-        checkpoint = replace(checkpoint, base=base)
-    key = add_images(
-        source,
-        checkpoint,
-        protocol=protocol,
-        suite=load_suite(protocol.suite, args.limit),
-        noise_seed=source.profile.sampling_seed if args.seed is None else args.seed,
-    )
+    key = build(source)
+    require_part_sets(args, source.store, build)
     code = finish(args, source, [key])
     if code:
         return code

@@ -22,6 +22,7 @@ from bench.cli._output import print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._references import reference_nodes, use_reference
 from bench.cli._request import add_profile, add_work, go_offline, store_of
+from bench.cli._sets import require_part_sets
 from bench.cli._verbs import VERBS
 from bench.cli._versus import (
     PEOPLE,
@@ -34,6 +35,7 @@ from bench.cli._versus import (
 )
 
 if TYPE_CHECKING:
+    from bench.api.generation import ImageSet
     from bench.spec.profile import Profile
     from bench.steps.builder import GraphBuilder
     from bench.store import Artifact, Store
@@ -99,10 +101,8 @@ def run(args: argparse.Namespace) -> int:
     from bench.api.registry import EVALUATORS
     from bench.cli._parts import finish, open_source
     from bench.generation.image_set import open_image_set
-    from bench.steps.predictions import backend_identities, needed_roles
     from bench.steps.references import evaluator_of
-    from bench.steps.scores import add_scores, add_scores_of
-    from bench.steps.step import stored_step
+    from bench.steps.scores import add_scores_of
 
     if args.reference is not None:
         args.evaluator = evaluator_of(args.evaluator)
@@ -112,10 +112,8 @@ def run(args: argparse.Namespace) -> int:
     if args.official is not None:
         require_official(args.evaluator, args.official)
     use_judges(args)
-    source = open_source(args, store_of(args))
+    source = _measuring(args, open_source(args, store_of(args)))
     evaluator = source.profile.evaluator(args.evaluator)
-    if args.reference is not None:
-        use_reference(args, source, evaluator)
     if args.evaluator == PEOPLE and args.votes is not None:
         key = add_scores_of(source.graph, PEOPLE, evaluator, votes_upstream(args, source))
     else:
@@ -127,21 +125,11 @@ def run(args: argparse.Namespace) -> int:
         if args.evaluator == PEOPLE:
             return _people(args, source.store, artifact)
         images = open_image_set(artifact, verify=False)
-        roles = needed_roles(evaluator, images.suite, source.profile)
-        backends = backend_identities(source, roles, evaluator=evaluator.spec.name)
-        own = evaluator.spec.needs_reference and args.reference is None
-        key = add_scores(
-            source,
-            args.evaluator,
-            evaluator,
-            images=source.graph.add(stored_step(artifact, images=len(images.records))),
-            suite=images.suite,
-            roles=roles,
-            backends=backends,
-            reference=_reference(args, source) if own else None,
-            reference_predictions=reference_nodes(
-                args, source, evaluator, backends, measured=len(images.records)
-            ),
+        key = _scores(args, source, artifact, images)
+        require_part_sets(
+            args,
+            source.store,
+            lambda tried: _scores(args, _measuring(args, tried), artifact, images),
         )
     code = finish(args, source, [key])
     if code:
@@ -150,6 +138,40 @@ def run(args: argparse.Namespace) -> int:
     images_id = str(source.graph[key].upstream["images"])
     show_scores(args, scores, [m.name for m in evaluator.spec.metrics], images_id)
     return 0
+
+
+def _measuring(args: argparse.Namespace, source: GraphBuilder) -> GraphBuilder:
+    """Return the source, measuring as the reference does where one is named."""
+    if args.reference is not None:
+        use_reference(args, source, source.profile.evaluator(args.evaluator))
+    return source
+
+
+def _scores(
+    args: argparse.Namespace, source: GraphBuilder, artifact: Artifact, images: ImageSet
+) -> str:
+    """Add the scores of an image set and all they need; return their id."""
+    from bench.steps.predictions import backend_identities, needed_roles
+    from bench.steps.scores import add_scores
+    from bench.steps.step import stored_step
+
+    evaluator = source.profile.evaluator(args.evaluator)
+    roles = needed_roles(evaluator, images.suite, source.profile)
+    backends = backend_identities(source, roles, evaluator=evaluator.spec.name)
+    own = evaluator.spec.needs_reference and args.reference is None
+    return add_scores(
+        source,
+        args.evaluator,
+        evaluator,
+        images=source.graph.add(stored_step(artifact, images=len(images.records))),
+        suite=images.suite,
+        roles=roles,
+        backends=backends,
+        reference=_reference(args, source) if own else None,
+        reference_predictions=reference_nodes(
+            args, source, evaluator, backends, measured=len(images.records)
+        ),
+    )
 
 
 def _people(args: argparse.Namespace, store: Store, pairs: Artifact) -> int:

@@ -16,6 +16,7 @@ from bench.api.errors import UsageError
 from bench.cli._output import print_json
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._request import add_profile, add_work, go_offline, store_of
+from bench.cli._sets import require_part_sets
 from bench.cli._verbs import VERBS
 from bench.spec.table import PAIRINGS
 
@@ -62,8 +63,12 @@ def run(args: argparse.Namespace) -> int:
     from bench.cli._parts import finish, open_source
     from bench.steps.training import add_training
 
+    def build(source: GraphBuilder) -> str:
+        return add_training(source, row, args.seed, until=args.stage)
+
     source = open_source(args, store_of(args))
-    key = add_training(source, row, args.seed, until=args.stage)
+    key = build(source)
+    require_part_sets(args, source.store, build)
     if args.dry_run:
         return _show(args, source, key)
     code = finish(args, source, [key])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from bench.api.stages import StagedMethod, stages_of
 from bench.published import Entry, find_entry
 from bench.published import entry as published_entry
 from bench.spec.profile import Profile
-from bench.spec.training import MethodSettings, StageSettings
+from bench.spec.training import MethodSettings, StageSettings, Training
 from bench.training.beta import kappa_from_beta_half_mean, kappa_from_beta_hf
 from bench.training.config import TrainConfig
 
@@ -118,15 +118,20 @@ def training_plan(profile: Profile, target: str, seed: int) -> TrainingPlan:
     The settings of a training, the later ones winning: those published for the method, where the
     profile names a backbone; the profile's common ones; the class attribute `<profile>_train`; the
     profile's own for the method; where the method's code says that a stage departs from those, with
-    the published values where there are any; the profile's own for the stage.
+    the published values where there are any; the profile's own for the stage; and in that order,
+    common, the method's and the stage's, what the command line set.
 
     Raises:
         UsageError: the method, a stage or a setting is unknown.
         ContractError: as `method_class`, `make_method` and `stages_of`.
     """
     cls = method_class(target)
-    known = profile.training.methods
-    chosen = known.get(target, known.get(str(cls.name), MethodSettings()))
+    chosen = _of_method(profile.training, target, cls)
+    asked_common, asked = (
+        profile.asked_training.common,
+        _of_method(profile.asked_training, target, cls),
+    )
+    chosen = replace(chosen, method=_one_kappa(chosen.method, asked.method))
     published = _published(profile, str(cls.name))
     method = make_method(cls, _own_first(chosen.method, published, cls))
     stages = stages_of(method)
@@ -138,6 +143,7 @@ def training_plan(profile: Profile, target: str, seed: int) -> TrainingPlan:
     plans = []
     for stage in stages:
         own = chosen.stages.get(stage.name, StageSettings())
+        told = asked.stages.get(stage.name, StageSettings())
         stated = _published_train(profile, published, stage.name)
         settings = {
             **stated,
@@ -146,6 +152,9 @@ def training_plan(profile: Profile, target: str, seed: int) -> TrainingPlan:
             **chosen.train,
             **{key: stated.get(key, value) for key, value in stage.train.items()},
             **own.train,
+            **asked_common,
+            **asked.train,
+            **told.train,
         }
         if "seed" in settings:
             raise UsageError(f"profile {profile.name}: the training seed is set by --seeds.")
@@ -154,12 +163,26 @@ def training_plan(profile: Profile, target: str, seed: int) -> TrainingPlan:
                 name=stage.name,
                 method=stage.method,
                 train=TrainConfig.from_json({**settings, "seed": seed}),
-                data=own.data or stage.data or chosen.data,
+                data=told.data or asked.data or own.data or stage.data or chosen.data,
                 start=stage.start,
                 suppliers=stage.suppliers,
             )
         )
     return TrainingPlan(cls=cls, method=method, stages=tuple(plans))
+
+
+def _of_method(training: Training, target: str, cls: type[AnyMethod]) -> MethodSettings:
+    known = training.methods
+    return known.get(target, known.get(str(cls.name), MethodSettings()))
+
+
+def _one_kappa(settings: Mapping[str, Any], asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a method's settings with one spelling of its strength: the one that was asked for."""
+    spellings = {"kappa", *_BETAS}
+    told = spellings & asked.keys()
+    if not told:
+        return settings
+    return {k: v for k, v in settings.items() if k not in spellings or k in told}
 
 
 def _published(profile: Profile, method: str) -> Entry | None:

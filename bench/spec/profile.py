@@ -20,6 +20,7 @@ from bench.api.registry import EVALUATORS
 from bench.config import construct, load_yaml, mapping, override, sequence
 from bench.spec.adaptation import merged
 from bench.spec.noise import NOISES, SHARED
+from bench.spec.overrides import asked_of
 from bench.spec.protocol import (
     ColumnProtocol,
     StoredName,
@@ -127,6 +128,7 @@ class Profile:
         batch_sizes: `generation` and `prediction`: no number depends on them beyond rounding.
         speed: for estimates.
         overrides: what `--set` changed.
+        asked: the same, nested: it wins over what is more special in the file.
     """
 
     name: str
@@ -150,6 +152,13 @@ class Profile:
     batch_sizes: Mapping[str, int] = field(default_factory=dict)
     speed: Speed = field(default_factory=Speed)
     overrides: tuple[str, ...] = ()
+    asked: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def asked_training(self) -> Training:
+        """The training settings that `--set` gave."""
+        where = f"profile {self.name}: training"
+        return read_training(self.asked.get("training", {}), where)
 
     @cached_property
     def stem(self) -> str:
@@ -175,15 +184,21 @@ class Profile:
             found = replace(found, reference=named)
         if found is None or not self.generation:
             return found
-        changed = {**asdict(found.generation), **self.generation}
+        asked = self.asked
+        for key in ("protocols", self.protocol, column.evaluator, "generation"):
+            asked = asked.get(key) or {}
+        general = self.asked.get("generation", {})
+        changed = {**asdict(found.generation), **self.generation, **asked, **general}
         where = f"profile {self.name}: generation"
         return replace(found, generation=read_generation(changed, where))
 
     def of_evaluator(self, name: str) -> Profile:
         """Return the profile with the back-ends that play the roles of evaluator `name`."""
-        own = self.evaluator_backends.get(name) or self.evaluator_backends.get(
-            STANDS_FOR.get(name, name)
-        )
+        special = STANDS_FOR.get(name, name)
+        own = self.evaluator_backends.get(name) or self.evaluator_backends.get(special) or {}
+        asked = self.asked.get("evaluator_backends", {})
+        told = {**(asked.get(special) or {}), **(asked.get(name) or {})}
+        own = {**own, **self.asked.get("backends", {}), **told} if own else {}
         return replace(self, backends={**self.backends, **own}) if own else self
 
     def evaluator(self, name: str) -> Evaluator:
@@ -241,11 +256,19 @@ def load_profile(
         override(data, assignment)
     if protocol is not None:
         data["protocol"] = protocol
-    return read_profile(path.stem, data, overrides=tuple(overrides), folder=path.parent)
+    asked = asked_of(overrides)
+    return read_profile(
+        path.stem, data, overrides=tuple(overrides), asked=asked, folder=path.parent
+    )
 
 
 def read_profile(
-    name: str, data: Mapping[str, Any], *, overrides: tuple[str, ...] = (), folder: Path
+    name: str,
+    data: Mapping[str, Any],
+    *,
+    overrides: tuple[str, ...] = (),
+    asked: Mapping[str, Any] | None = None,
+    folder: Path,
 ) -> Profile:
     """Make a Profile of what a YAML file holds (UsageError naming the key otherwise)."""
     where = f"profile {name}"
@@ -258,6 +281,7 @@ def read_profile(
     given: dict[str, Any] = {
         "name": name,
         "overrides": overrides,
+        "asked": asked or {},
         "checkpoint": checkpoint,
         "pairs": construct(
             PairSettings,
@@ -277,8 +301,9 @@ def read_profile(
         },
         "speed": construct(Speed, found.pop("speed", {}), f"{where}: speed"),
     }
-    if "overrides" in found:
-        raise UsageError(f"{where}: unknown key 'overrides'.")
+    for key in ("overrides", "asked"):
+        if key in found:
+            raise UsageError(f"{where}: unknown key {key!r}.")
     profile = construct(Profile, found, where, **given)
     _check(profile, where)
     return profile

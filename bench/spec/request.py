@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.api.errors import UsageError
 from bench.spec.adaptation import adapted
 from bench.spec.methods import method_class
+from bench.spec.overrides import asked_of
 from bench.spec.profile import Profile, load_profile
 from bench.spec.table import ColumnSpec, RowSpec, TableSpec, load_table
 
@@ -75,7 +76,10 @@ def make_request(
     """
     spec = adapted(load_table(table), profile)
     settings = load_profile(
-        profile, table=spec, overrides=overrides, protocol=protocol or spec.protocol
+        profile,
+        table=spec,
+        overrides=overrides,
+        protocol=protocol or (None if "protocol" in asked_of(overrides) else spec.protocol),
     )
     added = [_added_row(target, spec) for target in methods]
     spec = replace(spec, rows=(*spec.rows, *added))

@@ -122,6 +122,9 @@ def built_in_methods(settings: ToySettings) -> tuple[MethodRow, ...]:
         MethodRow(key=name, label=label, method=name, settings={"beta_half_mean": settings.beta})
         for name, label in labels.items()
     ]
+    for name in settings.tuned:
+        if name not in labels:
+            raise unknown("method of the tuned rows", name, labels)
     tuned = [
         MethodRow(
             key=f"{name}-tuned",

@@ -195,7 +195,7 @@ def toy_settings(overrides: Sequence[str] = ()) -> ToySettings:
     Raises:
         UsageError: a key is unknown, or a value is out of range.
     """
-    data: dict[str, Any] = {}
+    data = ToySettings().to_json()
     for assignment in overrides:
         override(data, assignment)
     return ToySettings.from_json(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from bench.api.errors import UsageError
 from bench.api.registry import METHODS
+from bench.config import load_yaml, override
 from bench.report.collect import _provenance
 from bench.spec.methods import training_plan
 from bench.spec.profile import load_profile
@@ -165,11 +167,20 @@ WHOLE = "warm-then-prefer"
 
 
 def test_which_settings_of_a_stage_win(pure_profile: Path) -> None:
-    """Code that departs beats the whole method's settings; the stage's own settings beat all."""
+    """Code that departs beats the whole method's settings; the stage's own settings beat all.
+
+    So it is in a file; what is set on the command line beats the file and the code.
+    """
     rows = [{"key": "both", "method": STAGED}]
 
-    def decay(*overrides: str) -> tuple[float, float]:
-        found = of(graph(pure_profile, rows, *overrides), "train")
+    def decay(*changes: str, told: tuple[str, ...] = ()) -> tuple[float, float]:
+        data = load_yaml(pure_profile)
+        for change in changes:
+            override(data, change)
+        file = pure_profile.with_name("changed") / "micro.yaml"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(data))
+        found = of(graph(file, rows, *told), "train")
         first, second = found["checkpoint.sft.t0"], found["checkpoint.warm-then-prefer.t0"]
         return first.identity["train"]["weight_decay"], second.identity["train"]["weight_decay"]
 
@@ -179,6 +190,9 @@ def test_which_settings_of_a_stage_win(pure_profile: Path) -> None:
     assert decay(common) == (0.0, 0.5)
     assert decay(common, whole) == (0.0, 0.25)
     assert decay(common, whole, stage) == (0.125, 0.25)
+    assert decay(common, whole, stage, told=("training.common.weight_decay=0.75",)) == (0.75, 0.75)
+    assert decay(common, stage, told=(whole,)) == (0.25, 0.25)
+    assert decay(common, told=(whole, stage)) == (0.125, 0.25)
 
 
 def test_published_settings_of_a_stage_beat_the_methods_code(pure_profile: Path) -> None:

@@ -1,0 +1,113 @@
+"""`--set` of the verbs that make a graph: refused where nothing reads it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+MENDED = "to mend it"
+"""Stands in the reason of a cell that lacks what the user can get."""
+
+if TYPE_CHECKING:
+    from bench.store import Store
+    from bench.steps.cells import TableGraph
+    from bench.spec.profile import Profile
+    from bench.spec.request import Request
+    from bench.steps.builder import GraphBuilder
+
+
+def require_table_sets(
+    overrides: Sequence[str], load: Callable[[Sequence[str]], Request], store: Store
+) -> None:
+    """Make sure that a table reads each setting (UsageError otherwise).
+
+    Where something is missing on this machine it is not known what would be read: all pass.
+    """
+    if not overrides:
+        return
+    from bench.steps.cells import build_graph
+    from bench.spec.overrides import require_read
+
+    graph = build_graph(load(overrides), store)
+    if graph.missing or any(MENDED in cell.reason for cell in graph.cells):
+        return
+
+    def made(request: Request) -> object:
+        return [of_graph(build_graph(request, store)), of_profile(request.profile)]
+
+    require_read(overrides, load, made, lambda: known_profile(load(()).profile))
+
+
+def require_part_sets(
+    args: argparse.Namespace, store: Store, build: Callable[[GraphBuilder], object]
+) -> None:
+    """Make sure that `train`, `generate` or `score` reads each setting.
+
+    Args:
+        args: of the verb.
+        store: of the verb.
+        build: adds what the verb makes to an empty graph; the verb itself does so too.
+
+    Raises:
+        UsageError: nothing reads one.
+    """
+    if not args.overrides:
+        return
+    from bench.steps.builder import GraphBuilder
+    from bench.steps.graph import Graph
+    from bench.spec.overrides import require_read
+    from bench.spec.profile import load_profile
+
+    def load(overrides: Sequence[str]) -> Profile:
+        return load_profile(args.profile, overrides=overrides, protocol=args.protocol)
+
+    def built(profile: Profile) -> GraphBuilder:
+        source = GraphBuilder(profile=profile, store=store, graph=Graph())
+        build(source)
+        return source
+
+    if built(load(args.overrides)).missing:
+        return  # not all is on this machine: what would be read is not known
+
+    def made(profile: Profile) -> object:
+        source = built(profile)
+        return [list(source.graph), _texts(source.missing), of_profile(profile)]
+
+    require_read(args.overrides, load, made, lambda: known_profile(load(())))
+
+
+def of_graph(graph: TableGraph) -> object:
+    """Return what a table's graph makes, comparable."""
+    return [list(graph.graph), graph.cells, [str(error) for error in graph.missing]]
+
+
+def of_profile(profile: Profile) -> object:
+    """Return what is read of a profile beside its graph."""
+    return [
+        profile.name,
+        profile.title,
+        profile.orientation,
+        profile.device,
+        dict(profile.batch_sizes),
+        profile.protocol,
+    ]
+
+
+def known_profile(profile: Profile) -> Mapping[str, Any]:
+    """Return the settings of a profile, nested, for suggestions."""
+    from dataclasses import asdict
+
+    from bench.spec.overrides import names_of
+    from bench.training.config import TrainConfig
+
+    found = asdict(profile)
+    train = names_of(TrainConfig)
+    found["training"]["common"] = {**train, **found["training"]["common"]}
+    for method in found["training"]["methods"].values():
+        method["train"] = {**train, **method["train"]}
+    return {k: v for k, v in found.items() if k not in ("name", "overrides", "asked")}
+
+
+def _texts(missing: Mapping[str, BaseException]) -> list[str]:
+    return [str(error) for error in missing.values()]
