@@ -10,11 +10,11 @@ MENDED = "to mend it"
 """Stands in the reason of a cell that lacks what the user can get."""
 
 if TYPE_CHECKING:
-    from bench.store import Store
-    from bench.steps.cells import TableGraph
     from bench.spec.profile import Profile
     from bench.spec.request import Request
     from bench.steps.builder import GraphBuilder
+    from bench.steps.cells import TableGraph
+    from bench.store import Store
 
 
 def require_table_sets(
@@ -26,8 +26,8 @@ def require_table_sets(
     """
     if not overrides:
         return
-    from bench.steps.cells import build_graph
     from bench.spec.overrides import require_read
+    from bench.steps.cells import build_graph
 
     graph = build_graph(load(overrides), store)
     if graph.missing or any(MENDED in cell.reason for cell in graph.cells):
@@ -54,10 +54,10 @@ def require_part_sets(
     """
     if not args.overrides:
         return
-    from bench.steps.builder import GraphBuilder
-    from bench.steps.graph import Graph
     from bench.spec.overrides import require_read
     from bench.spec.profile import load_profile
+    from bench.steps.builder import GraphBuilder
+    from bench.steps.graph import Graph
 
     def load(overrides: Sequence[str]) -> Profile:
         return load_profile(args.profile, overrides=overrides, protocol=args.protocol)
