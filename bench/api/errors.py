@@ -7,7 +7,7 @@ expected and how to mend it.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -88,3 +88,12 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
 def unknown(kind: str, name: str, candidates: Iterable[str]) -> UsageError:
     """Return the error for an unknown name, with the nearest known ones."""
     return UsageError(f"unknown {kind} {name!r}.{did_you_mean(name, candidates)}")
+
+
+def together(missing: Sequence[PrerequisiteError]) -> PrerequisiteError:
+    """Return one error that says all that is missing, and the commands that get it."""
+    if len(missing) == 1:
+        return missing[0]
+    found = "\n  ".join(str(error).partition("\n")[0] for error in missing)
+    fixes = "\n              ".join(dict.fromkeys(error.fix for error in missing))
+    return PrerequisiteError(f"{len(missing)} things are missing:\n  {found}", fix=fixes)

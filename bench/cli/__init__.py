@@ -15,10 +15,10 @@ from typing import Any
 from bench import __version__
 from bench.api import exits
 from bench.api.errors import BenchError, unknown
-from bench.cli._execute import with_repairs
 from bench.cli._output import patient_output, set_up_logging
 from bench.cli._parser import Parser, kebab, refuse_unknown
 from bench.cli._verbs import VERBS
+from bench.harness.repairs import with_repairs
 
 INTERRUPTED = 130
 

@@ -6,11 +6,10 @@ import argparse
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
-from bench.api.errors import PrerequisiteError, UsageError
+from bench.api.errors import PrerequisiteError, UsageError, together
 from bench.cli._references import ASSET as INCEPTION
 from bench.cli._references import PACKAGE, fetch_inception
 from bench.cli._request import go_offline
-from bench.cli.run import together
 
 if TYPE_CHECKING:
     from bench.steps.prerequisites import Needs

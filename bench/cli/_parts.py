@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from bench.cli._execute import execute
-from bench.cli._request import device_of, job_count, no_bars
+from bench.cli._progress import report_failures, shown_work
+from bench.cli._request import no_bars
 
 if TYPE_CHECKING:
     from bench.steps.builder import GraphBuilder
@@ -35,23 +35,11 @@ def finish(args: argparse.Namespace, source: GraphBuilder, targets: Sequence[str
     Raises:
         PrerequisiteError: the checkpoint or the prompts are missing.
     """
-    from bench.cli.run import report_failures
+    from bench.harness.work import execute
 
     for error in source.missing.values():
         raise error
-    graph, profile = source.graph, source.profile
-    device = device_of(args, profile.device)
-    outcome, _ = execute(
-        args,
-        graph,
-        targets,
-        source.store,
-        jobs=job_count(args, device),
-        runtime={
-            "device": device,
-            "generation_batch": profile.batch_size("generation"),
-            "prediction_batch": profile.batch_size("prediction"),
-        },
-    )
-    report_failures(outcome, graph)
+    with shown_work(args) as work:
+        outcome = execute(source.graph, targets, source.store, work, source.profile)
+    report_failures(outcome, source.graph)
     return outcome.exit_code

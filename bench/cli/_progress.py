@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
+import logging
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
 from bench.cli._request import BARS_WANTED
 
 if TYPE_CHECKING:
-    from bench.executors.local import Event
+    from bench.executors.outcome import Event, Outcome
+    from bench.harness.work import Work
+    from bench.steps.graph import Graph
+
+LOG = logging.getLogger("bench.cli")
 
 _REFRESH_SECONDS = 0.2
 
@@ -35,26 +43,15 @@ class Progress:
     """Listens to the executor.
 
     Args:
-        seconds: estimated seconds by node id.
-        jobs: worker processes.
         quiet: say nothing but failures.
         stream: where to; stderr.
     """
 
-    def __init__(
-        self, seconds: dict[str, float], *, jobs: int, quiet: bool, stream: TextIO | None = None
-    ) -> None:
+    def __init__(self, *, quiet: bool, stream: TextIO | None = None) -> None:
         self._stream = sys.stderr if stream is None else stream
         self._tty = self._stream.isatty() and BARS_WANTED
         self._quiet = quiet
-        self._estimates = seconds
-        self._left = dict(seconds)
-        self._jobs = jobs
-        self._began = time.monotonic()
-        self._done_estimate = 0.0
         self._running: dict[str, str] = {}
-        self._finished = 0
-        self._total = len(seconds)
         self._drawn = 0.0
 
     def __call__(self, event: Event) -> None:
@@ -65,32 +62,19 @@ class Progress:
         elif event.kind == "progress":
             part = event.done / max(event.total, 1)
             self._running[key] = f"{event.node.label} {100 * part:.0f} %"
-            self._left[key] = (1.0 - part) * self._estimates.get(key, 0.0)
         else:
             self._settled(event)
-        self._draw(force=event.kind in ("done", "failed"))
+        self._draw(event, force=event.kind in ("done", "failed"))
 
     def _settled(self, event: Event) -> None:
         self._running.pop(event.node.id, None)
-        self._left[event.node.id] = 0.0
-        self._finished += 1
         if event.kind == "failed":
             self.line(f"FAILED {event.node.label}: {event.message}")
         elif event.kind == "skipped":
             pass  # the list at the end names its cause
         elif not self._quiet:
-            count = f"[{self._finished}/{self._total}]"
-            self.line(f"{count} {event.node.label} ({duration(event.seconds)}){self._ahead()}")
-
-    def _ahead(self) -> str:
-        """Return the time to go: the estimate of what is left, scaled by how it went so far."""
-        left = sum(self._left.values())
-        if left <= 0.0:
-            return ""
-        done = sum(self._estimates.values()) - left
-        elapsed = time.monotonic() - self._began
-        rate = elapsed * self._jobs / done if done > 0.1 * (done + left) else 1.0
-        return f", about {duration(left * rate / self._jobs)} to go"
+            count = f"[{event.finished}/{event.steps}]"
+            self.line(f"{count} {event.node.label} ({duration(event.seconds)}){_ahead(event)}")
 
     def line(self, text: str) -> None:
         """Print a line that stays."""
@@ -103,13 +87,47 @@ class Progress:
             self._stream.write("\r\x1b[2K")
             self._stream.flush()
 
-    def _draw(self, *, force: bool) -> None:
+    def _draw(self, event: Event, *, force: bool) -> None:
         now = time.monotonic()
         if not self._tty or self._quiet or (not force and now - self._drawn < _REFRESH_SECONDS):
             return
         self._drawn = now
         running = "; ".join(self._running.values())
-        text = f"[{self._finished}/{self._total}] {running}{self._ahead()}"
+        text = f"[{event.finished}/{event.steps}] {running}{_ahead(event)}"
         width = shutil.get_terminal_size().columns - 1
         self._stream.write(f"\r\x1b[2K{text[:width]}")
         self._stream.flush()
+
+
+def _ahead(event: Event) -> str:
+    left = event.seconds_left
+    return "" if left is None else f", about {duration(left)} to go"
+
+
+@contextmanager
+def shown_work(args: argparse.Namespace) -> Iterator[Work]:
+    """Give the work that the options of `add_work` ask for, its progress shown on stderr."""
+    from bench.harness.work import Work
+
+    progress = Progress(quiet=args.quiet)
+    try:
+        yield Work(jobs=args.jobs, device=args.device, on_event=progress)
+    finally:
+        progress.clear()
+
+
+def report_failures(outcome: Outcome, graph: Graph) -> None:
+    """List on stderr what failed, with the traceback of what nobody expected."""
+    failed = outcome.causes
+    for key, failure in failed.items():
+        if failure.trace:
+            LOG.debug("%s", failure.trace)
+        after = outcome.dependents(key)
+        LOG.error(
+            "failed: %s: %s%s",
+            graph[key].label,
+            failure.message,
+            f" ({after} more depend on it)" if after else "",
+        )
+    if failed:
+        LOG.error("%d failed; the same command tries them again (-v shows more)", len(failed))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.api.errors import UsageError
-
 if TYPE_CHECKING:
+    from bench.spec.profile import Profile
     from bench.spec.request import Request
     from bench.store import Store
 
@@ -136,28 +135,15 @@ def store_of(args: argparse.Namespace) -> Store:
     return Store(args.store)
 
 
-def job_count(args: argparse.Namespace, device: str | None) -> int:
-    """Return the number of worker processes.
+def job_count(args: argparse.Namespace, profile: Profile | None) -> int:
+    """Return the number of worker processes; the 2D toy has no profile.
 
     Raises:
         UsageError: it is not positive.
     """
-    from bench.environment import cuda_requested
+    from bench.harness.work import Work
 
-    if args.jobs is not None:
-        if args.jobs < 1:
-            raise UsageError(f"--jobs {args.jobs}; expected at least 1.")
-        return int(args.jobs)
-    if device != "cpu" and cuda_requested():
-        return 1
-    affinity: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-def device_of(args: argparse.Namespace, profile_device: str) -> str | None:
-    """Return the device asked for, None for whatever is there."""
-    device = args.device or profile_device
-    return None if device == "auto" else str(device)
+    return Work(jobs=args.jobs, device=args.device).job_count(profile)
 
 
 def names(text: str) -> tuple[str, ...]:

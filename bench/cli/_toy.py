@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.api.errors import UsageError
-from bench.cli._execute import execute
+from bench.cli._progress import report_failures, shown_work
 from bench.cli._request import job_count, no_bars, store_of
 
 if TYPE_CHECKING:
@@ -86,26 +86,21 @@ def plan_toy(args: argparse.Namespace) -> int:
 
     graph = build_graph(toy_request(args))
     return print_plan(
-        TOY, "toy", graph, store_of(args), jobs=job_count(args, "cpu"), as_json=args.json
+        TOY, "toy", graph, store_of(args), jobs=job_count(args, None), as_json=args.json
     )
 
 
 def run_toy(args: argparse.Namespace) -> int:
     """Make what is missing, write table and pictures, and print the table."""
-    from bench.cli.run import report_failures
+    from bench.harness.work import execute
     from bench.toy.graph import build_graph
 
     request, store = toy_request(args), store_of(args)
     graph = build_graph(request)
     folder: Path = args.output or args.store / "tables" / TOY
-    outcome, complete = execute(
-        args,
-        graph.graph,
-        graph.targets,
-        store,
-        jobs=job_count(args, "cpu"),
-        runtime={"device": "cpu"},
-    )
+    with shown_work(args) as work:
+        outcome = execute(graph.graph, graph.targets, store, work)
+    complete = outcome.was_complete
     report = _stored(request, graph, folder) if complete else None
     found = report is not None
     if report is None:

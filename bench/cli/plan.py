@@ -12,7 +12,7 @@ from bench.cli._output import print_json
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._power import add_power, require_power, show_power
 from bench.cli._progress import duration, size
-from bench.cli._request import add_request, add_work, device_of, job_count, request_of, store_of
+from bench.cli._request import add_request, add_work, job_count, request_of, store_of
 from bench.cli._toy import TOY, plan_toy
 from bench.cli._verbs import VERBS
 
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     from bench.steps.cells import build_graph
 
     graph = build_graph(request, store)
-    jobs = job_count(args, device_of(args, request.profile.device))
+    jobs = job_count(args, request.profile)
     return show_plan(request, graph, store, jobs=jobs, as_json=args.json)
 
 

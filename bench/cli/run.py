@@ -8,31 +8,21 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.api.errors import PrerequisiteError
-from bench.cli._execute import execute as execute_graph
+from bench.api.errors import PrerequisiteError, together
 from bench.cli._parser import Subparsers, add_common
-from bench.cli._request import (
-    add_request,
-    add_work,
-    device_of,
-    job_count,
-    request_of,
-    store_of,
-)
+from bench.cli._progress import report_failures, shown_work
+from bench.cli._request import add_request, add_work, job_count, request_of, store_of
 from bench.cli._toy import TOY, run_toy
 from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
-    from bench.executors.local import Outcome
     from bench.report.stored import Report
     from bench.spec.request import Request
     from bench.steps.cells import TableGraph
-    from bench.steps.graph import Graph
-    from bench.store import Published, Store
+    from bench.store import Published
 
 LOG = logging.getLogger("bench.cli")
 
@@ -63,10 +53,15 @@ def run(args: argparse.Namespace) -> int:
     if args.dry_run:
         from bench.cli.plan import show_plan
 
-        return show_plan(request, graph, store, jobs=_jobs(args, request), as_json=args.json)
+        jobs = job_count(args, request.profile)
+        return show_plan(request, graph, store, jobs=jobs, as_json=args.json)
     require(graph)
     folder: Path = args.output or args.store / "tables" / request.table.name
-    outcome, complete = execute(args, request, graph, store)
+    from bench.harness.work import execute
+
+    with shown_work(args) as work:
+        outcome = execute(graph.graph, graph.targets, store, work, request.profile)
+    complete = outcome.was_complete
     report = stored_report(request, graph, folder) if complete else None
     if report is None:
         from bench.report.collect import table_data
@@ -85,10 +80,6 @@ def run(args: argparse.Namespace) -> int:
     return outcome.exit_code
 
 
-def _jobs(args: argparse.Namespace, request: Request) -> int:
-    return job_count(args, device_of(args, request.profile.device))
-
-
 def require(graph: TableGraph) -> None:
     """Make sure that something can be run.
 
@@ -103,39 +94,6 @@ def require(graph: TableGraph) -> None:
             "no cell can be measured:\n  " + "\n  ".join(reasons),
             fix="choose another profile, or provide what the reasons above name",
         )
-
-
-def together(missing: Sequence[PrerequisiteError]) -> PrerequisiteError:
-    """Return one error that says all that is missing, and the commands that get it."""
-    if len(missing) == 1:
-        return missing[0]
-    found = "\n  ".join(str(error).partition("\n")[0] for error in missing)
-    fixes = "\n              ".join(dict.fromkeys(error.fix for error in missing))
-    return PrerequisiteError(f"{len(missing)} things are missing:\n  {found}", fix=fixes)
-
-
-def execute(
-    args: argparse.Namespace, request: Request, graph: TableGraph, store: Store
-) -> tuple[Outcome, bool]:
-    """Make what is missing; return what happened, and whether all was there before."""
-    return execute_graph(
-        args,
-        graph.graph,
-        graph.targets,
-        store,
-        jobs=_jobs(args, request),
-        runtime=runtime_of(args, request),
-    )
-
-
-def runtime_of(args: argparse.Namespace, request: Request) -> dict[str, Any]:
-    """Return how the work is done: fields of `bench.steps.step.Runtime`."""
-    profile = request.profile
-    return {
-        "device": device_of(args, profile.device),
-        "generation_batch": profile.batch_size("generation"),
-        "prediction_batch": profile.batch_size("prediction"),
-    }
 
 
 def stored_report(request: Request, graph: TableGraph, folder: Path) -> Report | None:
@@ -174,20 +132,3 @@ def whole_table(folder: Path) -> tuple[Published, Report] | None:
         return published, read_table(published)
     except UsageError:
         return None
-
-
-def report_failures(outcome: Outcome, graph: Graph) -> None:
-    """List on stderr what failed, with the traceback of what nobody expected."""
-    failed = {key: f for key, f in outcome.failures.items() if f.cause == key}
-    for key, failure in failed.items():
-        if failure.trace:
-            LOG.debug("%s", failure.trace)
-        after = sum(1 for f in outcome.failures.values() if f.cause == key) - 1
-        LOG.error(
-            "failed: %s: %s%s",
-            graph[key].label,
-            failure.message,
-            f" ({after} more depend on it)" if after else "",
-        )
-    if failed:
-        LOG.error("%d failed; the same command tries them again (-v shows more)", len(failed))

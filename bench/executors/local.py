@@ -8,68 +8,21 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bench.api.errors import BenchError
 from bench.api.exits import is_users
+from bench.executors.outcome import Failure, Listener, Outcome, Tally, ignore
 from bench.executors.pool import Pool
-from bench.executors.worker import failure_of, make_node, use_one_thread
+from bench.executors.worker import failure_of, make_node, one_thread
 from bench.steps.graph import Graph
 from bench.steps.step import Runtime, Step, StoredStep
 from bench.store import FOUND, MANIFEST, Store, nobody_makes, state_of
 
 LOG = logging.getLogger("bench.executors")
-
-EventKind = Literal["started", "progress", "done", "failed", "skipped"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """Something happened to a node; `seconds` since it started; `done` of `total` parts."""
-
-    kind: EventKind
-    node: Step
-    seconds: float = 0.0
-    done: int = 0
-    total: int = 0
-    message: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Failure:
-    """Why a node is not there.
-
-    Attributes:
-        message: what happened.
-        exit_code: of the command, by the kind of error.
-        cause: id of the node whose failure it follows from; its own id where it failed itself.
-        trace: the traceback of an unexpected error.
-    """
-
-    message: str
-    exit_code: int
-    cause: str
-    trace: str | None = None
-
-
-@dataclass(kw_only=True)
-class Outcome:
-    """What a run left: ids made, failures by id."""
-
-    made: list[str] = field(default_factory=list)
-    failures: dict[str, Failure] = field(default_factory=dict)
-
-    @property
-    def exit_code(self) -> int:
-        """0; 3 when nothing but prerequisites is missing; else 1."""
-        codes = {f.exit_code for key, f in self.failures.items() if f.cause == key}
-        return (codes.pop() if codes == {3} else 1) if codes else 0
-
-
-Listener = Callable[[Event], None]
 
 
 def with_damaged(graph: Graph, targets: Sequence[str], store: Store) -> list[str]:
@@ -105,7 +58,7 @@ def run_graph(
     *,
     jobs: int,
     runtime: Mapping[str, Any] | None = None,
-    listener: Listener = lambda _: None,
+    listener: Listener = ignore,
     complete: set[str] | None = None,
 ) -> Outcome:
     """Make the targets and what they need.
@@ -128,10 +81,14 @@ def run_graph(
     schedule = _Schedule(graph, needed, known)
     if not needed:
         return schedule.outcome
-    if jobs <= 1 or len(needed) == 1:
-        _run_here(schedule, store, Runtime(**(runtime or {})), listener)
+    jobs = min(jobs, len(needed))
+    seconds = {key: graph[key].seconds for key in needed}
+    tally = Tally(seconds, jobs=max(jobs, 1), listener=listener)
+    if jobs <= 1:
+        with one_thread():
+            _run_here(schedule, store, Runtime(**(runtime or {})), tally)
     else:
-        _run_in_workers(schedule, store, min(jobs, len(needed)), dict(runtime or {}), listener)
+        _run_in_workers(schedule, store, jobs, dict(runtime or {}), tally)
     return schedule.outcome
 
 
@@ -178,9 +135,7 @@ class _Schedule:
         self.complete.add(node.id)
         self.outcome.made.append(node.id)
 
-    def failed(
-        self, node: Step, failure: Mapping[str, Any], store: Store, listener: Listener
-    ) -> bool:
+    def failed(self, node: Step, failure: Mapping[str, Any], store: Store, tally: Tally) -> bool:
         """A node failed. Returns False where it will be tried again on upstream made anew."""
         if self._remake(node, failure, store):
             return False
@@ -203,7 +158,7 @@ class _Schedule:
                 self.outcome.failures[key] = Failure(
                     message=message, exit_code=own.exit_code, cause=node.id
                 )
-                listener(Event(kind="skipped", node=self.graph[key], message=message))
+                tally.tell("skipped", self.graph[key], message=message)
                 queue += self._below[key]
         return True
 
@@ -263,38 +218,35 @@ class _Schedule:
         return {**failure, "message": str(error), "exit_code": error.exit_code}
 
 
-def _run_here(schedule: _Schedule, store: Store, runtime: Runtime, listener: Listener) -> None:
-    from dataclasses import replace
-
-    use_one_thread()
+def _run_here(schedule: _Schedule, store: Store, runtime: Runtime, tally: Tally) -> None:
     while (node := schedule.next()) is not None:
         began = time.monotonic()
-        listener(Event(kind="started", node=node))
+        tally.tell("started", node)
 
         def progress(done: int, total: int, node: Step = node, began: float = began) -> None:
             seconds = time.monotonic() - began
-            listener(Event(kind="progress", node=node, seconds=seconds, done=done, total=total))
+            tally.tell("progress", node, seconds=seconds, done=done, total=total)
 
         try:
             make_node(node, store, replace(runtime, progress=progress))
         except BaseException as error:
             if is_users(error):
                 raise
-            _tell_failure(schedule, node, failure_of(error, node), store, listener, began)
+            _tell_failure(schedule, node, failure_of(error, node), store, tally, began)
         else:
-            _tell_done(schedule, node, store, listener, began)
+            _tell_done(schedule, node, store, tally, began)
     schedule.require_finished()
 
 
 def _run_in_workers(
-    schedule: _Schedule, store: Store, jobs: int, runtime: dict[str, Any], listener: Listener
+    schedule: _Schedule, store: Store, jobs: int, runtime: dict[str, Any], tally: Tally
 ) -> None:
     began: dict[str, float] = {}
     with Pool(jobs, store=store.root, runtime=runtime) as pool:
         while not schedule.finished:
             while pool.idle and (node := schedule.next()) is not None:
                 began[node.id] = time.monotonic()
-                listener(Event(kind="started", node=node))
+                tally.tell("started", node)
                 pool.start(node)
             if not schedule.running:
                 schedule.require_finished()
@@ -302,23 +254,21 @@ def _run_in_workers(
             seconds = time.monotonic() - began[node.id]
             if message["event"] == "progress":
                 part = {"done": message["done"], "total": message["total"]}
-                listener(Event(kind="progress", node=node, seconds=seconds, **part))
+                tally.tell("progress", node, seconds=seconds, **part)
             elif message["event"] == "done":
-                _tell_done(schedule, node, store, listener, began[node.id])
+                _tell_done(schedule, node, store, tally, began[node.id])
             else:
-                _tell_failure(schedule, node, message, store, listener, began[node.id])
+                _tell_failure(schedule, node, message, store, tally, began[node.id])
 
 
-def _tell_done(
-    schedule: _Schedule, node: Step, store: Store, listener: Listener, began: float
-) -> None:
+def _tell_done(schedule: _Schedule, node: Step, store: Store, tally: Tally, began: float) -> None:
     if not (store.root / node.id / MANIFEST).is_file():
         message = f"{type(node).__name__} ended without an error, and {node.id} is not in the store"
         failure = {"message": message, "exit_code": 1, "damaged": None, "trace": None}
-        _tell_failure(schedule, node, failure, store, listener, began)
+        _tell_failure(schedule, node, failure, store, tally, began)
         return
     schedule.done(node)
-    listener(Event(kind="done", node=node, seconds=time.monotonic() - began))
+    tally.tell("done", node, seconds=time.monotonic() - began)
 
 
 def _tell_failure(
@@ -326,10 +276,10 @@ def _tell_failure(
     node: Step,
     failure: Mapping[str, Any],
     store: Store,
-    listener: Listener,
+    tally: Tally,
     began: float,
 ) -> None:
     seconds = time.monotonic() - began
-    if schedule.failed(node, failure, store, listener):
+    if schedule.failed(node, failure, store, tally):
         message = schedule.outcome.failures[node.id].message
-        listener(Event(kind="failed", node=node, seconds=seconds, message=message))
+        tally.tell("failed", node, seconds=seconds, message=message)

@@ -19,7 +19,8 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +31,7 @@ from bench.store import Store, require_unchanged
 
 _PROGRESS_SECONDS = 0.5
 _INTERRUPTED = 130
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def make_node(node: Step, store: Store, runtime: Runtime) -> None:
@@ -76,10 +78,32 @@ def use_one_thread() -> None:
 
     Workers run beside each other, and results are the same whatever their number.
     """
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    for name in _THREADS:
         os.environ[name] = "1"
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """As `use_one_thread`, for a while: the process is the caller's.
+
+    Where torch is imported only inside, it keeps the one thread it started with.
+    """
+    before = {name: os.environ.get(name) for name in _THREADS}
+    torch = sys.modules.get("torch")
+    threads = None if torch is None else torch.get_num_threads()
+    use_one_thread()
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if torch is not None:
+            torch.set_num_threads(threads)
 
 
 class _Channel:

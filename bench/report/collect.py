@@ -12,7 +12,7 @@ from typing import Any
 from bench.api.errors import BenchError, UsageError
 from bench.api.estimate import Estimate
 from bench.api.registry import EVALUATORS
-from bench.executors.local import Outcome
+from bench.executors.outcome import Outcome
 from bench.report.circular import (
     KEY,
     Selections,

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from bench.api.estimate import Estimate
-from bench.executors.local import Outcome
+from bench.executors.outcome import Outcome
 from bench.report.model import PLACE, CellData, TableData, place_of
 from bench.report.paired import WHOLE_RUNS
 from bench.report.stored import STATISTICS_VERSION, Report

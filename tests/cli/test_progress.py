@@ -4,7 +4,7 @@ import pytest
 
 from bench.cli import _progress
 from bench.cli._progress import Progress, duration, size
-from bench.executors.local import Event
+from bench.executors.outcome import Tally
 from tests.steps.toynodes import node
 
 
@@ -25,20 +25,18 @@ def test_sizes() -> None:
 
 
 def events(progress: Progress) -> None:
+    """Two steps of 10 estimated seconds: the first is made, the second fails."""
     a, b = node("a"), node("b")
-    progress(Event(kind="started", node=a))
-    progress(Event(kind="progress", node=a, seconds=1.0, done=1, total=2))
-    progress(Event(kind="done", node=a, seconds=2.0))
-    progress(Event(kind="failed", node=b, seconds=2.0, message="no luck"))
-
-
-def estimates() -> dict[str, float]:
-    return {node("a").id: 10.0, node("b").id: 10.0}
+    tally = Tally({a.id: 10.0, b.id: 10.0}, jobs=1, listener=progress)
+    tally.tell("started", a)
+    tally.tell("progress", a, seconds=1.0, done=1, total=2)
+    tally.tell("done", a, seconds=2.0)
+    tally.tell("failed", b, seconds=2.0, message="no luck")
 
 
 def test_elsewhere_than_in_a_terminal_there_are_plain_lines_only() -> None:
     stream = io.StringIO()
-    events(Progress(estimates(), jobs=1, quiet=False, stream=stream))
+    events(Progress(quiet=False, stream=stream))
     lines = stream.getvalue().splitlines()
     assert lines[0].startswith("[1/2] a (2 s), about ") and lines[0].endswith("to go")
     assert lines[1] == "FAILED b: no luck"
@@ -49,7 +47,7 @@ def test_a_terminal_has_one_status_line(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(_progress, "BARS_WANTED", True)
     monkeypatch.setenv("COLUMNS", "40")
     stream = Terminal()
-    events(Progress(estimates(), jobs=1, quiet=False, stream=stream))
+    events(Progress(quiet=False, stream=stream))
     drawn = stream.getvalue().split("\r\x1b[2K")
     assert any(part.startswith("[0/2] a") for part in drawn)
     assert max(len(part.split("\n")[0]) for part in drawn) <= 60
@@ -57,5 +55,5 @@ def test_a_terminal_has_one_status_line(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_quiet_says_failures_only() -> None:
     stream = io.StringIO()
-    events(Progress(estimates(), jobs=1, quiet=True, stream=stream))
+    events(Progress(quiet=True, stream=stream))
     assert stream.getvalue() == "FAILED b: no luck\n"

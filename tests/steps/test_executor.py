@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.executors.local import Event, complete_nodes, run_graph
+from bench.executors.local import complete_nodes, run_graph
+from bench.executors.outcome import Event
 from bench.steps.step import Step
 from bench.store import Store
 from tests.steps.toynodes import graph_of, node

@@ -1,0 +1,99 @@
+"""How the work is done, and the one place where it is started; no number depends on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.api.errors import UsageError
+from bench.environment import cuda_requested
+from bench.executors.local import complete_nodes, run_graph, with_damaged
+from bench.executors.outcome import Listener, Outcome, ignore
+from bench.spec.profile import Profile
+from bench.steps.graph import Graph
+from bench.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """How the work is done.
+
+    Attributes:
+        jobs: worker processes, at most; None means one per core, and one on a GPU.
+        device: `"cpu"`, `"cuda"`, `"auto"`, or None for the profile's.
+        on_event: told of all that happens, as a `bench.executors.outcome.Event` each.
+    """
+
+    jobs: int | None = None
+    device: str | None = None
+    on_event: Listener = ignore
+
+    def on(self, profile: Profile | None) -> str | None:
+        """Return the device, None for whatever is there; without a profile the CPU is meant."""
+        device = self.device or ("cpu" if profile is None else profile.device)
+        return None if device == "auto" else device
+
+    def job_count(self, profile: Profile | None) -> int:
+        """Return the number of worker processes.
+
+        Raises:
+            UsageError: it is not positive.
+        """
+        if self.jobs is not None:
+            if self.jobs < 1:
+                raise UsageError(f"--jobs {self.jobs}; expected at least 1.")
+            return self.jobs
+        if self.on(profile) != "cpu" and cuda_requested():
+            return 1
+        affinity: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
+        return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+    def runtime(self, profile: Profile | None) -> dict[str, Any]:
+        """Return the fields of `bench.steps.step.Runtime`."""
+        if profile is None:
+            return {"device": self.on(None)}
+        return {
+            "device": self.on(profile),
+            "generation_batch": profile.batch_size("generation"),
+            "prediction_batch": profile.batch_size("prediction"),
+        }
+
+
+def execute(
+    graph: Graph,
+    targets: Sequence[str],
+    store: Store,
+    work: Work,
+    profile: Profile | None = None,
+) -> Outcome:
+    """Make the targets and what they need, in this process or in several.
+
+    Args:
+        graph: the steps.
+        targets: ids wanted.
+        store: where artifacts are.
+        work: how.
+        profile: has the device and the batch sizes; without one all is done on the CPU.
+
+    Returns:
+        What was made and what failed; `was_complete` where nothing was to be done.
+
+    Raises:
+        UsageError: the number of jobs is not positive.
+        KeyboardInterrupt: after all workers have ended.
+    """
+    jobs = work.job_count(profile)
+    complete = complete_nodes(graph, targets, store)
+    if not graph.needed(with_damaged(graph, targets, store), complete):
+        return Outcome()
+    return run_graph(
+        graph,
+        targets,
+        store,
+        jobs=jobs,
+        runtime=work.runtime(profile),
+        listener=work.on_event,
+        complete=complete,
+    )
