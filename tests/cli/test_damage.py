@@ -125,7 +125,7 @@ def test_the_other_verbs_make_what_they_read_anew_too(
     victim, like = {
         "score": (next(a for a in store.artifacts("scores") if "geneval" in a.name), "metrics"),
         "train": (next(store.artifacts("train")), LAST),
-        "generate": (images_of(store, "base"), ".png"),
+        "generate": (images_of(store, "checkpoint.geneval"), ".png"),
     }[verb]
     words = {
         "score": ["--images", str(victim.upstream.get("images")), "--evaluator", "geneval"],
@@ -151,7 +151,7 @@ def test_what_this_command_cannot_make_is_exit_three_with_the_mend_and_is_not_re
     profile: Path, store: Store, capfd: pytest.CaptureFixture[str]
 ) -> None:
     common = ["--profile", str(profile), "--store", str(store.root), "--jobs", "1", "-q"]
-    training, images = next(store.artifacts("train")), images_of(store, "base")
+    training, images = next(store.artifacts("train")), images_of(store, "checkpoint.geneval")
     commands = {
         training: (["train", "diffusion-dpo", "--start-from", training.id], "bench train"),
         images: (["score", "--images", images.id], "bench generate"),
