@@ -266,6 +266,41 @@ def test_importing_it_imports_no_torch(part: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+# files that import each other, to be opened one by one; none may be added
+CIRCLES = {
+    frozenset({"bench.api.validate", "bench.api._validate_evaluator"}),
+    frozenset({"bench.toy.making", "bench.toy.steps"}),
+    frozenset({"bench.cli._toy", "bench.cli.plan", "bench.cli.run"}),
+    frozenset({"bench.tiny.build.recipe", "bench.tiny.build.scorers"}),
+}
+
+
+def circles() -> set[frozenset[str]]:
+    """Return the sets of files that import each other, directly or by way of others."""
+    arrows = {
+        name: {t for t, _ in imports(name) if t in modules() and t != name} for name in modules()
+    }
+    reached: dict[str, set[str]] = {}
+    for name in arrows:
+        found: set[str] = set()
+        queue = list(arrows[name])
+        while queue:
+            target = queue.pop()
+            if target not in found:
+                found.add(target)
+                queue += arrows[target]
+        reached[name] = found
+    return {
+        frozenset(other for other in reached[name] | {name} if name in reached[other])
+        for name in arrows
+        if name in reached[name]
+    }
+
+
+def test_no_files_import_each_other() -> None:
+    assert circles() <= CIRCLES
+
+
 def below_the_command_line() -> list[str]:
     return [name for name in modules() if not within(name, "bench.cli")]
 

@@ -77,12 +77,11 @@ class _Tried:
 
 
 def _needs(args: argparse.Namespace) -> Needs:
-    from bench.spec.adaptation import adapted
     from bench.spec.profile import load_profile
     from bench.spec.table import load_table
     from bench.steps.prerequisites import table_needs
 
-    table = adapted(load_table(args.table), args.profile)
+    table = load_table(args.table).in_profile(args.profile)
     needs = table_needs(table, load_profile(args.profile, table=table))
     if not (needs.models or needs.weights or needs.suites):
         raise UsageError(f"profile {args.profile} needs nothing of the hub for {args.table}.")

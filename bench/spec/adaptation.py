@@ -16,14 +16,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import Any
 
 from bench.api.errors import UsageError, did_you_mean
 from bench.config import construct, mapping
-
-if TYPE_CHECKING:
-    from bench.spec.table import TableSpec
 
 COLUMN_KEYS = ("metric", "per_image", "decimals", "label")
 
@@ -61,15 +58,6 @@ def read_adaptations(data: Any, where: str) -> dict[str, Adaptation]:
         }
         found[name] = construct(Adaptation, given, f"{where}.{name}")
     return found
-
-
-def adapted(table: TableSpec, profile: str) -> TableSpec:
-    """Return the table as it is in a profile."""
-    changes = table.profiles.get(profile, Adaptation()).columns
-    if not changes:
-        return table
-    columns = (replace(column, **changes.get(column.key, {})) for column in table.columns)
-    return replace(table, columns=tuple(columns))
 
 
 def merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.api.errors import UsageError
-from bench.spec.adaptation import adapted
 from bench.spec.methods import method_class
 from bench.spec.overrides import asked_of
 from bench.spec.profile import Profile, load_profile
@@ -74,7 +73,7 @@ def make_request(
     Raises:
         UsageError: something is unknown (the nearest names are given) or out of range.
     """
-    spec = adapted(load_table(table), profile)
+    spec = load_table(table).in_profile(profile)
     settings = load_profile(
         profile,
         table=spec,

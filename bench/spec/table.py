@@ -240,6 +240,14 @@ class TableSpec:
     def _columns(self) -> list[str]:
         return [c.key for c in self.columns]
 
+    def in_profile(self, name: str) -> TableSpec:
+        """Return the table as it is in the shipped profile `name`."""
+        changes = self.profiles.get(name, Adaptation()).columns
+        if not changes:
+            return self
+        columns = (replace(column, **changes.get(column.key, {})) for column in self.columns)
+        return replace(self, columns=tuple(columns))
+
     def row(self, key: str) -> RowSpec:
         """Return a row (UsageError naming the nearest when it is unknown)."""
         found = {row.key: row for row in self.rows}

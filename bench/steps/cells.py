@@ -9,7 +9,7 @@ from typing import Any
 from bench.api.errors import PrerequisiteError, UsageError, did_you_mean
 from bench.api.evaluator import Evaluator
 from bench.api.prompts import PromptSuite
-from bench.spec.noise import SHARED, cell_seeds
+from bench.spec.noise import SHARED
 from bench.spec.profile import Profile
 from bench.spec.protocol import ColumnProtocol, StoredName, load_suite
 from bench.spec.request import Request
@@ -19,7 +19,7 @@ from bench.steps.graph import Graph
 from bench.steps.images import add_reference
 from bench.steps.predictions import backend_identities, needed_roles
 from bench.steps.references import add_stored_reference, evaluator_of
-from bench.steps.rows import add_row_images
+from bench.steps.rows import add_row_images, cell_seeds
 from bench.steps.scores import add_scores, settings_changed
 from bench.store import Store
 

@@ -1,13 +1,15 @@
-"""The images of a table's row: the base, a training, published weights, or renders."""
+"""The images of a table's row: of the base, a training, published weights, or renders."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 
-from bench.api.errors import PrerequisiteError
+from bench.api.errors import PrerequisiteError, UsageError
 from bench.api.prompts import PromptSuite
 from bench.generation.checkpoint import CheckpointRef
+from bench.spec.noise import PER_SEED, SHARED
+from bench.spec.profile import Profile
 from bench.spec.protocol import ColumnProtocol, read_generation
 from bench.spec.table import RowSpec
 from bench.steps.builder import GraphBuilder, NotRunError
@@ -15,6 +17,9 @@ from bench.steps.hub_models import hub_id
 from bench.steps.images import add_images, add_renders
 from bench.steps.initial import weights_checkpoint
 from bench.steps.training import trained_checkpoint
+
+_APART = 1_000
+"""Between the noises of rows that have a sampling seed of their own, with noise per seed."""
 
 
 def add_row_images(
@@ -94,3 +99,30 @@ def _weights_of(builder: GraphBuilder, row: RowSpec, above: tuple[str, ...]) -> 
     if before is not None and before.key not in above:
         yield from _weights_of(builder, before, (*above, row.key))
     yield from (name for name in (row.weights, row.start) if name is not None and hub_id(name))
+
+
+def cell_seeds(
+    row: RowSpec, profile: Profile, seeds: Sequence[int]
+) -> list[tuple[int | None, int]]:
+    """Return the (training seed, noise seed) of a row's cells of one column.
+
+    Args:
+        row: trained, or not: then its training seed is None and there is a cell for each noise.
+        profile: says how noise goes with training seeds.
+        seeds: training seeds of the table.
+
+    Raises:
+        UsageError: a training seed is too large for noise of its own.
+    """
+    own = row.sampling_seed
+    if profile.noise == SHARED:
+        noise = profile.sampling_seed if own is None else own
+        return [(s, noise) for s in seeds] if row.trained else [(None, noise)]
+    if max(seeds) >= _APART:
+        raise UsageError(
+            f"training seed {max(seeds)} with noise: {PER_SEED}; expected seeds below {_APART}, "
+            "beyond which the noises of other rows begin."
+        )
+    # a sampling seed of its own stands for noise that no other row has
+    offset = profile.sampling_seed + (0 if own is None else own * _APART)
+    return [(s if row.trained else None, offset + s) for s in seeds]

@@ -26,7 +26,6 @@ from bench.assets.weights import (
 from bench.cli import main
 from bench.cli._hub import fetch
 from bench.published import backbones
-from bench.spec.adaptation import adapted
 from bench.spec.profile import load_profile, profile_names
 from bench.spec.table import load_table, table_names
 from bench.steps.prerequisites import table_needs
@@ -81,7 +80,7 @@ def test_every_model_that_is_loaded_has_a_line_in_the_registry() -> None:
 @pytest.mark.parametrize("name", table_names())
 def test_what_a_table_needs_is_known_by_name(name: str) -> None:
     """A row's weights need a line in the registry, a column's prompts one in the catalogue."""
-    table = adapted(load_table(name), "paper")
+    table = load_table(name).in_profile("paper")
     needs = table_needs(table, load_profile("paper", table=table))
     assert needs.models and needs.suites
     assert not {model.repository for model in needs.models} - set(registry())

@@ -10,7 +10,7 @@ import pytest
 import bench.tiny
 from bench.api.errors import UsageError
 from bench.published import backbones
-from bench.spec.adaptation import adapted, merged
+from bench.spec.adaptation import merged
 from bench.spec.methods import StagePlan, training_plan
 from bench.spec.profile import load_profile
 from bench.spec.request import make_request
@@ -191,7 +191,7 @@ def test_columns_are_named_after_what_the_profile_measures() -> None:
 
 
 def test_the_models_to_fetch_are_those_of_the_adapted_profile() -> None:
-    table = adapted(load_table("2b"), "paper")
+    table = load_table("2b").in_profile("paper")
     named = {m.repository for m in hub_models(table, load_profile("paper", table=table))}
     assert "stabilityai/stable-diffusion-xl-base-1.0" in named
     assert "mhdang/dpo-sdxl-text2image-v1" in named
@@ -225,8 +225,8 @@ def test_a_wrong_change_is_refused_naming_the_key(profiles: object, message: str
 
 def test_a_table_changes_the_profile_it_names_and_no_other() -> None:
     table = spec({"tiny": {"columns": {"GE": {"metric": "counting"}}}})
-    assert adapted(table, "tiny").columns[0].metric == "counting"
-    assert adapted(table, "paper") is table
+    assert table.in_profile("tiny").columns[0].metric == "counting"
+    assert table.in_profile("paper") is table
     before = {"a": {"b": 1, "c": [1, 2]}, "d": 1}
     assert merged(before, {"a": {"c": [3]}, "e": {"f": 2}}) == {
         "a": {"b": 1, "c": [3]},
