@@ -23,7 +23,7 @@ THREADS = (1, 2)
 def main() -> int:
     """Return 0 where every setting passed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--workers", type=int, default=2, help="processes at one thread each")
+    parser.add_argument("--workers", type=int, default=2, help="processes at a time")
     parser.add_argument("--only", help="the name of one setting")
     args, rest = parser.parse_known_args()
     print(f"processor: {cpu_model()}", flush=True)
@@ -35,10 +35,8 @@ def main() -> int:
             print(f"left out: {setting.name}: {setting.missing}", flush=True)
             continue
         for threads in THREADS:
-            # two threads in each of half as many processes
-            workers = max(1, args.workers // threads)
             command = [sys.executable, "-m", "pytest", "-q", "-m", "numeric and not slow"]
-            command += ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
+            command += ["-n", str(args.workers), "--dist", "loadfile"] if args.workers > 1 else []
             environment = {**setting.environment(), "OMP_NUM_THREADS": str(threads)}
             print(f"== {setting.name}, threads {threads}", flush=True)
             began = time.monotonic()
