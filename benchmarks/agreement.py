@@ -20,7 +20,7 @@ from bench.generation.image_set import open_image_set
 from bench.store import Store
 from evaluators.agreement import attribute_agreement
 from evaluators.compbench import CompBench
-from evaluators.geneval import GenEval
+from evaluators.geneval.metric import GenEval
 
 ROOT = Path(__file__).parents[1]
 TASK = {"color": "color_attr", "shape": "two_object", "texture": "two_object"}

@@ -14,8 +14,8 @@ from typing import Any
 from bench.api import Predictions, PromptSuite
 from bench.generation.image_set import open_image_set
 from bench.store import Artifact, Store, read_jsonl
-from evaluators.geneval import DETECTOR, GenEval
-from evaluators.geneval_rules import overall_score
+from evaluators.geneval.metric import DETECTOR, GenEval
+from evaluators.geneval.rules import overall_score
 
 
 def shifted(suite: PromptSuite, by: int) -> dict[str, str]:

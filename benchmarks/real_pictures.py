@@ -25,8 +25,8 @@ import numpy as np
 from PIL import Image
 
 from bench.api import ImageRecord, ImageSet, Predictions, Prompt, PromptSuite
-from evaluators.geneval import GenEval
-from evaluators.geneval_prompts import TASKS
+from evaluators.geneval.metric import GenEval
+from evaluators.geneval.prompts import TASKS
 from evaluators.models.yolo_onnx import YoloDetector
 
 SIZE = 512

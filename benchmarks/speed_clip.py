@@ -24,7 +24,7 @@ from torch.nn.functional import normalize
 
 from bench.api import ImageSet
 from bench.api.errors import BenchError
-from evaluators.geneval_rules import COLORS
+from evaluators.geneval.rules import COLORS
 from evaluators.isolated.environments import environment
 from evaluators.models import aesthetic, crop_colors, hpsv2, hub
 from evaluators.models.affine_head import affine_head

@@ -118,7 +118,10 @@ def test_parts_reach_what_makes_their_numbers() -> None:
     """Files that must be behind a part; a list that lost them would notice no edit there."""
     reached = {
         "methods.ddspo:DDSPO": {"methods/ddspo.py", "bench/training/links.py"},
-        "evaluators.geneval:GenEval": {"evaluators/geneval_rules.py", "bench/stats/bootstrap.py"},
+        "evaluators.geneval.metric:GenEval": {
+            "evaluators/geneval/rules.py",
+            "bench/stats/bootstrap.py",
+        },
         "bench.training.runner:train": {
             "bench/training/objective.py",
             "bench/training/randomness.py",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from bench.api.errors import UsageError
 from bench.api.estimate import Estimate
+from bench.api.folder import read_flat
 from bench.api.generation import ImageSet
 from bench.api.prompts import Prompt, PromptSuite
 
@@ -217,6 +218,90 @@ class Evaluator(ABC):
         Raises:
             ValueError: a value is NaN or infinite, naming the record.
         """
+
+    # Folders as the metric's authors lay them out. None of it changes a number of an image set:
+    # an edit there makes no stored score stale.
+
+    def official_suite(self) -> str | None:
+        """Return the prompt suite meant where a folder names none (default: there is none)."""
+        return None
+
+    def read_folder(self, root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
+        """Read images laid out as the metric's authors' scripts read them, whoever made them.
+
+        By default a metric that asks nothing about prompts takes the pictures of any folder, each
+        as a prompt without a text; others have no such layout. Override it where the authors have
+        one, and where `score` reads the prompts' texts or meta.
+
+        Args:
+            root: the folder.
+            suite: the prompts that must be there, all of them; None takes those that the folder
+                names.
+
+        Returns:
+            A complete image set without generation settings.
+
+        Raises:
+            UsageError: no such folder, or the metric has no such layout.
+            ProtocolError: the folder is not what the layout or the suite says.
+            IncompleteError: images are missing, naming them.
+        """
+        asks = type(self).queries is not Evaluator.queries
+        if asks or getattr(self, "pairwise", False):
+            raise UsageError(
+                f"{self.spec.name} has no official folder layout. Describe the images in "
+                f"{root / 'manifest.jsonl'}: one JSON object per image, with `file` and `prompt`."
+            )
+        return read_flat(root, suite=suite)
+
+    def complete_prompts(self, images: ImageSet) -> ImageSet:
+        """Return the image set with what its prompts lack in their meta (default: as it is).
+
+        Raises:
+            PrerequisiteError: what must be known about the prompts is not known here.
+            UsageError: it must be written into the prompts' meta.
+        """
+        return images
+
+    def write_folder(self, images: ImageSet, root: Path, *, previews: bool = False) -> None:
+        """Write a complete image set as the metric's authors' scripts read it.
+
+        Args:
+            images: the image set.
+            root: a folder that does not exist; it appears when it is whole.
+            previews: write what only people look at, too (GenEval's grid.png).
+
+        Raises:
+            UsageError: the metric has no such layout, or the prompts have no place in it.
+            IncompleteError: images are missing, naming them.
+            StoreError: `root` exists, or cannot be written.
+        """
+        raise UsageError(f"{self.spec.name} has no official folder layout to write.")
+
+    def official_results(
+        self,
+        suite: PromptSuite,
+        predictions: Mapping[str, Predictions],
+        records: Sequence[Record],
+        *,
+        root: Path,
+    ) -> Mapping[str, str]:
+        """Return the result files of the metric's authors' scripts (default: none).
+
+        Args:
+            suite: the prompts.
+            predictions: what the records were scored from, by role.
+            records: what `score` returned.
+            root: where `write_folder` puts the images.
+
+        Returns:
+            The text of each file by its path below `root`.
+
+        Raises:
+            IncompleteError: an image has no record, naming it.
+            UsageError: a prompt has no place in the layout.
+        """
+        return {}
 
 
 BackendFactory = Callable[[], Backend]

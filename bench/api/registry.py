@@ -189,7 +189,7 @@ EVALUATORS: Registry[Evaluator] = Registry(
     bases=(Evaluator,),
     group="bench.evaluators",
     built_in={
-        "geneval": "evaluators.geneval:GenEval",
+        "geneval": "evaluators.geneval.metric:GenEval",
         "t2i-compbench": "evaluators.compbench:CompBench",
         "t2i-compbench-plus": "evaluators.compbench_plus:CompBenchPlus",
         "fid": "evaluators.fid:FID",
@@ -212,6 +212,9 @@ EVALUATORS: Registry[Evaluator] = Registry(
         "human": "evaluators.human:HumanStudy",
     },
 )
+
+DEFAULT_EVALUATOR = "geneval"
+"""What images are scored by where no evaluator is named."""
 
 BACKENDS: Registry[Backend] = Registry(
     kind="back-end",

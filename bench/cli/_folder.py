@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.api.errors import ProtocolError, UsageError
+from bench.api.errors import ProtocolError
 
 if TYPE_CHECKING:
     from bench.api.generation import ImageSet
@@ -22,21 +22,11 @@ LOG = logging.getLogger(__name__)
 
 LAYOUTS = ("official", "manifest")
 OFFICIAL: dict[str, str] = {
-    "geneval": "bench.cli._layouts:read_geneval",
     "t2i-compbench": "bench.cli._compbench:read_compbench",
     "t2i-compbench-plus": "bench.cli._compbench:read_compbench",
     "oneig": "bench.cli._layouts:read_oneig",
     "dpg": "bench.cli._layouts:read_dpg",
     "hpsv2": "bench.generation.folder:read_styles",
-    "fid": "bench.generation.folder:read_flat",
-    "inception-score": "bench.generation.folder:read_flat",
-    "fid-statistics": "bench.generation.folder:read_flat",
-    "kid": "bench.generation.folder:read_flat",
-    "precision-recall": "bench.generation.folder:read_flat",
-    "clip-fid": "bench.generation.folder:read_flat",
-    # they read no prompt
-    "aesthetic": "bench.generation.folder:read_flat",
-    "deqa": "bench.generation.folder:read_flat",
 }
 """The folder an evaluator's authors read: a function of (root, suite=...) to a complete set."""
 
@@ -101,11 +91,9 @@ def _read(root: Path, evaluator: str, layout: str | None, suite: PromptSuite | N
     if layout == "manifest":
         return read_manifest(root, suite=suite)
     if evaluator not in OFFICIAL:
-        raise UsageError(
-            f"{evaluator} has no official folder layout; those of {', '.join(OFFICIAL)} are read. "
-            f"Describe the images in {root / MANIFEST_FILE}: one JSON object per image, with "
-            "`file` and `prompt`."
-        )
+        from bench.api.registry import EVALUATORS
+
+        return EVALUATORS.load(evaluator)().read_folder(root, suite=suite)
     if suite is None and evaluator in SUITE_OF and root.is_dir():
         from bench.suites import load_suite
 

@@ -3,59 +3,16 @@
 from __future__ import annotations
 
 import atexit
-import re
 import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.api.errors import ProtocolError, UsageError
+from bench.api.errors import UsageError
 
 if TYPE_CHECKING:
     from bench.api.generation import ImageSet
     from bench.api.prompts import PromptSuite
-
-_SAMPLE = re.compile(r"(\d+)\.png")
-
-
-def read_geneval(root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
-    """Read GenEval's folders; what its reader would pass over in silence is refused.
-
-    Raises:
-        UsageError, IncompleteError: as `evaluators.geneval_layout.import_layout`.
-        ProtocolError: as there; or a file in `samples` that is named otherwise, two files of one
-            number, or a numbered folder of no prompt.
-    """
-    from evaluators.geneval_layout import folder_names, import_layout
-
-    folders = [p for p in sorted(root.iterdir()) if p.is_dir() and p.name.isdecimal()]
-    if suite is not None:
-        known = {int(name) for name in folder_names(suite).values()}
-        beyond = [folder.name for folder in folders if int(folder.name) not in known]
-        if beyond:
-            raise ProtocolError(
-                f"{root} holds {len(folders)} folders, suite {suite.name} has {len(suite)} "
-                f"prompts: {', '.join(beyond[:5])} is of none of them"
-            )
-    for folder in folders:
-        _check_samples(folder / "samples")
-    return import_layout(root, suite=suite)
-
-
-def _check_samples(folder: Path) -> None:
-    found: dict[int, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.name.startswith(".") or path.is_dir():
-            continue
-        match = _SAMPLE.fullmatch(path.name)
-        if match is None:
-            raise ProtocolError(
-                f"{path}: expected samples named by number, 00000.png, 00001.png, ...: GenEval "
-                "reads PNG files only. Rename it, or move it away."
-            )
-        if int(match[1]) in found:
-            raise ProtocolError(f"{path} and {found[int(match[1])].name} are the same sample")
-        found[int(match[1])] = path
 
 
 def read_oneig(root: Path, *, suite: PromptSuite) -> ImageSet:
@@ -85,7 +42,7 @@ def read_dpg(root: Path, *, suite: PromptSuite) -> ImageSet:
     """
     from PIL import Image
 
-    from bench.generation.folder import is_picture
+    from bench.api.folder import is_picture
     from evaluators.dpg_prompts import import_layout
 
     first = next((path for path in sorted(root.iterdir()) if is_picture(path)), None)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import UsageError
+from bench.api.evaluator import Evaluator
+from bench.api.registry import EVALUATORS
 from bench.store import DISK
 
 if TYPE_CHECKING:
@@ -24,12 +26,17 @@ def require_official(evaluator: str, folder: Path) -> None:
     Raises:
         UsageError: the evaluator has none, or the folder is there already.
     """
-    if evaluator not in _WRITERS:
+    if evaluator not in _WRITERS and not _writes(evaluator):
+        known = (n for n in EVALUATORS.names() if n in _WRITERS or _writes(n))
         raise UsageError(
-            f"--official: {evaluator} has no official files here; {', '.join(_WRITERS)} have."
+            f"--official: {evaluator} has no official files here; {', '.join(known)} have."
         )
     if folder.exists():
         raise UsageError(f"--official {folder}: it is there already; name a folder that is not.")
+
+
+def _writes(evaluator: str) -> bool:
+    return EVALUATORS.load(evaluator).write_folder is not Evaluator.write_folder
 
 
 def write_official(evaluator: str, store: Store, scores: Artifact, folder: Path) -> list[str]:
@@ -52,26 +59,19 @@ def write_official(evaluator: str, store: Store, scores: Artifact, folder: Path)
         for role, key in scores.upstream.items()
         if role.startswith("predictions/")
     }
-    results = _WRITERS[evaluator](images, predictions, read_jsonl(scores.file(RECORDS)), folder)
+    records = read_jsonl(scores.file(RECORDS))
+    if evaluator in _WRITERS:
+        results = _WRITERS[evaluator](images, predictions, records, folder)
+    else:
+        whose = EVALUATORS.load(evaluator)()
+        found = whose.official_results(images.suite, predictions, records, root=folder)
+        whose.write_folder(images, folder, previews=True)
+        results = dict(found)
     for name, text in results.items():
         path = folder / name
         DISK.makedirs(path.parent)
         DISK.write_atomically(path, text.encode())
     return sorted(results)
-
-
-def _geneval(
-    images: ImageSet,
-    predictions: Mapping[str, Predictions],
-    records: Sequence[Record],
-    folder: Path,
-) -> dict[str, str]:
-    from evaluators.geneval import official_rows
-    from evaluators.geneval_layout import export_layout, results_jsonl
-
-    rows = list(official_rows(images.suite, predictions, records, root=str(folder)))
-    export_layout(images, folder, grid=True)
-    return {"results.jsonl": results_jsonl(rows)}
 
 
 def _compbench(
@@ -104,7 +104,6 @@ def _dpg(
 
 
 _WRITERS: Mapping[str, Callable[..., dict[str, Any]]] = {
-    "geneval": _geneval,
     "t2i-compbench": _compbench,
     "t2i-compbench-plus": _compbench,
     "oneig": _oneig,

@@ -122,9 +122,9 @@ def build_reference(args: argparse.Namespace) -> dict[str, Any]:
         PrerequisiteError: the network's weights are not on this machine.
         ProtocolError: the number of pictures is not the protocol's.
     """
+    from bench.api.folder import read_flat
     from bench.api.memory import predict_within_memory
     from bench.api.registry import BACKENDS
-    from bench.generation.folder import read_flat
     from bench.steps.references import named_path
     from evaluators import fid_protocols
     from evaluators.reference_stats import ReferenceStatistics
@@ -204,7 +204,7 @@ def _formats(folder: Path) -> dict[str, str]:
     """Return PIL's name of the format of every picture in and below a folder."""
     from PIL import Image, UnidentifiedImageError
 
-    from bench.generation.folder import is_picture
+    from bench.api.folder import is_picture
 
     found = {}
     for path in sorted(folder.rglob("*")):

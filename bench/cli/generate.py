@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.api.errors import UsageError
+from bench.api.registry import DEFAULT_EVALUATOR, EVALUATORS
 from bench.cli._output import print_json
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._request import add_profile, add_work, go_offline, store_of
@@ -41,7 +42,11 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--images-per-prompt", type=int, metavar="N")
     parser.add_argument("--seed", type=int, metavar="N", help="default: the profile's")
     parser.add_argument(
-        "--geneval-folder", type=Path, metavar="DIR", help="copy them there in GenEval's layout"
+        f"--{DEFAULT_EVALUATOR}-folder",
+        dest="official_folder",
+        type=Path,
+        metavar="DIR",
+        help="copy them there in the layout of that benchmark's own scripts",
     )
     add_work(parser)
     add_common(parser, json=True)
@@ -79,10 +84,9 @@ def run(args: argparse.Namespace) -> int:
     if code:
         return code
     artifact = source.store.get(key)
-    if args.geneval_folder is not None:
-        from evaluators.geneval_layout import export_layout
-
-        export_layout(open_image_set(artifact), args.geneval_folder)
+    if args.official_folder is not None:
+        whose = EVALUATORS.load(DEFAULT_EVALUATOR)()
+        whose.write_folder(open_image_set(artifact), args.official_folder)
     if args.json:
         print_json({"artifact": key, "path": str(artifact.path)})
     else:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import UsageError
+from bench.api.registry import DEFAULT_EVALUATOR
 from bench.cli._folder import LAYOUTS, is_artifact, read_folder, size_of, take_folder
 from bench.cli._official import require_official, write_official
 from bench.cli._output import print_json, print_rows
@@ -67,11 +68,17 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--any-size", action="store_true", help="of a folder: pictures may be of any size"
     )
     parser.add_argument(
-        "--geneval-folder",
+        f"--{DEFAULT_EVALUATOR}-folder",
+        dest="official_folder",
         metavar="DIR",
-        help="as --images DIR --layout official with GenEval's folders",
+        help=f"as --images DIR --layout official with the folders of {DEFAULT_EVALUATOR}",
     )
-    parser.add_argument("--evaluator", default="geneval", metavar="NAME", help="default: geneval")
+    parser.add_argument(
+        "--evaluator",
+        default=DEFAULT_EVALUATOR,
+        metavar="NAME",
+        help=f"default: {DEFAULT_EVALUATOR}",
+    )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write metrics and per-sample records there"
     )
@@ -79,8 +86,7 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--official",
         type=Path,
         metavar="DIR",
-        help="write the images, and results, as the evaluator's own scripts have them "
-        "(geneval, t2i-compbench, t2i-compbench-plus, oneig, dpg)",
+        help="write the images, and results, as the scripts of the evaluator's authors have them",
     )
     parser.add_argument(
         "--reference",
@@ -257,7 +263,7 @@ def _circular(args: argparse.Namespace, scores: Artifact) -> list[str]:
 
 
 def _given(args: argparse.Namespace, count: int) -> list[str]:
-    given = [*args.images, *([args.geneval_folder] if args.geneval_folder else [])]
+    given = [*args.images, *([args.official_folder] if args.official_folder else [])]
     if len(given) != count:
         what = "one image set" if count == 1 else "two: the candidate's, then the other's"
         found = ", ".join(map(str, given)) or "nothing"
@@ -290,8 +296,8 @@ def images_of(args: argparse.Namespace, given: str, store: Store, profile: Profi
             f"--images {given}: no folder of that name, and no artifact images/NAME-HASH."
         )
     suite = None if args.suite is None else _suite(args.suite)
-    whose = "geneval" if args.geneval_folder else args.evaluator
-    layout = "official" if args.geneval_folder else args.layout
+    whose = DEFAULT_EVALUATOR if args.official_folder else args.evaluator
+    layout = "official" if args.official_folder else args.layout
     images = read_folder(root, evaluator=whose, layout=layout, suite=suite)
     return take_folder(
         store,

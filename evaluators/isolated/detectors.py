@@ -20,7 +20,7 @@ from bench.api.errors import PrerequisiteError
 from bench.api.prompts import Prompt
 from bench.assets.places import cache_root
 from evaluators.compbench_rules import DETECTOR_LONG_SIDE, DETECTOR_SHORT_SIDE
-from evaluators.geneval_prompts import OBJECT_NAMES
+from evaluators.geneval.prompts import OBJECT_NAMES
 from evaluators.isolated.backend import IsolatedBackend
 from evaluators.models import hub
 from evaluators.models.mask2former import COLORS, FLOOR, asked_in_color, best_of_classes

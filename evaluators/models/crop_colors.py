@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from bench.api.errors import PrerequisiteError, ProtocolError
-from evaluators.geneval_rules import COLORS
+from evaluators.geneval.rules import COLORS
 from evaluators.models.hub import fetch_command, load_network
 
 TEMPLATES = (

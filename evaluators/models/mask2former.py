@@ -20,8 +20,8 @@ from bench.api.errors import ProtocolError
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageRecord, ImageSet
 from bench.api.prompts import Prompt
-from evaluators.geneval_prompts import OBJECT_NAMES
-from evaluators.geneval_rules import MAX_OBJECTS
+from evaluators.geneval.prompts import OBJECT_NAMES
+from evaluators.geneval.rules import MAX_OBJECTS
 from evaluators.models import hub
 from evaluators.models.images import read_batches
 from evaluators.sentinel import require_sentinel

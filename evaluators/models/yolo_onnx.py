@@ -24,7 +24,7 @@ from PIL import Image
 from bench.api.errors import PrerequisiteError, ProtocolError
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
-from evaluators.geneval_prompts import OBJECT_NAMES
+from evaluators.geneval.prompts import OBJECT_NAMES
 from evaluators.models.images import read_batches
 from evaluators.sentinel import require_sentinel
 

@@ -126,8 +126,8 @@ def test_nothing_is_reported(
 def test_a_graph_stops_before_predictions_are_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from bench.api.folder import read_flat
     from bench.executors.local import run_graph
-    from bench.generation.folder import read_flat
     from bench.steps.graph import Graph
     from bench.steps.imported import import_images
     from bench.steps.predictions import PredictionStep

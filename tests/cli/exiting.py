@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from bench.api.prompts import PromptSuite
-from evaluators.geneval import GenEval
+from evaluators.geneval.metric import GenEval
 from methods.ddspo import DDSPO
 from tests.steps.toys import ToyDetector, geneval_micro
 

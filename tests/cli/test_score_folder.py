@@ -14,17 +14,18 @@ import pytest
 from PIL import Image
 
 from bench.api.errors import IncompleteError, ProtocolError, UsageError
+from bench.api.folder import image_set, read_flat
 from bench.api.generation import ImageSet
 from bench.api.prompts import Prompt, PromptSuite
 from bench.cli import main
 from bench.cli._folder import read_folder
-from bench.generation.folder import image_set, read_flat, read_manifest, read_styles
+from bench.generation.folder import read_manifest, read_styles
 from bench.generation.pictures import check_pictures
 from bench.store import read_jsonl, read_parquet
 from bench.tiny.render import render
 from bench.tiny.scenes import scene_for
 from bench.tiny.suites import geneval_tiny, meaning_of
-from evaluators.geneval_layout import metadata_of
+from evaluators.geneval.folder import metadata_of
 
 PROMPTS = geneval_tiny(split="test").limited(6)
 PER_PROMPT = 2

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from bench.api import IncompleteError, Predictions, Prompt, PromptSuite, UsageError
-from evaluators.geneval import GenEval, official_rows
-from evaluators.geneval_layout import results_jsonl
-from evaluators.geneval_prompts import TASKS
+from evaluators.geneval.metric import GenEval
+from evaluators.geneval.prompts import TASKS
+from evaluators.geneval.results import official_rows, results_jsonl
 
 SHAPES = ("circle", "square", "triangle", "cross")
 

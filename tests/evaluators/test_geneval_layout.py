@@ -14,8 +14,8 @@ from bench.api import (
     StoreError,
     UsageError,
 )
-from evaluators.geneval_layout import export_layout, import_layout
-from evaluators.geneval_prompts import generate_metadata, geneval_suite, metadata_jsonl
+from evaluators.geneval.folder import export_layout, import_layout
+from evaluators.geneval.prompts import generate_metadata, geneval_suite, metadata_jsonl
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from bench.api import ProtocolError
-from evaluators import geneval_prompts
-from evaluators.geneval_prompts import (
+from evaluators.geneval import prompts as geneval_prompts
+from evaluators.geneval.prompts import (
     OBJECT_NAMES,
     PROMPTS_SHA256,
     TASKS,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from evaluators.detections import Detection, parse_detections
-from evaluators.geneval_rules import (
+from evaluators.geneval.rules import (
     RELATIONS,
     evaluate,
     iou,

@@ -10,8 +10,8 @@ from PIL import Image
 from torch.nn import functional
 
 from bench.api import ImageRecord, ImageSet, PrerequisiteError, Prompt, PromptSuite, ProtocolError
-from evaluators.geneval_prompts import OBJECT_NAMES
-from evaluators.geneval_rules import COLORS
+from evaluators.geneval.prompts import OBJECT_NAMES
+from evaluators.geneval.rules import COLORS
 from evaluators.models.clip import ClipCosine
 from evaluators.models.crop_colors import ColorReader, Thing, clip_input, crop_on_grey
 from evaluators.models.mask2former import FLOOR, Mask2FormerDetector, asked_in_color

@@ -16,7 +16,7 @@ from PIL import Image
 from bench.api.errors import PrerequisiteError
 from bench.api.prompts import Prompt
 from evaluators.detections import parse_detections
-from evaluators.geneval_prompts import OBJECT_NAMES
+from evaluators.geneval.prompts import OBJECT_NAMES
 from evaluators.isolated.detectors import MMDetDetector, UniDetDetector, unpack_mask, users_file
 from evaluators.isolated.environments import environment
 from evaluators.workers.serve import load_module

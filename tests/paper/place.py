@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evaluators.geneval_prompts import OBJECT_NAMES, geneval_suite
+from evaluators.geneval.prompts import OBJECT_NAMES, geneval_suite
 from tests.paper.hub_cache import add_repository
 from tests.paper.repositories import (
     CLIP_BASE,

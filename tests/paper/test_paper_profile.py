@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from evaluators.geneval_prompts import OBJECT_NAMES, TASKS, geneval_suite
-from evaluators.geneval_rules import COLORS
+from evaluators.geneval.prompts import OBJECT_NAMES, TASKS, geneval_suite
+from evaluators.geneval.rules import COLORS
 from tests.paper.place import LIMIT, PROMPTS, ROWS, Place, make_place
 from tests.paper.repositories import CLIP_LARGE, DETECTOR, SD
 

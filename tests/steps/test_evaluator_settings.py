@@ -14,7 +14,7 @@ from bench.cli import main
 from bench.spec.profile import load_profile
 from bench.steps.scores import settings_changed
 from evaluators.compbench import CompBench
-from evaluators.geneval import GenEval
+from evaluators.geneval.metric import GenEval
 
 CLEAN = "evaluators.t2i-compbench.profile=clean"
 

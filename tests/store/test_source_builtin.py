@@ -66,27 +66,51 @@ def test_a_comment_or_a_new_function_makes_nothing_stale(copy: Path) -> None:
 
 def test_an_edit_is_noticed_by_those_it_reaches_and_by_no_others(copy: Path) -> None:
     before = hashes()
-    file = copy / "evaluators" / "geneval_rules.py"
+    file = copy / "evaluators" / "geneval" / "rules.py"
     text = file.read_text()
     file.write_text(text.replace("THRESHOLD = 0.3", "THRESHOLD = 0.31"))
     assert file.read_text() != text
     assert {name for name, now in hashes().items() if before[name] != now} == {"evaluator:geneval"}
 
 
-def test_an_evaluator_that_moves_into_a_package_of_another_name_keeps_its_hash(copy: Path) -> None:
+def test_an_evaluator_that_moves_out_of_its_package_keeps_its_hash(copy: Path) -> None:
     before = hashes()["evaluator:geneval"]
-    package = copy / "evaluators" / "gen_eval"
-    package.mkdir()
-    (package / "__init__.py").write_text("")
-    renamed = {"geneval": "metric", "geneval_rules": "rules", "geneval_layout": "layout"}
+    package = copy / "evaluators" / "geneval"
+    renamed = {name: f"gen_{name}" for name in ("metric", "rules", "folder", "prompts", "results")}
     for old, new in renamed.items():
-        (copy / "evaluators" / f"{old}.py").rename(package / f"{new}.py")
-    for file in (*package.glob("*.py"), *(copy / "evaluators").glob("*.py")):
-        text = file.read_text()
+        (package / f"{old}.py").rename(copy / "evaluators" / f"{new}.py")
+    for file in (copy / "evaluators").glob("*.py"):
+        text = file.read_text().replace(
+            "evaluators.geneval import folder", "evaluators import folder"
+        )
         for old, new in renamed.items():
-            text = text.replace(f"evaluators.{old} ", f"evaluators.gen_eval.{new} ")
+            text = text.replace(f"evaluators.geneval.{old} ", f"evaluators.{new} ")
         file.write_text(text)
-    assert meaning_of(("evaluators.gen_eval.metric:GenEval",)).sha256 == before
+    assert meaning_of(("evaluators.gen_metric:GenEval",)).sha256 == before
+
+
+def test_reading_and_writing_folders_is_no_part_of_a_metric(copy: Path) -> None:
+    before = hashes()
+    for name, old, new in (
+        ("metric", "grid=previews", "grid=not previews"),
+        ("folder", '"tag": prompt.tag', '"label": prompt.tag'),
+        ("results", '"correct"', '"right"'),
+    ):
+        file = copy / "evaluators" / "geneval" / f"{name}.py"
+        text = file.read_text()
+        file.write_text(text.replace(old, new))
+        assert file.read_text() != text
+    assert hashes() == before
+    file = copy / "evaluators" / "geneval" / "metric.py"
+    text = file.read_text()
+    file.write_text(
+        text.replace(
+            "        strange = sorted(",
+            "        self.read_folder(suite)\n        strange = sorted(",
+        )
+    )
+    assert file.read_text() != text
+    assert {name for name, now in hashes().items() if before[name] != now} == {"evaluator:geneval"}
 
 
 def test_hashing_all_of_them_is_quick_and_imports_nothing() -> None:

@@ -9,6 +9,7 @@ what it means is found out later, in `bench.store.source.reach`.
 from __future__ import annotations
 
 import ast
+import copy
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -83,6 +84,16 @@ class Unit:
     def full(self) -> Facts:
         """Its facts."""
         return _Writer(shallow=False).facts(self._node)
+
+    def without(self, methods: frozenset[str]) -> Facts:
+        """Return its facts; of a class, without the methods of these names."""
+        if not isinstance(self._node, ast.ClassDef) or methods.isdisjoint(self.defines):
+            return self.full
+        node = copy.copy(self._node)
+        node.body = [
+            one for one in node.body if not (isinstance(one, _FUNCTIONS) and one.name in methods)
+        ]
+        return _Writer(shallow=False).facts(node)
 
 
 _BRANCHES = (ast.If, ast.Try, ast.TryStar, ast.For, ast.While, ast.Match, ast.AsyncFor)

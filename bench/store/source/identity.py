@@ -36,6 +36,12 @@ WITHOUT_NUMBERS = tuple(
 """Of the harness, what finds, keeps and shows: no definition there can change a number. Weights
 that it finds are in identities by their own hashes."""
 
+ASIDE = frozenset(
+    ("complete_prompts", "official_results", "official_suite", "read_folder", "write_folder")
+)
+"""Methods of the evaluator contract that move pictures and results about: what was read from a
+folder has an identity of its own, and what is written into one is not read again."""
+
 
 class SourceChangedError(BenchError):
     """What a step is made with was edited since the step was asked for (exit 1)."""
@@ -73,7 +79,8 @@ def plugin_source_hash(cls: type, target: str | None = None) -> str:
     for by), through the modules of its distribution, of this one, of others with plug-ins, and of
     loose files. Comments, docstrings, layout, imports, where a definition lies, what it is imported
     as and what the class is called do not enter. Where a name cannot be followed, the whole module
-    does; so do statements that act when a module is imported, and files that code names.
+    does; so do statements that act when a module is imported, and files that code
+    names. Methods in `ASIDE` do only where a rule calls them.
 
     Of the harness, what a built-in method or evaluator reaches is not followed: `version` covers
     it, and a test (`tests/test_versions.py`) sees that it does.
@@ -208,7 +215,7 @@ def meaning_of(roots: tuple[str, ...], closed: tuple[str, ...] | None = None) ->
         ours = looked.modules.find(name).kind == "ours"
         closed = (HARNESS,) if ours else WITHOUT_NUMBERS
     if (roots, closed) not in looked.meanings:
-        looked.meanings[roots, closed] = Reach(looked.modules, closed).meaning(roots)
+        looked.meanings[roots, closed] = Reach(looked.modules, closed, ASIDE).meaning(roots)
     return looked.meanings[roots, closed]
 
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from bench.api.errors import ContractError
 from bench.store.source import purity
-from bench.store.source.canonical import Unit
+from bench.store.source.canonical import Facts, Unit
 from bench.store.source.data import file_digest, files_named
 from bench.store.source.digest import refined, sha256
 from bench.store.source.grammar import Own, Ref
@@ -58,10 +58,15 @@ class Reach:
     Args:
         modules: where modules are looked up.
         closed: see `bench.store.source.names.Names`.
+        aside: methods that do not enter where no definition that is reached names them.
     """
 
-    def __init__(self, modules: Modules, closed: tuple[str, ...]) -> None:
+    def __init__(
+        self, modules: Modules, closed: tuple[str, ...], aside: frozenset[str] = frozenset()
+    ) -> None:
         self.modules = modules
+        self.closed = closed
+        self.aside = aside
         self.names = Names(modules=modules, closed=closed)
         self._nodes: dict[Key, _Node] = {}
         self._queue: list[Key] = []
@@ -85,7 +90,16 @@ class Reach:
             while self._queue:
                 self._include(self._queue.pop())
             self._follow_effects()
+        if any(self._names_aside(self._facts(key)) for key, _ in self._units()):
+            return Reach(self.modules, self.closed).meaning(roots)
         return self._finished(start, roots[0])
+
+    def _facts(self, key: Key) -> Facts:
+        return self.names.unit(key).without(self.aside)
+
+    def _names_aside(self, facts: Facts) -> bool:
+        named = (*facts.strings, *(word.removeprefix(".") for word in facts.words))
+        return not self.aside.isdisjoint(named)
 
     def _start(self, root: str, *, first: bool) -> list[str]:
         name, _, path = root.partition(":")
@@ -126,7 +140,7 @@ class Reach:
             return
         unit = module.units[number]
         texts: list[str] = []
-        facts = unit.full
+        facts = unit.without(self.aside)
         dynamic = facts.dynamic
         for part in facts.parts:
             if isinstance(part, str):
@@ -248,19 +262,20 @@ class Reach:
                 yield key, self.names.unit(key)
 
     def _finished(self, start: str, root: str) -> Meaning:
-        words = frozenset(word for _, unit in self._units() for word in unit.full.words)
+        facts = {key: self._facts(key) for key, _ in self._units()}
+        words = frozenset(word for one in facts.values() for word in one.words)
         runs_files = not words.isdisjoint((*_RUNNERS, *(f".{one}" for one in _RUNNERS)))
         documented = not words.isdisjoint((".__doc__", "__doc__", ".getdoc", "getdoc"))
-        for key, unit in self._units():
+        for key, unit in facts.items():
             module = self.names.module(key[0])
             node = self._nodes[key]
             if documented:
-                node.text += sha256(module.doc, *unit.full.docs)
+                node.text += sha256(module.doc, *unit.docs)
             for name, path in dict.fromkeys(
                 files_named(
                     self.modules,
                     module,
-                    unit.full.strings,
+                    unit.strings,
                     reads_files=self._reads_files,
                     runs_files=runs_files,
                 )

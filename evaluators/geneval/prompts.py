@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from bench.api import Prompt, PromptSuite, ProtocolError
-from evaluators.geneval_rules import COLORS, RELATIONS
+from evaluators.geneval.rules import COLORS, RELATIONS
 
 SEED = 43
 DRAWS_PER_TASK = 100

@@ -1,19 +1,20 @@
 """GenEval: does the image hold the objects, counts, colours and positions the prompt names?
 
-Source: djghosh13/geneval@af4902f. Rules in `geneval_rules`, prompts in `geneval_prompts`.
+Source: djghosh13/geneval@af4902f. Beside this file: `rules`, `prompts`, and the official `folder`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import ClassVar
 
 from bench.api import (
     Estimate,
     Evaluator,
     EvaluatorSpec,
+    ImageSet,
     MetricSpec,
     Predictions,
     PromptSuite,
@@ -21,9 +22,10 @@ from bench.api import (
     UsageError,
 )
 from evaluators.detections import parse_detections
-from evaluators.geneval_layout import folder_names, metadata_of
-from evaluators.geneval_prompts import TASKS
-from evaluators.geneval_rules import COUNTING, COUNTING_THRESHOLD, THRESHOLD, judge, keep
+from evaluators.geneval import folder
+from evaluators.geneval.prompts import TASKS
+from evaluators.geneval.results import official_rows, results_jsonl
+from evaluators.geneval.rules import judge
 from evaluators.records import by_image, column, images_per_prompt
 
 DETECTOR = "detector"
@@ -123,6 +125,26 @@ class GenEval(Evaluator):
         estimates["prompts_correct"] = replace(any_correct, n=len(values))
         return estimates
 
+    def read_folder(self, root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
+        """Read GenEval's numbered folders; see `folder.read_official`."""
+        return folder.read_official(root, suite=suite)
+
+    def write_folder(self, images: ImageSet, root: Path, *, previews: bool = False) -> None:
+        """Write GenEval's numbered folders; see `folder.export_layout`."""
+        folder.export_layout(images, root, grid=previews)
+
+    def official_results(
+        self,
+        suite: PromptSuite,
+        predictions: Mapping[str, Predictions],
+        records: Sequence[Record],
+        *,
+        root: Path,
+    ) -> Mapping[str, str]:
+        """Return `results.jsonl`, as the official evaluation writes it."""
+        rows = official_rows(suite, predictions, records, root=str(root))
+        return {"results.jsonl": results_jsonl(rows)}
+
 
 def _detections(
     suite: PromptSuite, predictions: Mapping[str, Predictions]
@@ -130,37 +152,3 @@ def _detections(
     images = images_per_prompt(suite, [predictions[DETECTOR]] if DETECTOR in predictions else [])
     found = by_image(suite, predictions, DETECTOR, evaluator="geneval", images=images)
     return images, found
-
-
-def official_rows(
-    suite: PromptSuite,
-    predictions: Mapping[str, Predictions],
-    records: Sequence[Record],
-    *,
-    root: str = ".",
-) -> Iterator[dict[str, Any]]:
-    """Yield the rows of the official results.jsonl, for `geneval_layout.results_jsonl`.
-
-    Args:
-        suite: the prompts.
-        predictions: what `records` were scored from.
-        records: what `GenEval.score` returned.
-        root: the folder that stands before the file names.
-    """
-    folders = folder_names(suite)
-    prompts = {prompt.id: prompt for prompt in suite}
-    _, found = _detections(suite, predictions)
-    for record in records:
-        prompt = prompts[record["prompt_id"]]
-        detections = parse_detections(found[prompt.id, record["ordinal"]])
-        threshold = COUNTING_THRESHOLD if prompt.tag == COUNTING else THRESHOLD
-        kept = keep(detections, threshold=threshold)
-        yield {
-            "filename": f"{root}/{folders[prompt.id]}/samples/{record['ordinal']:05d}.png",
-            "tag": prompt.tag,
-            "prompt": prompt.text,
-            "correct": bool(record["correct"]),
-            "reason": record["reason"],
-            "metadata": json.dumps(metadata_of(prompt)),
-            "details": json.dumps({c: [[*d.box, d.score] for d in ds] for c, ds in kept.items()}),
-        }

@@ -1,4 +1,4 @@
-"""GenEval's official folder layout: image sets written to it, read from it, and results.jsonl.
+"""GenEval's official folder layout: image sets written to it and read from it.
 
     ROOT/00000/metadata.jsonl        one JSON object: tag, include, perhaps exclude, prompt
     ROOT/00000/samples/00000.png     one file per image
@@ -15,8 +15,7 @@ import hashlib
 import json
 import re
 import shutil
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,10 @@ from bench.api import (
     Prompt,
     PromptSuite,
     ProtocolError,
-    StoreError,
     UsageError,
 )
-from evaluators.geneval_prompts import suite_from_metadata
+from evaluators.geneval.prompts import suite_from_metadata
+from evaluators.whole_folder import appearing
 
 UNKNOWN_SEED = -1
 """Seed of an imported image: the layout does not hold it."""
@@ -63,20 +62,8 @@ def export_layout(images: ImageSet, root: Path, *, grid: bool = False) -> Path:
         StoreError: `root` exists already, or cannot be written.
     """
     images.require_complete()
-    if root.exists():
-        raise StoreError(f"{root} exists already; name a folder that does not, or remove it")
-    partial: Path | None = None
-    try:
-        root.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f"{root.name}.", suffix=".partial", dir=root.parent))
+    with appearing(root) as partial:
         _fill(partial, images, grid=grid)
-        partial.chmod(0o755)  # mkdtemp makes it private
-        partial.rename(root)
-    except OSError as error:
-        raise StoreError(f"cannot write {root}: {error}") from error
-    finally:
-        if partial is not None:
-            shutil.rmtree(partial, ignore_errors=True)
     return root
 
 
@@ -178,6 +165,44 @@ def import_layout(
     )
 
 
+def read_official(root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
+    """Read GenEval's folders; what its reader would pass over in silence is refused.
+
+    Raises:
+        UsageError, IncompleteError: as `import_layout`.
+        ProtocolError: as there; or a file in `samples` that is named otherwise, two files of one
+            number, or a numbered folder of no prompt.
+    """
+    folders = _numbered_folders(root).values()
+    if suite is not None:
+        known = {int(name) for name in folder_names(suite).values()}
+        beyond = [folder.name for folder in folders if int(folder.name) not in known]
+        if beyond:
+            raise ProtocolError(
+                f"{root} holds {len(folders)} folders, suite {suite.name} has {len(suite)} "
+                f"prompts: {', '.join(beyond[:5])} is of none of them"
+            )
+    for folder in folders:
+        _check_samples(folder / "samples")
+    return import_layout(root, suite=suite)
+
+
+def _check_samples(folder: Path) -> None:
+    found: dict[int, Path] = {}
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.name.startswith(".") or path.is_dir():
+            continue
+        match = _SAMPLE.fullmatch(path.name)
+        if match is None:
+            raise ProtocolError(
+                f"{path}: expected samples named by number, 00000.png, 00001.png, ...: GenEval "
+                "reads PNG files only. Rename it, or move it away."
+            )
+        if int(match[1]) in found:
+            raise ProtocolError(f"{path} and {found[int(match[1])].name} are the same sample")
+        found[int(match[1])] = path
+
+
 def _numbered_folders(root: Path) -> dict[int, Path]:
     if not root.is_dir():
         raise UsageError(f"{root} is no folder; expected one holding 00000, 00001, ...")
@@ -239,13 +264,3 @@ def _record(root: Path, prompt: Prompt, ordinal: int, path: Path) -> ImageRecord
         sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         seed=UNKNOWN_SEED,
     )
-
-
-def results_jsonl(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return the official results.jsonl of rows made by `geneval.official_rows`.
-
-    Written as pandas' `to_json(orient="records", lines=True)` writes it: no spaces, "/" and
-    non-ASCII characters escaped.
-    """
-    lines = (json.dumps(row, separators=(",", ":")).replace("/", "\\/") for row in rows)
-    return "".join(line + "\n" for line in lines)
