@@ -40,7 +40,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from bench.api import ImageSet
 from bench.api.errors import PrerequisiteError, unknown
-from bench.api.registry import BACKEND_OF_ROLE, BACKENDS, EVALUATORS
+from bench.api.registry import BACKENDS, EVALUATORS
 from bench.check.image_sets import protocol_of, read_set, set_names
 from bench.spec.profile import load_profile
 
@@ -103,7 +103,7 @@ def row_of(case: Case, options: argparse.Namespace) -> list[str]:
 def asked(backend: str) -> tuple[ImageSet, Mapping[str, Sequence[str]]] | None:
     """Return committed images that a tiny back-end looks at, and what it is asked of them."""
     profile = load_profile(TINY)
-    roles = [r for (r, p), name in BACKEND_OF_ROLE.items() if (p, name) == (TINY, backend)]
+    roles = [role for role, name in profile.backends.items() if name == backend]
     for name in EVALUATORS.names():
         evaluator = EVALUATORS.load(name)()
         for role in (role for role in evaluator.spec.backends if role in roles):
@@ -126,7 +126,7 @@ def asked(backend: str) -> tuple[ImageSet, Mapping[str, Sequence[str]]] | None:
 
 def tiny_rows(repeats: int) -> Iterator[list[object]]:
     """Yield name, images, and the best rates at 64 and at one a forward, of the tiny back-ends."""
-    names = sorted({name for (_, profile), name in BACKEND_OF_ROLE.items() if profile == TINY})
+    names = sorted(set(load_profile(TINY).backends.values()))
     for name in names:
         found = asked(name)
         if found is None:

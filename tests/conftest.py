@@ -1,9 +1,11 @@
-"""Set up before any test module is imported: one thread in each process, and the guard.
+"""Set up before any test module is imported: one thread in each process, the guard, and the tests'
+own plug-ins, installed as another package's would be (`tests/installed`).
 
 And which tests are `numeric`: those whose numbers hang on the order in which a processor adds.
 """
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,12 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import bench  # noqa: F401  (installs the torchvision guard)
+
+INSTALLED = str(Path(__file__).with_name("installed"))
+sys.path.append(INSTALLED)
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [*filter(None, [os.environ.get("PYTHONPATH")]), INSTALLED]
+)
 
 NUMERIC = (
     "backbones/test_families.py",

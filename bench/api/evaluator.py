@@ -57,6 +57,25 @@ class Predictions:
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
+class PythonEnvironment(Protocol):
+    """A Python environment beside this one; see `evaluators.isolated.environments`."""
+
+    @property
+    def name(self) -> str:
+        """What it is asked for by."""
+
+    @property
+    def fix(self) -> str:
+        """The command that builds it."""
+
+    def python(self) -> Path:
+        """Return its interpreter.
+
+        Raises:
+            PrerequisiteError: it is not on this machine.
+        """
+
+
 class Backend(ABC):
     """A model that looks at images and writes raw predictions.
 
@@ -79,6 +98,11 @@ class Backend(ABC):
     hub_models: ClassVar[tuple[str, ...]] = ()
     other_weights: ClassVar[tuple[str, ...]] = ()
     device: str | None = None
+
+    @property
+    def environment(self) -> PythonEnvironment | None:
+        """The Python environment its model runs in; None (default) is this one."""
+        return None
 
     def identity(self) -> dict[str, Any]:
         """Return what can change the predictions; override to add weights hashes."""
@@ -178,9 +202,16 @@ class StoredReference(Protocol):
 
 
 class Evaluator(ABC):
-    """A metric: which prompts, what to ask the back-ends, and pure scoring rules."""
+    """A metric: which prompts, what to ask the back-ends, and pure scoring rules.
+
+    Attributes:
+        spec: its card.
+        pairwise: whether it compares two systems' images of the same prompts, `--images` with
+            `--versus`: its image sets then hold the pairs that `bench.votes.pairs` lays out.
+    """
 
     spec: ClassVar[EvaluatorSpec]
+    pairwise: ClassVar[bool] = False
 
     def queries(self, role: str, prompt: Prompt) -> Sequence[str]:
         """Return the texts back-end `role` is asked about images of `prompt` (default: none)."""

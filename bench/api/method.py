@@ -239,6 +239,20 @@ class Method(ABC):
         """
         return self.link(delta)
 
+    def saturation(self, delta: Tensor) -> Tensor | None:
+        """Return which pairs' loss no longer pulls, (B,) booleans: the metric `saturated`.
+
+        Only looked at, with every line of metrics. Default: None, the method has no such notion.
+        """
+        return None
+
+    def gate_open(self, delta: Tensor) -> Tensor | None:
+        """Return which pairs' loss a gate lets through, (B,) booleans: the metric `gate_open`.
+
+        Only looked at, with every line of metrics. Default: None, the method has no gate.
+        """
+        return None
+
     def desirable_share(self) -> float:
         """Return the share of desirable images among those a method with labels is shown."""
         return 0.5

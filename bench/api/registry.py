@@ -3,8 +3,9 @@
 A plug-in is found in one of three ways:
 
 - built in: a placeholder `"module:attribute"` in the tables below;
-- an entry point of an installed package, in the group `bench.methods`, `bench.evaluators` or
-  `bench.backends`; the name of the entry point is the name of the plug-in;
+- an entry point of an installed package, in the group `bench.methods`, `bench.evaluators`,
+  `bench.backends`, `bench.suites`, `bench.backbones` (registry in `bench.backbones`) or
+  `bench.tables` (in `bench.spec.table`); the name of the entry point is the name of the plug-in;
 - a dotted path `pkg.mod:Class`, or a file `path/to/file.py:Class`, in place of a name.
 
 A name has one owner: two plug-ins of one name are refused, whichever came first.
@@ -109,6 +110,13 @@ class Registry(Generic[T]):
                     f"point in group {self.group!r}, or uninstall its package."
                 )
         return found
+
+    def known(self, text: str) -> bool:
+        """Whether a text runs no code that nobody registered.
+
+        That is a name, whether there is such a plug-in or not, or the target of a registered one.
+        """
+        return ":" not in text or text in {entry.target for entry in self.entries().values()}
 
     def names(self) -> list[str]:
         """Return all known names, built-in ones first."""
@@ -281,76 +289,41 @@ BACKENDS: Registry[Backend] = Registry(
     },
 )
 
-BACKEND_OF_ROLE: Mapping[tuple[str, str], str] = {
-    ("detector", "tiny"): "tiny-detector",
-    ("detector_r50", "tiny"): "tiny-detector",
-    ("vqa", "tiny"): "tiny-vqa",
-    ("clip", "tiny"): "tiny-clip",
-    ("features", "tiny"): "tiny-features",
-    ("clip-features", "tiny"): "tiny-clip-features",
-    ("clip-features", "paper"): "clip-features",
-    ("features", "paper"): "fid-ddspo-30k",
-    ("tiles", "tiny"): "tile-check",
-    ("tiles", "paper"): "tile-check",
-    ("oneig-style", "paper"): "oneig-csd-se",
-    ("oneig-diversity", "paper"): "dreamsim",
-    ("oneig-reasoning", "paper"): "llm2clip",
-    ("oneig-vqa", "paper"): "qwen2.5-vl-answers",
-    ("oneig-ocr", "paper"): "qwen2.5-vl-reader",
-    ("dpg-vqa", "paper"): "dpg-qwen2.5-vl",
-    ("oneig-vqa", "tiny"): "tiny-vqa",
-    ("oneig-ocr", "tiny"): "tiny-sign-reader",
-    ("oneig-style", "tiny"): "tiny-style",
-    ("oneig-diversity", "tiny"): "tiny-diversity",
-    ("dpg-vqa", "tiny"): "tiny-vqa",
-    ("judge", "tiny"): "tiny-truth-judge",
-    ("judge", "paper"): "vlm-judge",
-    ("detector", "paper"): "geneval-hf",
-    ("hpsv3", "paper"): "hpsv3-package",
-    ("deqa", "paper"): "deqa-mix3",
-    ("unifiedreward", "paper"): "unifiedreward-qwen-7b",
-    ("clip", "paper"): "clip",
-    ("vqa", "paper"): "blip-vqa",
-    ("detector_r50", "paper"): "compbench-ovd",
-    ("depth", "paper"): "dpt-depth",
-    ("hpsv2", "tiny"): "tiny-hpsv2",
-    ("pickscore", "tiny"): "tiny-pickscore",
-    ("realism", "tiny"): "tiny-realism",
-    ("aesthetic", "tiny"): "tiny-aesthetic",
-    ("imagereward", "tiny"): "tiny-imagereward",
-    ("hpsv3", "tiny"): "tiny-hpsv3",
-    ("unifiedreward", "tiny"): "tiny-unifiedreward",
-    ("deqa", "tiny"): "tiny-deqa",
-    ("texture", "tiny"): "laplacian",
-    ("hpsv2", "paper"): "hpsv2-v2.1",
-    ("pickscore", "paper"): "pickscore",
-    ("imagereward", "paper"): "imagereward",
-    ("aesthetic", "paper"): "aesthetic",
-    ("realism", "paper"): "pickscore-realism",
-    ("texture", "paper"): "laplacian",
-}
-"""The back-end that plays a role in a profile: (role, profile) -> name."""
+
+class SuiteRegistry(Registry[Any]):
+    """Functions that return prompt suites."""
+
+    def load(self, name: str) -> Any:
+        """Import and return the function behind a name or a path.
+
+        Raises:
+            UsageError, PrerequisiteError, ContractError: as `Registry.load`.
+        """
+        entry = self.entry(name)
+        found = import_target(entry.target, kind=self.kind)
+        if not callable(found):
+            raise ContractError(f"{self.kind} {name!r}: {entry.target} is {found!r}; no function.")
+        return found
 
 
-def backend_name(role: str, profile: str) -> str:
-    """Return the name of the back-end that plays `role` in `profile`.
-
-    An entry point of group `bench.backends` named `<profile>-<role>` plays that role where the
-    harness has none of its own.
-
-    Raises:
-        UsageError: there is none; the roles and profiles there are, are named.
-    """
-    if (role, profile) in BACKEND_OF_ROLE:
-        return BACKEND_OF_ROLE[role, profile]
-    conventional = f"{profile}-{role}"
-    if conventional in BACKENDS.entries():
-        return conventional
-    profiles = sorted(p for r, p in BACKEND_OF_ROLE if r == role)
-    if profiles:
-        raise UsageError(
-            f"no {role} back-end for profile {profile!r}; there is one for: {', '.join(profiles)}. "
-            f"Name one by dotted path, or install a package with the entry point {conventional!r} "
-            "in group 'bench.backends'."
-        )
-    raise unknown("back-end role", role, {r for r, _ in BACKEND_OF_ROLE})
+SUITES = SuiteRegistry(
+    kind="prompt suite",
+    bases=(),
+    group="bench.suites",
+    built_in={
+        "catalogued": "bench.suites:suite",
+        "captions": "bench.suites.files:captions",
+        "geneval": "evaluators.geneval.prompts:geneval_suite",
+        "compbench-official": "evaluators.compbench_prompts:read_official",
+        "dpg-official": "evaluators.dpg_prompts:official_suite",
+        "oneig-official": "evaluators.oneig_prompts:official_suite",
+        "geneval-tiny": "bench.tiny.suites:geneval_tiny",
+        "compbench-tiny": "bench.tiny.suites:compbench_tiny",
+        "compbench-plus-tiny": "bench.tiny.plus_suites:compbench_plus_tiny",
+        "captions-tiny": "bench.tiny.suites:captions_tiny",
+        "pair-prompts-tiny": "bench.tiny.suites:pair_prompts_tiny",
+        "oneig-tiny": "bench.tiny.graph_suites:oneig_tiny",
+        "dpg-tiny": "bench.tiny.graph_suites:dpg_tiny",
+    },
+)
+"""What `suite: {function: ...}` of a YAML file may name."""

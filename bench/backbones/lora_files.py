@@ -126,12 +126,14 @@ class LoraFacts:
 
 
 def find_lora(folder: Path) -> Path | None:
-    """Return the file with a folder's LoRA, None where there is none.
+    """Return the file with a folder's LoRA, None where there is none; a file is its own.
 
     Raises:
         PrerequisiteError: an adapter lies there without its configuration, or several files might
             be meant.
     """
+    if folder.is_file():
+        return folder
     if (folder / LORA_FILE).is_file():
         return folder / LORA_FILE
     if (folder / PEFT_FILE).is_file():
@@ -186,7 +188,7 @@ def _header_length(first: bytes) -> int:
 
 
 def lora_facts(folder: Path) -> LoraFacts:
-    """Return what the LoRA in a folder says of itself.
+    """Return what the LoRA in a folder, or that is a file, says of itself.
 
     Raises:
         CorruptArtifactError: the file holds none, a matrix is missing, or ranks contradict.

@@ -25,7 +25,9 @@ def open_source(args: argparse.Namespace, store: Store) -> GraphBuilder:
     from bench.steps.builder import GraphBuilder
     from bench.steps.graph import Graph
 
-    profile = load_profile(args.profile, overrides=args.overrides, protocol=args.protocol)
+    profile = load_profile(
+        args.profile, overrides=args.overrides, protocol=args.protocol, trust=args.trust
+    )
     return GraphBuilder(profile=profile, store=store, graph=Graph())
 
 

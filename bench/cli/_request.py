@@ -20,7 +20,9 @@ BARS_WANTED = "TQDM_DISABLE" not in os.environ
 
 def add_request(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose table, profile, rows, columns, seeds and sizes."""
-    parser.add_argument("--table", required=True, metavar="NAME", help="see `bench list tables`")
+    parser.add_argument(
+        "--table", required=True, metavar="NAME", help="see `bench list tables`, or a YAML file"
+    )
     add_profile(parser)
     parser.add_argument(
         "--rows", type=names, default=(), metavar="A,B", help="row keys; default: all but controls"
@@ -45,6 +47,13 @@ def add_request(parser: argparse.ArgumentParser) -> None:
         metavar="PKG.MOD:CLASS",
         help="one more row, trained with this method (also file.py:Class); may be repeated",
     )
+    parser.add_argument(
+        "--row",
+        action="append",
+        default=[],
+        metavar="LABEL=WEIGHTS",
+        help="one more row: a LoRA, network or pipeline, hub id or train/...; may be repeated",
+    )
 
 
 def add_profile(parser: argparse.ArgumentParser) -> None:
@@ -63,9 +72,19 @@ def add_profile(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="change a setting of the profile, e.g. generation.steps=4; may be repeated",
     )
+    add_trust(parser)
     add_store(parser)
     parser.add_argument(
         "--offline", action="store_true", help="never use the network (sets HF_HUB_OFFLINE=1)"
+    )
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """Add `--trust`."""
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run code that your YAML files name by a path, beside what is registered",
     )
 
 
@@ -110,6 +129,8 @@ def request_of(args: argparse.Namespace) -> Request:
             methods=args.method,
             overrides=overrides,
             protocol=args.protocol,
+            weights=args.row,
+            trust=args.trust,
         )
 
     found = request(args.overrides)

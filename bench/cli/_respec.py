@@ -13,8 +13,12 @@ from bench.report.model import TableData
 from bench.report.respecified import respecified
 
 
-def respec(stored: TableData) -> TableData:
+def respec(stored: TableData, table: str) -> TableData:
     """Return a stored table with the claims, published values and notes of its present file.
+
+    Args:
+        stored: as it was read.
+        table: its name or file, as it is asked for now.
 
     Raises:
         UsageError: the command that made it asks for another table now.
@@ -24,6 +28,7 @@ def respec(stored: TableData) -> TableData:
     parser: argparse.ArgumentParser = Parser(prog="bench")
     run.register(parser.add_subparsers(dest="verb", required=True))
     args = parser.parse_args(list(stored.command))
+    args.table = table
     if stored.table == TOY:
         from bench.toy.table import empty_table as empty_toy
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from bench.api.errors import UsageError, did_you_mean
 from bench.api.evaluator import Evaluator, Predictions
 from bench.api.generation import ImageRecord, ImageSet, image_seed
 from bench.api.prompts import PromptSuite
-from bench.api.registry import BACKENDS, backend_name
+from bench.api.registry import BACKENDS
 from bench.api.validate import EvaluatorSample
+from bench.spec.profile import Profile, load_profile
 from bench.tiny.graph_suites import dpg_tiny, oneig_tiny
 from bench.tiny.plus_suites import compbench_plus_tiny
 from bench.tiny.render import render
@@ -41,16 +43,20 @@ _SUITE_OF = {
 }
 
 
-def rendered_sample(evaluator: Evaluator, *, suite_name: str | None = None) -> EvaluatorSample:
-    """Return pictures of 24 prompts, two each, as the tiny back-ends see them.
+def rendered_sample(
+    evaluator: Evaluator, *, suite_name: str | None = None, profile: Profile | None = None
+) -> EvaluatorSample:
+    """Return pictures of 24 prompts, two each, as a profile's back-ends see them.
 
     Args:
         evaluator: says which back-ends look, and what they are asked.
         suite_name: a key of the tiny suites; by default what suits the evaluator's name.
+        profile: says which back-end plays which role; None takes tiny.
 
     Raises:
-        UsageError: a role has no back-end in the tiny profile.
+        UsageError: a role has no back-end in the profile.
     """
+    backends = (profile or load_profile("tiny")).of_evaluator(evaluator.spec.name).backends
     name = suite_name or _SUITE_OF.get(evaluator.spec.name, "captions-tiny")
     suite = _SUITES[name]("validation").limited(PROMPTS)
     with tempfile.TemporaryDirectory(prefix="bench-validate-") as folder:
@@ -58,8 +64,8 @@ def rendered_sample(evaluator: Evaluator, *, suite_name: str | None = None) -> E
         reference = None
         if evaluator.spec.needs_reference:
             other = _rendered(suite, Path(folder) / "reference", seed=1)
-            reference = _predictions(evaluator, other)
-        predictions = _predictions(evaluator, images)
+            reference = _predictions(evaluator, other, backends)
+        predictions = _predictions(evaluator, images, backends)
     return EvaluatorSample(
         suite=suite,
         images_per_prompt=IMAGES_PER_PROMPT,
@@ -88,16 +94,26 @@ def _rendered(suite: PromptSuite, root: Path, *, seed: int) -> ImageSet:
     )
 
 
-def _predictions(evaluator: Evaluator, images: ImageSet) -> dict[str, Predictions]:
+def _predictions(
+    evaluator: Evaluator, images: ImageSet, backends: Mapping[str, str]
+) -> dict[str, Predictions]:
     return {
-        role: _predict(evaluator, role, images)
+        role: _predict(evaluator, role, images, backends)
         for role in evaluator.spec.backends
         if any(evaluator.wants(role, prompt) for prompt in images.suite)
     }
 
 
-def _predict(evaluator: Evaluator, role: str, images: ImageSet) -> Predictions:
-    backend = BACKENDS.load(backend_name(role, "tiny"))()
+def _predict(
+    evaluator: Evaluator, role: str, images: ImageSet, backends: Mapping[str, str]
+) -> Predictions:
+    if role not in backends:
+        raise UsageError(
+            f"no back-end plays the role {role!r} of {evaluator.spec.name}."
+            f"{did_you_mean(role, backends)} Say which: --set backends.{role}=pkg.mod:Class, or a "
+            "profile that has it."
+        )
+    backend = BACKENDS.load(backends[role])()
     wanted = {prompt.id for prompt in images.suite if evaluator.wants(role, prompt)}
     asked = ImageSet(
         root=images.root,

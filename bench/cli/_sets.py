@@ -60,7 +60,9 @@ def require_part_sets(
     from bench.steps.graph import Graph
 
     def load(overrides: Sequence[str]) -> Profile:
-        return load_profile(args.profile, overrides=overrides, protocol=args.protocol)
+        return load_profile(
+            args.profile, overrides=overrides, protocol=args.protocol, trust=args.trust
+        )
 
     def built(profile: Profile) -> GraphBuilder:
         source = GraphBuilder(profile=profile, store=store, graph=Graph())

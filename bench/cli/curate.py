@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from bench.api.errors import UsageError
 from bench.cli._output import print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
-from bench.cli._request import add_store, go_offline, no_bars, store_of
+from bench.cli._request import add_store, add_trust, go_offline, no_bars, store_of
 from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="change a setting, e.g. saliency.name=u2net; may be repeated",
     )
+    add_trust(parser)
     add_store(parser)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--batch-size", type=int, metavar="N", help="images painted at once")
@@ -162,7 +163,7 @@ def settings_of(
             changes[key] = yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise UsageError(f"--set {assignment!r}: the value cannot be read.") from error
-    return load_settings(args.profile, changes)
+    return load_settings(args.profile, changes, trust=args.trust)
 
 
 def _dry_run(plan: Plan, *, as_json: bool) -> int:

@@ -98,7 +98,7 @@ def _protocol(args: argparse.Namespace, profile: Profile) -> ColumnProtocol:
     from bench.spec.protocol import SuiteSpec
     from bench.spec.table import load_table
 
-    table = load_table(args.table)
+    table = load_table(args.table, trust=args.trust)
     found = profile.protocol_of(table, table.column(args.col))
     if found is None:
         raise UsageError(

@@ -6,17 +6,21 @@ Imports no plug-in.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench.api.declared import VERIFIED, roles_of, verified_of
-from bench.api.registry import BACKEND_OF_ROLE, BACKENDS, EVALUATORS, METHODS, Entry, Registry
+from bench.api.errors import BenchError
+from bench.api.registry import BACKENDS, EVALUATORS, METHODS, Entry, Registry
 from bench.cli._output import print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._source import summary_of
 from bench.cli._toy import toy_table
 from bench.cli._verbs import VERBS
+from bench.spec.profile import Profile, load_profile, profile_names
 
+LOG = logging.getLogger("bench.cli")
 _REGISTRIES: dict[str, Registry[Any]] = {
     "methods": METHODS,
     "evaluators": EVALUATORS,
@@ -53,41 +57,60 @@ def run(args: argparse.Namespace) -> int:
 
 def _plugins(what: str) -> list[dict[str, Any]]:
     rows = []
+    profiles = {} if what == "methods" else {name: load_profile(name) for name in profile_names()}
     for entry in _REGISTRIES[what].entries().values():
         row: dict[str, Any] = {"name": entry.name}
         if what == "backends":
-            roles = [f"{r} ({p})" for (r, p), name in BACKEND_OF_ROLE.items() if name == entry.name]
-            row["role"] = ", ".join(roles) or None
+            row["role"] = ", ".join(_played(entry.name, profiles)) or None
             row["verified"] = verified_of(entry)
         if what == "evaluators":
-            row |= _verified(entry)
+            row |= _verified(entry, profiles)
         row |= {"origin": entry.origin, "target": entry.target, "summary": summary_of(entry)}
         rows.append(row)
     return rows
 
 
-def _verified(entry: Entry) -> dict[str, Any]:
+def _played(backend: str, profiles: Mapping[str, Profile]) -> list[str]:
+    """Return the roles a back-end plays, each with its profile, and the evaluator where not all."""
+    found = []
+    for name, profile in profiles.items():
+        found += [f"{role} ({name})" for role, who in profile.backends.items() if who == backend]
+        for evaluator, own in profile.evaluator_backends.items():
+            roles = [role for role, who in own.items() if who == backend]
+            found += [f"{role} of {evaluator} ({name})" for role in roles]
+    return found
+
+
+def _verified(entry: Entry, profiles: Mapping[str, Profile]) -> dict[str, Any]:
     """Say by profile how far the back-ends of an evaluator were checked: as the weakest of them."""
     roles = roles_of(entry)
     known = BACKENDS.entries()
     found: dict[str, dict[str, Any]] = {}
-    for (role, profile), name in BACKEND_OF_ROLE.items():
-        if role in roles and name in known:
-            card = {"backend": name, "verified": verified_of(known[name], entry.name)}
-            found.setdefault(profile, {})[role] = card
+    for title, profile in profiles.items():
+        backends = profile.of_evaluator(entry.name).backends
+        for role in roles:
+            if (name := backends.get(role)) in known:
+                card = {"backend": name, "verified": verified_of(known[name], entry.name)}
+                found.setdefault(title, {})[role] = card
     texts = []
-    for profile, cards in sorted(found.items(), reverse=True):
+    for title, cards in sorted(found.items(), reverse=True):
         words = [card["verified"] for card in cards.values()]
         weakest = min(words, key=lambda w: VERIFIED.index(w) if w in VERIFIED else -1)
         part = f" ({len(cards)} of {len(roles)} roles)" if len(cards) < len(roles) else ""
-        texts.append(f"{profile} {weakest or 'unknown'}{part}")
+        texts.append(f"{title} {weakest or 'unknown'}{part}")
     return {"verified": "; ".join(texts) or None, "backends": found}
 
 
 def _tables() -> list[dict[str, Any]]:
     from bench.spec.table import load_table, table_names
+    from bench.spec.table_files import TABLES
 
-    tables = [load_table(name) for name in table_names()]
+    tables = []
+    for name in table_names():
+        try:
+            tables.append(load_table(name))
+        except BenchError as error:  # one package's fault hides no other table
+            LOG.warning("table %s of %s: %s", name, TABLES.entry(name).origin, error)
     rows = [
         {
             "name": table.name,

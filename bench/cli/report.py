@@ -65,10 +65,11 @@ def run(args: argparse.Namespace) -> int:
         read_report,
         write_report,
     )
-    from bench.spec.table import table_names
+    from bench.spec.table_files import table_name, table_names
 
+    asked, args.table = args.table, table_name(args.table)
     known = [*table_names(), TOY]
-    if args.table not in known:
+    if args.table not in known and not _folder(args).is_dir():
         from bench.api.errors import unknown
 
         raise unknown("table", args.table, known)
@@ -80,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     if args.respec:
         from bench.cli._respec import respec
 
-        report = make_report(respec(report.data), report.targets)
+        report = make_report(respec(report.data, asked), report.targets)
     written = args.output is not None or args.publish is not None
     pictures = pictures_of(found) if written or form == "html" else {}
     command = command_of(report.data.command)

@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.reference is not None:
         args.evaluator = evaluator_of(args.evaluator)
-    compares = bool(getattr(EVALUATORS.load(args.evaluator), "pairwise", False))
+    compares = EVALUATORS.load(args.evaluator).pairwise
     if not compares:
         refuse_versus(args)
     if args.official is not None:

@@ -1,7 +1,18 @@
 """One reader of configuration: YAML files and `--set` in, frozen dataclasses out. No torch."""
 
-from bench.config.files import line_of, load_yaml, mapping, sequence
+from bench.config.files import line_of, load_yaml, mapping, merged, place_of, sequence
 from bench.config.overrides import expand, override
 from bench.config.reader import construct, read
 
-__all__ = ["construct", "expand", "line_of", "load_yaml", "mapping", "override", "read", "sequence"]
+__all__ = [
+    "construct",
+    "expand",
+    "line_of",
+    "load_yaml",
+    "mapping",
+    "merged",
+    "override",
+    "place_of",
+    "read",
+    "sequence",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,15 +14,18 @@ from bench.api.errors import UsageError
 
 
 class Located(dict[str, Any]):
-    """A mapping of a YAML file; `place` of a key is `file:line`, for messages."""
+    """A mapping of one or more YAML files, for messages that name file and line.
 
-    file: str = ""
-    lines: Mapping[str, int]
+    Attributes:
+        places: of its keys, file and line.
+    """
+
+    places: Mapping[str, tuple[str, int]]
 
     def place(self, key: str) -> str:
         """Return `file:line` of a key, or of the mapping's first line."""
-        line = self.lines.get(key, min(self.lines.values(), default=1))
-        return f"{self.file}:{line}"
+        file, line = self.places.get(key) or min(self.places.values(), default=("", 1))
+        return f"{file}:{line}"
 
 
 def place_of(data: Any, key: str = "") -> str:
@@ -56,6 +60,10 @@ def parse_yaml(text: str, file: str = "") -> Any:
         loader.dispose()
 
 
+_CHOOSES = ("function", "kind")
+"""Keys that say what the other keys of their mapping are settings of."""
+
+
 class _UniqueKeys(yaml.SafeLoader):
     """The safe loader, refusing a key that occurs twice (the last would win silently)."""
 
@@ -73,7 +81,7 @@ def _construct_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> Located:
         lines[key] = key_node.start_mark.line + 1
     loader.flatten_mapping(node)
     found = Located(loader.construct_pairs(node, deep=True))
-    found.file, found.lines = str(loader.name), lines
+    found.places = {key: (str(loader.name), line) for key, line in lines.items()}
     return found
 
 
@@ -98,9 +106,29 @@ def mapping(data: Any, where: str) -> dict[str, Any]:
         raise UsageError(f"{where} holds {kind_of(data)}; expected a mapping with text keys.")
     found = Located(data)
     if isinstance(data, Located):
-        found.file, found.lines = data.file, data.lines
+        found.places = data.places
         return found
     return dict(data)
+
+
+def merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `data` with `changes`; where both have a mapping, its keys are merged.
+
+    A mapping whose `function` or `kind` becomes another one is replaced whole: its other keys are
+    settings of what it was.
+    """
+    if any(changes.get(key, data.get(key)) != data.get(key) for key in _CHOOSES):
+        return copy.deepcopy(mapping(changes, "changes"))
+    found = copy.deepcopy(mapping(data, "data"))
+    for key, value in changes.items():
+        before = found.get(key)
+        if isinstance(before, Mapping) and isinstance(value, Mapping):
+            found[key] = merged(before, value)
+        else:
+            found[key] = copy.deepcopy(value)
+    if isinstance(found, Located) and isinstance(changes, Located):
+        found.places = {**found.places, **changes.places}
+    return found
 
 
 def sequence(data: Any, where: str) -> list[Any]:

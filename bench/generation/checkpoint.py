@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 KINDS = ("shipped", "path", "hub", "train")
 _EXPORT = re.compile(r"exports/(step-(\d+)(-ema)?)/")
+SAFETENSORS = ".safetensors"
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
@@ -61,17 +62,19 @@ class CheckpointRef:
 
     @classmethod
     def parse(cls, text: str, *, base: CheckpointRef | None = None) -> CheckpointRef:
-        """Read what a user typed: `tiny-sd`, `./folder`, `owner/name[@revision]`, `train/...`.
+        """Read what a user typed: `tiny-sd`, `./folder`, `lora.safetensors`,
+        `owner/name[@revision]`, `train/...`.
 
         Raises:
             UsageError: it is none of them.
         """
         if text.startswith("train/"):
             return cls(kind="train", location=text, base=base)
-        if "/" not in text and not text.startswith((".", "~")):
+        if "/" not in text and not text.startswith((".", "~")) and not text.endswith(SAFETENSORS):
             return cls(kind="shipped", location=text)
-        if text.startswith((".", "/", "~")) or Path(text).is_dir():
-            return cls(kind="path", location=str(Path(text).expanduser()))
+        here = Path(text).expanduser()
+        if text.startswith((".", "/", "~")) or here.exists() or here.suffix == SAFETENSORS:
+            return cls(kind="path", location=str(here))
         if not _HUB_ID.fullmatch(text):
             raise UsageError(
                 f"{text!r} names no checkpoint; expected a shipped one such as tiny-sd, a folder "

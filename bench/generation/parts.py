@@ -41,7 +41,7 @@ class Found:
     """Weights on disk.
 
     Attributes:
-        folder: what `bench.training.export.load_export` takes.
+        folder: what `bench.training.export.load_export` takes; a LoRA may be a file.
         kind: `"pipeline"`, `"network"` or `"lora"`.
     """
 
@@ -52,14 +52,22 @@ class Found:
 def find_weights(location: str, revision: str | None, *, hub: bool) -> Found:
     """Find a pipeline, a network or a LoRA in a folder or in the Hugging Face cache.
 
-    A network may also lie in the folder `unet` or `transformer` of one that holds no pipeline.
+    A network may also lie in the folder `unet` or `transformer` of one that holds no pipeline, and
+    a LoRA may be named by its file.
 
     Raises:
         PrerequisiteError: it is not on this machine, or the folder holds none of them.
+        CorruptArtifactError: the file is no safetensors file.
+        UsageError: the file holds no LoRA.
     """
     folder = _snapshot(location, revision) if hub else Path(location).expanduser()
+    if not hub and folder.is_file():
+        lora_facts(folder)
+        return Found(folder=folder, kind="lora")
     if not hub and not folder.is_dir():
-        raise PrerequisiteError(f"there is no folder {folder}", fix="name a folder that exists")
+        raise PrerequisiteError(
+            f"there is no folder {folder}", fix="name a folder, or a LoRA's file, that exists"
+        )
     if (folder / INDEX).is_file():
         return Found(folder=hub_snapshot(location, revision) if hub else folder, kind="pipeline")
     if find_lora(folder) is not None:

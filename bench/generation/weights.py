@@ -47,20 +47,25 @@ def _loaded(folder: Path) -> Iterator[Path]:
 def content_hash(folder: Path, store: Store | None = None) -> str:
     """Return the sha256 over names and hashes of the files a checkpoint is loaded from.
 
+    A file alone is as a folder that holds no other.
+
     Where the folder lies does not enter. Hashes of large files are remembered in the store, by
     path, size and time of modification.
 
     Raises:
         PrerequisiteError: there is no such folder, or nothing to load in it.
     """
-    files = loaded_files(folder) if folder.is_dir() else []
+    files = [folder] if folder.is_file() else []
+    if folder.is_dir():
+        files = loaded_files(folder)
     if not files:
         raise PrerequisiteError(
             f"{folder} holds no checkpoint (no {INDEX}, no safetensors)",
             fix="name the folder of a whole pipeline, or python -m bench assets build",
         )
     memory = _Memory(store)
-    listing = {p.relative_to(folder).as_posix(): memory.digest(p) for p in files}
+    root = folder.parent if folder.is_file() else folder
+    listing = {p.relative_to(root).as_posix(): memory.digest(p) for p in files}
     memory.save()
     return hashlib.sha256(canonical_json(listing).encode("ascii")).hexdigest()
 

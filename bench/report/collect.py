@@ -119,7 +119,8 @@ def empty_table(request: Request, cells: Sequence[CellData]) -> TableData:
 def command_words(request: Request) -> Iterator[str]:
     """Yield the arguments of `bench` that ask for this table; store and workers left out."""
     table, profile = request.table, request.profile
-    yield from ("run", "--table", table.name, "--profile", request.profile_name)
+    yield from ("run", "--table", request.table_name or table.name)
+    yield from ("--profile", request.profile_name)
     added = [row for row in table.rows if row.added]
     asked = [row for row in request.rows if not row.added]
     every = [row for row in table.rows if not row.added]
@@ -135,7 +136,12 @@ def command_words(request: Request) -> Iterator[str]:
     if request.protocol is not None:
         yield from ("--protocol", request.protocol)
     for row in added:
-        yield from ("--method", str(row.method))
+        if row.method is not None:
+            yield from ("--method", row.method)
+        else:
+            yield from ("--row", f"{row.label}={row.weights}")
+    if request.trust:
+        yield "--trust"
     for assignment in profile.overrides:
         yield from ("--set", assignment)
 

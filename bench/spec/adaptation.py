@@ -9,12 +9,11 @@ are others in the tiny world. A table file says so by profile:
       tiny:
         columns: {Pick: {metric: raw/tiny}}
 
-The names are those of shipped profiles; a profile file of the user's own is taken as it stands.
+The names are those of profiles; what is said of one holds for those that extend it.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -57,16 +56,4 @@ def read_adaptations(data: Any, where: str) -> dict[str, Adaptation]:
             for key, changes in columns.items()
         }
         found[name] = construct(Adaptation, given, f"{where}.{name}")
-    return found
-
-
-def merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `data` with `changes`; where both have a mapping, its keys are merged."""
-    found = copy.deepcopy(dict(data))
-    for key, value in changes.items():
-        before = found.get(key)
-        if isinstance(before, Mapping) and isinstance(value, Mapping):
-            found[key] = merged(before, value)
-        else:
-            found[key] = copy.deepcopy(value)
     return found

@@ -116,7 +116,7 @@ def training_plan(profile: Profile, target: str, seed: int) -> TrainingPlan:
     """Return what is trained for `target` in `profile`.
 
     The settings of a training, the later ones winning: those published for the method, where the
-    profile names a backbone; the profile's common ones; the class attribute `<profile>_train`; the
+    profile names a backbone; the profile's common ones; the
     profile's own for the method; where the method's code says that a stage departs from those, with
     the published values where there are any; the profile's own for the stage; and in that order,
     common, the method's and the stage's, what the command line set.
@@ -148,7 +148,6 @@ def training_plan(profile: Profile, target: str, seed: int) -> TrainingPlan:
         settings = {
             **stated,
             **profile.training.common,
-            **getattr(cls, f"{profile.name}_train", {}),
             **chosen.train,
             **{key: stated.get(key, value) for key, value in stage.train.items()},
             **own.train,

@@ -1,12 +1,12 @@
 """A profile: which checkpoint, back-ends, sizes and hyperparameters a table is made with.
 
-The shipped ones lie in `profiles/`; `--profile` also takes the path of a file of the user's own.
+The shipped ones lie in `profiles/`; `--profile` also takes the path of a file of the user's own,
+which may extend another one (`bench.spec.inheritance`).
 The code is the same for all: a profile only holds data.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from functools import cached_property
@@ -17,8 +17,10 @@ from bench.api.errors import UsageError, did_you_mean, unknown
 from bench.api.evaluator import Evaluator
 from bench.api.generation import GenerationSpec
 from bench.api.registry import EVALUATORS
-from bench.config import construct, load_yaml, mapping, override, sequence
-from bench.spec.adaptation import merged
+from bench.config import construct, mapping, override, sequence
+from bench.spec.inheritance import FOLDER as FOLDER
+from bench.spec.inheritance import profile_file, read_chain
+from bench.spec.inheritance import profile_names as profile_names
 from bench.spec.noise import NOISES, SHARED
 from bench.spec.overrides import asked_of
 from bench.spec.protocol import (
@@ -32,7 +34,6 @@ from bench.spec.protocol import (
 from bench.spec.table import ColumnSpec, TableSpec
 from bench.spec.training import DataSpec, Training, read_data, read_training
 
-FOLDER = Path(__file__).parents[1] / "tables" / "profiles"
 CHECKPOINT_KINDS = ("shipped", "path", "hub")
 STANDS_FOR: Mapping[str, str] = {"fid-statistics": "fid"}
 """Evaluators that take the place of another one where its reference is stored statistics."""
@@ -220,38 +221,33 @@ class Profile:
         return int(self.batch_sizes.get(what, 32))
 
 
-def profile_names() -> list[str]:
-    """Return the names of the shipped profiles."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
-
-
 def load_profile(
     name: str,
     *,
     table: TableSpec | None = None,
     overrides: Sequence[str] = (),
     protocol: str | None = None,
+    trust: bool = False,
 ) -> Profile:
     """Read a profile.
 
     Args:
-        name: a shipped profile, or the path of a YAML file.
-        table: with what this table changes in a profile of that name.
+        name: a shipped profile, or the path of a YAML file, which may extend another one.
+        table: with what this table changes in a profile of that name, or in one it extends.
         overrides: `"key.key=value"`, applied before the file is checked.
         protocol: in place of the profile's own.
+        trust: whether the user's file may name code that nobody registered.
 
     Raises:
         UsageError: it is unknown, or the file or an override is wrong (the key is named).
     """
-    if name in profile_names():
-        path = FOLDER / f"{name}.yaml"
-    elif name.endswith((".yaml", ".yml")):
-        path = Path(name)
-    else:
-        raise unknown("profile", name, [*profile_names(), "PATH.yaml"])
-    data = copy.deepcopy(load_yaml(path))
-    if table is not None and name in table.profiles:
-        data = merged(data, table.profiles[name].settings)
+    path = profile_file(name)
+    changes = {} if table is None else table.profiles
+    data = read_chain(
+        name,
+        trust=trust,
+        change=lambda stem: changes[stem].settings if stem in changes else {},
+    )
     for assignment in overrides:
         override(data, assignment)
     if protocol is not None:
@@ -272,7 +268,7 @@ def read_profile(
 ) -> Profile:
     """Make a Profile of what a YAML file holds (UsageError naming the key otherwise)."""
     where = f"profile {name}"
-    found = dict(data)
+    found = mapping(data, where)
     checkpoint = construct(CheckpointSpec, found.pop("checkpoint", None), f"{where}: checkpoint")
     if checkpoint.kind == "path" and not Path(checkpoint.location).expanduser().is_absolute():
         checkpoint = replace(checkpoint, location=str(folder / checkpoint.location))

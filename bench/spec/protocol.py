@@ -9,7 +9,7 @@ from typing import Any
 from bench.api.errors import PrerequisiteError, UsageError, did_you_mean
 from bench.api.generation import GenerationSpec
 from bench.api.prompts import PromptSuite
-from bench.api.registry import import_target
+from bench.api.registry import SUITES
 from bench.config import construct, expand, mapping, sequence
 
 FILE_FORMATS = ("png", "jpeg75")
@@ -21,7 +21,7 @@ class SuiteSpec:
     """Where a prompt suite comes from.
 
     Attributes:
-        function: `"module:function"` that returns a PromptSuite.
+        function: registry name, or `"module:function"`, of what returns a PromptSuite.
         options: its keyword arguments; `${NAME}` in a text is taken from the environment.
     """
 
@@ -36,10 +36,10 @@ class SuiteSpec:
             UsageError: there is no such function, it takes no such option, or it returns
                 something else.
         """
-        function = import_target(self.function, kind="prompt suite")
+        function = SUITES.load(self.function)
         options = expand(self.options, f"prompt suite {self.function}")
         try:
-            suite = function(**options)  # type: ignore[operator]
+            suite = function(**options)
         except TypeError as error:
             raise UsageError(f"prompt suite {self.function}: {error}") from error
         if not isinstance(suite, PromptSuite):

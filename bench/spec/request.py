@@ -26,6 +26,8 @@ class Request:
         limit: prompts per evaluation suite, or None for all.
         profile_name: as it was asked for.
         protocol: asked for in place of the profile's own, or None.
+        table_name: as it was asked for; a file without its folders.
+        trust: whether the user trusts the code that the files name.
     """
 
     table: TableSpec
@@ -36,6 +38,8 @@ class Request:
     limit: int | None = None
     profile_name: str = "tiny"
     protocol: str | None = None
+    table_name: str = ""
+    trust: bool = False
 
     @property
     def partial(self) -> bool:
@@ -55,11 +59,13 @@ def make_request(
     methods: Sequence[str] = (),
     overrides: Sequence[str] = (),
     protocol: str | None = None,
+    weights: Sequence[str] = (),
+    trust: bool = False,
 ) -> Request:
     """Check names and numbers and return what they ask for.
 
     Args:
-        table: its name.
+        table: its name, or the path of a YAML file.
         profile: shipped name or path of a YAML file.
         rows: row keys; none means all rows (control rows only with `controls`).
         columns: column keys; none means all.
@@ -69,19 +75,23 @@ def make_request(
         methods: more methods, `pkg.mod:Class` or `file.py:Class`: one row each.
         overrides: `"key.key=value"` changes to the profile.
         protocol: in place of the table's or the profile's own.
+        weights: more rows, `"label=weights"`: one row of published weights each.
+        trust: whether the files may name code that nobody registered.
 
     Raises:
         UsageError: something is unknown (the nearest names are given) or out of range.
     """
-    spec = load_table(table).in_profile(profile)
+    spec = load_table(table, trust=trust).in_profile(profile)
     settings = load_profile(
         profile,
         table=spec,
         overrides=overrides,
         protocol=protocol or (None if "protocol" in asked_of(overrides) else spec.protocol),
+        trust=trust,
     )
-    added = [_added_row(target, spec) for target in methods]
-    spec = replace(spec, rows=(*spec.rows, *added))
+    added = [method_row(target) for target in methods] + [weights_row(text) for text in weights]
+    for row in added:
+        spec = _with_row(spec, row)
     wanted = {spec.row(key).key for key in rows}
     taken = tuple(
         row
@@ -98,6 +108,8 @@ def make_request(
         limit=_checked_limit(limit),
         profile_name=Path(profile).name,
         protocol=protocol,
+        table_name=Path(table).name,
+        trust=trust,
     )
 
 
@@ -113,7 +125,7 @@ def method_row(target: str, key: str | None = None) -> RowSpec:
     """
     cls = method_class(target)
     return RowSpec(
-        key=key or re.sub(r"[^A-Za-z0-9._-]+", "-", str(cls.name)).strip("-."),
+        key=key or _slug(str(cls.name)),
         label=f"+ {cls.name}",
         method=target,
         note=f"{Path(target).name}: not published",
@@ -121,14 +133,40 @@ def method_row(target: str, key: str | None = None) -> RowSpec:
     )
 
 
-def _added_row(target: str, spec: TableSpec) -> RowSpec:
-    row = method_row(target)
-    if any(row.key == other.key for other in spec.rows):
-        raise UsageError(
-            f"method {target!r} is named {row.key!r}, and table {spec.name} has a row of that "
-            "name. Give the class another `name`."
-        )
-    return row
+def weights_row(text: str) -> RowSpec:
+    """Return the row of `--row "label=weights"`: a slug of the label is its key.
+
+    Args:
+        text: the weights are a file or folder of a LoRA, a network or a pipeline, a hub id, or a
+            `train/...` artifact.
+
+    Raises:
+        UsageError: label or weights are missing, or the label has no letter or digit.
+    """
+    label, equals, weights = (part.strip() for part in text.partition("="))
+    if not equals or not label or not weights:
+        raise UsageError(f"--row {text!r}; expected LABEL=WEIGHTS, e.g. mine=path/to/my-lora.")
+    key = _slug(label.lower())
+    if not key:
+        raise UsageError(f"--row {text!r}: the label needs a letter or a digit.")
+    note = f"{Path(weights).name}: not published"
+    return RowSpec(key=key, label=label, weights=weights, note=note, added=True)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
+
+
+def _with_row(spec: TableSpec, row: RowSpec) -> TableSpec:
+    for other in spec.rows:
+        if row.key == other.key or row.label == other.label:
+            what = f"method {row.method!r}" if row.method else f"--row {row.label!r}"
+            cure = "Give the class another `name`." if row.method else "Choose another label."
+            raise UsageError(
+                f"{what} is named {row.key!r}, and table {spec.name} has a row of that name, "
+                f"{other.label!r}. {cure}"
+            )
+    return replace(spec, rows=(*spec.rows, row))
 
 
 def _checked_seeds(seeds: Sequence[int]) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
 """A table of a paper as data: rows, columns, published values, claims, footnotes, protocols.
 
-One YAML file per table lies beside this module. Nothing in it is measured here: numbers under
-`published` keep their source and are never shown as ours.
+One YAML file per table lies in `bench/tables`; a file of the user's own, or of an installed package
+(entry point of group `bench.tables`, a path or a text), is as good. Nothing in it is measured here:
+numbers under `published` keep their source and are never shown as ours.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import UsageError, did_you_mean, unknown
-from bench.config import construct, line_of, load_yaml, mapping, sequence
+from bench.config import construct, line_of, load_yaml, mapping, place_of, sequence
+from bench.config.trust import require_registered
 from bench.spec.adaptation import Adaptation, read_adaptations
 from bench.spec.claims import ClaimSpec, FactSpec, SpecError, read_claims, read_facts
+from bench.spec.inheritance import from_folder, lineage
 from bench.spec.protocol import ColumnProtocol, read_protocol
+from bench.spec.table_files import table_file, table_name
+from bench.spec.table_files import table_names as table_names
 
-FOLDER = Path(__file__).parents[1] / "tables"
 RENDERS = ("exact", "through-vae")
 SAMPLING = ("cfg_scale", "negative", "negative_prompt")
 WIN_RATE = "win-rate"
@@ -177,6 +181,7 @@ class TableSpec:
         facts: published statements that no cell carries.
         protocols: by protocol name, then column.
         profiles: by profile name, what the table changes in it.
+        file: where it was read.
     """
 
     name: str
@@ -191,6 +196,7 @@ class TableSpec:
     facts: tuple[FactSpec, ...] = ()
     protocols: Mapping[str, Mapping[str, ColumnProtocol]] = field(default_factory=dict)
     profiles: Mapping[str, Adaptation] = field(default_factory=dict)
+    file: Path | None = None
 
     def __post_init__(self) -> None:
         for what, keys in (("row", [r.key for r in self.rows]), ("column", self._columns)):
@@ -199,6 +205,11 @@ class TableSpec:
                 raise UsageError(f"table {self.name}: two {what}s are named {twice[0]!r}.")
             if not keys:
                 raise UsageError(f"table {self.name} has no {what}.")
+        labels = [row.label for row in self.rows]
+        if twice := sorted({label for label in labels if labels.count(label) > 1}):
+            raise UsageError(
+                f"table {self.name}: two rows have the label {twice[0]!r}; rename one."
+            )
         for row, cells in self.published.items():
             self.row(row)
             for column, value in cells.items():
@@ -240,13 +251,25 @@ class TableSpec:
     def _columns(self) -> list[str]:
         return [c.key for c in self.columns]
 
-    def in_profile(self, name: str) -> TableSpec:
-        """Return the table as it is in the shipped profile `name`."""
-        changes = self.profiles.get(name, Adaptation()).columns
-        if not changes:
-            return self
-        columns = (replace(column, **changes.get(column.key, {})) for column in self.columns)
-        return replace(self, columns=tuple(columns))
+    def in_profile(self, profile: str) -> TableSpec:
+        """Return the table as it is in a profile, given by name or path, or in one it extends.
+
+        Raises:
+            UsageError: a profile of the chain is unknown, or its file is wrong.
+        """
+        table = self
+        for name in lineage(profile) if self.profiles else ():
+            if changes := self.profiles.get(name, Adaptation()).columns:
+                columns = (replace(c, **changes.get(c.key, {})) for c in table.columns)
+                table = replace(table, columns=tuple(columns))
+        return table
+
+    def place(self, column: str, key: str) -> str:
+        """Return `file:line: ` of a column's key, nothing where the table is of no file."""
+        if self.file is None:
+            return ""
+        steps = ("columns", self._columns.index(column), key)
+        return f"{self.file}:{line_of(self.file, steps)}: "
 
     def row(self, key: str) -> RowSpec:
         """Return a row (UsageError naming the nearest when it is unknown)."""
@@ -263,36 +286,45 @@ class TableSpec:
         return found[key]
 
 
-def table_names() -> list[str]:
-    """Return the names of the tables there are."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
-
-
-def load_table(name: str) -> TableSpec:
+def load_table(name: str, *, trust: bool = False) -> TableSpec:
     """Read a table.
 
+    Args:
+        name: what `bench list tables` shows, or the path of a YAML file.
+        trust: whether a file of the user's own may name code that nobody registered.
+
     Raises:
-        UsageError: it is unknown, or its file is wrong (the key is named; for claims and facts
-            also file and line).
+        UsageError: it is unknown, or its file is wrong (the key is named, and the file; for claims
+            and facts also the line).
+        ContractError: it is an installed package's, which fails.
     """
-    if name not in table_names():
+    if ":" in name:
         raise unknown("table", name, table_names())
-    file = FOLDER / f"{name}.yaml"
+    file, own = table_file(name)
+    data = load_yaml(file)
+    if own:
+        if not trust:
+            require_registered(data, file)
+        data = from_folder(data, file.resolve().parent)
     try:
-        return read_table(name, load_yaml(file))
+        return read_table(table_name(name), data, file=file)
     except SpecError as error:
         raise UsageError(f"{file}:{line_of(file, error.place)}: {error}") from None
+    except UsageError as error:
+        if str(file) in str(error):
+            raise
+        raise UsageError(f"{file}: {error}") from None
 
 
-def read_table(name: str, data: Mapping[str, Any]) -> TableSpec:
+def read_table(name: str, data: Mapping[str, Any], *, file: Path | None = None) -> TableSpec:
     """Make a TableSpec of what a YAML file holds (UsageError naming the key otherwise)."""
     where = f"table {name}"
     rows = [
-        construct(RowSpec, row, f"{where}, row {i + 1}")
+        construct(RowSpec, row, f"{where}, row {i + 1}{place_of(row)}")
         for i, row in enumerate(sequence(data.get("rows"), f"{where}: rows"))
     ]
     columns = [
-        construct(ColumnSpec, column, f"{where}, column {i + 1}")
+        construct(ColumnSpec, column, f"{where}, column {i + 1}{place_of(column)}")
         for i, column in enumerate(sequence(data.get("columns"), f"{where}: columns"))
     ]
     published = {
@@ -315,6 +347,7 @@ def read_table(name: str, data: Mapping[str, Any]) -> TableSpec:
         {key: value for key, value in data.items() if key not in made},
         where,
         name=name,
+        file=file,
         rows=tuple(rows),
         columns=tuple(columns),
         published=published,

@@ -10,7 +10,6 @@ from bench.api.errors import PrerequisiteError, UsageError, did_you_mean
 from bench.api.evaluator import Evaluator
 from bench.api.prompts import PromptSuite
 from bench.spec.noise import SHARED
-from bench.spec.profile import Profile
 from bench.spec.protocol import ColumnProtocol, StoredName, load_suite
 from bench.spec.request import Request
 from bench.spec.table import WIN_RATE, ColumnSpec, RowSpec
@@ -94,7 +93,7 @@ class _Column:
         self.protocol: ColumnProtocol | None = request.profile.protocol_of(request.table, column)
         stored = self.protocol is not None and isinstance(self.protocol.reference, StoredName)
         self.name = evaluator_of(column.evaluator) if stored else column.evaluator
-        self.evaluator = _evaluator(column, self.name, request.profile)
+        self.evaluator = _evaluator(request, column, self.name)
         self.suite: PromptSuite | None = None
         self.roles: dict[str, tuple[str, ...]] = {}
         self.backends: dict[str, Mapping[str, Any]] = {}
@@ -195,18 +194,23 @@ class _Column:
         }
 
 
-def _evaluator(column: ColumnSpec, name: str, profile: Profile) -> Evaluator:
+def _evaluator(request: Request, column: ColumnSpec, name: str) -> Evaluator:
     """Return the evaluator `name` after comparing it with what the table says of the column."""
-    evaluator = profile.evaluator(name)
+    evaluator, table = request.profile.evaluator(name), request.table
     if column.metric == WIN_RATE:
         return evaluator
     metrics = {metric.name: metric for metric in evaluator.spec.metrics}
     if column.metric not in metrics:
         hint = did_you_mean(column.metric, metrics)
-        raise UsageError(f"evaluator {column.evaluator} has no metric {column.metric!r}.{hint}")
-    if metrics[column.metric].higher_is_better != column.higher_is_better:
+        where = table.place(column.key, "metric")
         raise UsageError(
-            f"column {column.key} says higher_is_better: {str(column.higher_is_better).lower()}, "
-            f"evaluator {column.evaluator} the opposite of {column.metric}; mend the table."
+            f"{where}evaluator {column.evaluator} has no metric {column.metric!r}.{hint}"
+        )
+    if metrics[column.metric].higher_is_better != column.higher_is_better:
+        where = table.place(column.key, "higher_is_better")
+        raise UsageError(
+            f"{where}column {column.key} says higher_is_better: "
+            f"{str(column.higher_is_better).lower()}, evaluator {column.evaluator} the opposite "
+            f"of {column.metric}; mend the table."
         )
     return evaluator

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.api.registry import BACKENDS, EVALUATORS
+from bench.generation.checkpoint import SAFETENSORS
 from bench.spec.profile import Profile
 from bench.spec.table import TableSpec
 
@@ -29,9 +30,10 @@ class HubModel:
 
 
 def hub_id(text: str) -> bool:
-    """Whether a text names a repository of the hub, and no folder here."""
+    """Whether a text names a repository of the hub: no file or folder here, and no training."""
     repository = text.partition("@")[0]
-    return bool(_HUB_ID.fullmatch(repository)) and not Path(repository).is_dir()
+    here = Path(repository).exists() or repository.endswith(SAFETENSORS)
+    return bool(_HUB_ID.fullmatch(repository)) and not here and not text.startswith("train/")
 
 
 def hub_models(table: TableSpec, profile: Profile) -> tuple[HubModel, ...]:

@@ -16,7 +16,7 @@ from bench.api.errors import PrerequisiteError, UsageError, unknown
 from bench.api.registry import METHODS
 from bench.backbones.lora_files import lora_facts
 from bench.config import expand
-from bench.generation.checkpoint import CheckpointRef
+from bench.generation.checkpoint import SAFETENSORS, CheckpointRef
 from bench.generation.parts import find_weights, network_folder, require_fits
 from bench.steps.builder import GraphBuilder
 from bench.steps.step import stored_step
@@ -83,7 +83,8 @@ def weights_checkpoint(builder: GraphBuilder, text: str, where: str) -> Checkpoi
 def weights_start(builder: GraphBuilder, text: str, where: str) -> Start:
     """Return weights as a start; see `weights_checkpoint` for what is raised."""
     name = str(expand(text, where))
-    if "/" not in name and not name.startswith((".", "~")) and name not in expected_hashes():
+    path = "/" in name or name.startswith((".", "~")) or name.endswith(SAFETENSORS)
+    if not path and name not in expected_hashes():
         kind = f"start or weights ({where})"
         raise unknown(kind, name, {*builder.rows, *METHODS.names(), *expected_hashes()})
     ref = CheckpointRef.parse(name)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.api.errors import PrerequisiteError
+from bench.api.evaluator import Backend
 from bench.api.registry import BACKENDS, EVALUATORS
 from bench.spec.methods import training_plan
 from bench.spec.profile import Profile
@@ -146,9 +147,9 @@ def _variables(value: Any, purpose: str) -> Iterator[ByHand]:
                 yield ByHand(name=name, purpose=purpose, fix=f"export {name}=PATH")
 
 
-def _environment(backend: Any, purpose: str) -> ByHand | None:
+def _environment(backend: Backend, purpose: str) -> ByHand | None:
     """Return the Python environment of a back-end that has one, where it is not here."""
-    environment = getattr(backend, "environment", None)
+    environment = backend.environment
     if environment is None:
         return None
     try:

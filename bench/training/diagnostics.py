@@ -22,8 +22,8 @@ def pair_statistics(evaluation: Evaluation, method: Method) -> dict[str, Tensor]
     """Return sums over B pairs, each a 0-dim float64 tensor.
 
     `implicit_accuracy` counts pairs with delta < 0 (the policy prefers a more than the
-    reference does), ties as one half. `saturated` and `gate_open` are there if the method has
-    `saturation(delta)` and `gate_open(delta)`, which give booleans (B,).
+    reference does), ties as one half. `saturated` and `gate_open` are there if the method's
+    `saturation(delta)` and `gate_open(delta)` give booleans (B,).
     """
     delta = evaluation.delta.double()
     sums = {"loss": evaluation.losses.detach().double().sum()}
@@ -38,12 +38,12 @@ def pair_statistics(evaluation: Evaluation, method: Method) -> dict[str, Tensor]
         sums["delta_mean"] = delta.sum()
         sums["delta_square"] = delta.square().sum()
         sums["implicit_accuracy"] = ((delta < 0) + 0.5 * (delta == 0)).sum()
-        saturation = getattr(method, "saturation", None)
-        if saturation is not None:
-            sums["saturated"] = saturation(evaluation.delta).double().sum()
-        gate_open = getattr(method, "gate_open", None)
-        if gate_open is not None:
-            sums["gate_open"] = gate_open(evaluation.delta).double().sum()
+        for name, pairs in (
+            ("saturated", method.saturation(evaluation.delta)),
+            ("gate_open", method.gate_open(evaluation.delta)),
+        ):
+            if pairs is not None:
+                sums[name] = pairs.double().sum()
     return sums
 
 

@@ -10,13 +10,12 @@ import pytest
 
 from bench.api import Backend, ContractError, Evaluator, Method, PrerequisiteError, UsageError
 from bench.api.registry import (
-    BACKEND_OF_ROLE,
     BACKENDS,
     EVALUATORS,
     METHODS,
     Registry,
-    backend_name,
 )
+from bench.spec.profile import load_profile, profile_names
 
 _METHOD = """
     from dataclasses import dataclass
@@ -177,19 +176,10 @@ def test_a_module_that_raises_is_a_broken_contract(package: Path) -> None:
         METHODS.load("broken_under_test:Mine")
 
 
-def test_each_role_has_a_tiny_back_end() -> None:
-    for (role, profile), name in BACKEND_OF_ROLE.items():
-        assert backend_name(role, profile) == name
+def test_the_back_ends_that_profiles_name_are_back_ends() -> None:
+    for profile in map(load_profile, profile_names()):
+        for own in (profile.backends, *profile.evaluator_backends.values()):
+            for name in own.values():
+                assert BACKENDS.entry(name).origin == "built-in"
+    for name in load_profile("tiny").backends.values():
         assert issubclass(BACKENDS.load(name), Backend)
-
-
-def test_a_role_without_a_back_end_says_which_profiles_have_one() -> None:
-    with pytest.raises(UsageError, match=r"no detector back-end for profile 'huge'.*tiny"):
-        backend_name("detector", "huge")
-    with pytest.raises(UsageError, match=r"unknown back-end role 'detecter'.*'detector'"):
-        backend_name("detecter", "tiny")
-
-
-def test_an_entry_point_may_play_a_role(package: Path) -> None:
-    distribution(package, "some-package", "[bench.backends]\nhuge-detector = a:B\n")
-    assert backend_name("detector", "huge") == "huge-detector"

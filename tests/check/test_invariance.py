@@ -17,7 +17,7 @@ import pytest
 
 from bench.api import Evaluator, ImageSet
 from bench.api.errors import PrerequisiteError
-from bench.api.registry import BACKEND_OF_ROLE, BACKENDS, EVALUATORS
+from bench.api.registry import BACKENDS, EVALUATORS
 from bench.check import regression
 from bench.check.image_sets import protocol_of, read_set, set_names
 from bench.check.regression import Rescorer
@@ -32,7 +32,7 @@ IN_ORDER = ("inception-score",)
 """Its splits are, by definition, of the images in the suite's order."""
 
 MEASURED = sorted(json.loads((COMMITTED / "scores.json").read_text())["evaluators"])
-TINY = {name: role for (role, profile), name in BACKEND_OF_ROLE.items() if profile == "tiny"}
+TINY = {name: role for role, name in load_profile("tiny").backends.items()}
 """A role of every back-end of the tiny profile."""
 
 

@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from bench.api import ImageRecord, ImageSet, Predictions, Prompt, PromptSuite
-from bench.api.registry import backend_name
 from bench.cli import main
 from bench.spec import table as spec
 from bench.spec.profile import load_profile
@@ -98,7 +97,7 @@ def test_every_role_a_suite_needs_is_filled_and_depth_is_not_made_up() -> None:
     roles = needed_roles(evaluator, compbench_plus_tiny("test"), profile)
     assert set(roles) == {"detector", "vqa", "clip", DETECTOR_R50}
     assert len(roles[DETECTOR_R50]) == 24
-    assert profile.backends[DETECTOR_R50] == backend_name(DETECTOR_R50, "tiny") == "tiny-detector"
+    assert profile.backends[DETECTOR_R50] == "tiny-detector"
     deep = Prompt(
         id="3d_spatial-000",
         text="a circle in front of a square",

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from bench.api import IncompleteError, Predictions, Prompt, PromptSuite, Record, UsageError
-from bench.api.registry import BACKEND_OF_ROLE, BACKENDS, EVALUATORS
+from bench.api.registry import BACKENDS, EVALUATORS
 from bench.api.validate import EvaluatorSample, validate
+from bench.spec.profile import load_profile
 from evaluators.deqa import DeQA
 from evaluators.hpsv3 import HPSv3
 from evaluators.isolated.backend import IsolatedBackend
@@ -138,7 +139,7 @@ def test_the_contract_holds_and_a_hole_is_named(name: str) -> None:
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_a_back_end_plays_its_role_in_the_paper_profile(name: str) -> None:
-    backend = BACKENDS.load(BACKEND_OF_ROLE[name, "paper"])
+    backend = BACKENDS.load(load_profile("paper").backends[name])
     assert issubclass(backend, IsolatedBackend) and backend.hub_models
     assert EVALUATORS.load(name).spec.backends == (name,)
 

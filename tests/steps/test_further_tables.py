@@ -9,8 +9,8 @@ import pytest
 
 import bench.tiny
 from bench.api.errors import UsageError
+from bench.config import merged
 from bench.published import backbones
-from bench.spec.adaptation import merged
 from bench.spec.methods import StagePlan, training_plan
 from bench.spec.profile import load_profile
 from bench.spec.request import make_request

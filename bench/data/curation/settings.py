@@ -12,9 +12,9 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-import yaml
-
 from bench.api.errors import UsageError, did_you_mean, unknown
+from bench.config import load_yaml
+from bench.config.trust import require_registered
 
 T = TypeVar("T")
 
@@ -193,12 +193,15 @@ def preset_names() -> list[str]:
     return sorted(path.stem for path in PRESETS.glob("*.yaml"))
 
 
-def load_settings(preset: str, changes: Mapping[str, Any] | None = None) -> CurationSettings:
+def load_settings(
+    preset: str, changes: Mapping[str, Any] | None = None, *, trust: bool = False
+) -> CurationSettings:
     """Return a preset (or a YAML file) with some keys changed.
 
     Args:
         preset: shipped name, or path of a YAML file.
         changes: value by dotted key, e.g. `{"negatives.steps": 20}`.
+        trust: whether a file of the user's own may name code that nobody registered.
 
     Raises:
         UsageError: it does not exist, or a key or value is wrong (it is named).
@@ -209,12 +212,10 @@ def load_settings(preset: str, changes: Mapping[str, Any] | None = None) -> Cura
         path = Path(preset)
     else:
         raise unknown("preset", preset, [*preset_names(), "PATH.yaml"])
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise UsageError(f"cannot read the curation settings {path}: {error}") from error
-    data = {"name": path.stem, **data} if isinstance(data, dict) else data
-    return read_settings(changed(data, changes or {}))
+    data = load_yaml(path)
+    if path.parent != PRESETS and not trust:
+        require_registered(data, path)
+    return read_settings(changed({"name": path.stem, **data}, changes or {}))
 
 
 def changed(data: Any, changes: Mapping[str, Any]) -> Any:

@@ -1,0 +1,147 @@
+"""Files of profiles: found by name or path, and joined with those they extend.
+
+    extends: tiny              # a shipped profile, or the path of a file, from this one
+    title: "tiny, twice the steps"
+    training: {common: {steps: 120}}
+
+Mappings are merged key by key (`bench.config.merged`), all else is replaced. A profile's name and
+place are no part of what is made with it. A path in a file (`./weights`, `my_evaluator.py:Class`)
+is taken from the file's own folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.api.errors import UsageError, did_you_mean
+from bench.config import load_yaml, merged, place_of
+from bench.config.files import Located
+from bench.config.trust import require_registered
+
+FOLDER = Path(__file__).parents[1] / "tables" / "profiles"
+EXTENDS = "extends"
+
+
+def profile_names() -> list[str]:
+    """Return the names of the shipped profiles."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def profile_file(name: str, beside: Path | None = None, place: str = "") -> Path:
+    """Return the file of a profile.
+
+    Args:
+        name: a shipped profile, or the path of a YAML file.
+        beside: folder that a path is taken from; None takes the current one.
+        place: where the name stands, for the message.
+
+    Raises:
+        UsageError: it is unknown, or there is no such file.
+    """
+    if name in profile_names():
+        return FOLDER / f"{name}.yaml"
+    if not name.endswith((".yaml", ".yml")):
+        known = [*profile_names(), "PATH.yaml"]
+        raise UsageError(f"unknown profile {name!r}{place}.{did_you_mean(name, known)}")
+    path = (beside or Path()) / Path(name).expanduser()
+    if not path.is_file():
+        raise UsageError(f"there is no profile {path}{place}; expected a YAML file.")
+    return path
+
+
+def read_chain(
+    name: str,
+    *,
+    trust: bool = False,
+    change: Callable[[str], Mapping[str, Any]] = lambda name: {},
+) -> dict[str, Any]:
+    """Return the settings of a profile, those it extends beneath its own.
+
+    Args:
+        name: as `profile_file` takes it.
+        trust: whether its files may name code that nobody registered.
+        change: by profile name, what is laid over that profile's settings, beneath those of the
+            profiles that extend it.
+
+    Raises:
+        UsageError: a file is unknown or no mapping, the chain leads back to itself, or a file
+            names code that nobody registered.
+    """
+    data: dict[str, Any] = {}
+    for path in reversed(_chain(name)):
+        own = load_yaml(path)
+        if path.parent != FOLDER:
+            if not trust:
+                require_registered(own, path)
+            own = from_folder(own, path.resolve().parent)
+        own.pop(EXTENDS, None)
+        data = merged(data, own) if data else own
+        _place_checkpoint(data, own, path.parent)
+        data = merged(data, change(path.stem))
+    return data
+
+
+def _place_checkpoint(data: dict[str, Any], own: Mapping[str, Any], folder: Path) -> None:
+    """Make the checkpoint's folder that a file names absolute, taken from the file's own."""
+    checkpoint = data.get("checkpoint")
+    if not isinstance(checkpoint, dict) or checkpoint.get("kind") != "path":
+        return
+    named = own.get("checkpoint")
+    if isinstance(named, Mapping) and isinstance(location := named.get("location"), str):
+        checkpoint["location"] = str(folder / Path(location).expanduser())
+
+
+def lineage(name: str) -> list[str]:
+    """Return the names of the profiles that one extends, the last of them first, then its own.
+
+    Raises:
+        UsageError: as `read_chain`.
+    """
+    return [path.stem for path in reversed(_chain(name))]
+
+
+def _chain(name: str) -> list[Path]:
+    """Return the files of a profile and of those it extends, its own first."""
+    found = [profile_file(name)]
+    while (parent := (data := load_yaml(found[-1])).get(EXTENDS)) is not None:
+        place = place_of(data, EXTENDS)
+        if not isinstance(parent, str):
+            raise UsageError(f"extends is {parent!r}{place}; expected a profile's name or path.")
+        path = profile_file(parent, found[-1].parent, place)
+        if path.resolve() in [file.resolve() for file in found]:
+            way = " extends ".join(str(file) for file in [*found, path])
+            raise UsageError(f"profiles extend each other in a circle{place}: {way}.")
+        found.append(path)
+    return found
+
+
+def from_folder(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return a file's settings with paths that begin in `folder` made absolute.
+
+    These are texts that begin with `./` or `../`, and `file.py:Class` where `folder` holds the
+    file.
+    """
+    found: dict[str, Any] = _from_folder(data, folder)
+    return found
+
+
+def _from_folder(value: Any, folder: Path) -> Any:
+    if isinstance(value, Mapping):
+        items = {key: _from_folder(item, folder) for key, item in value.items()}
+        if not isinstance(value, Located):
+            return items
+        found = Located(items)
+        found.places = value.places
+        return found
+    if isinstance(value, list):
+        return [_from_folder(item, folder) for item in value]
+    if not isinstance(value, str):
+        return value
+    file, colon, attribute = value.rpartition(":")
+    if value.startswith(("./", "../")):
+        return str((folder / value).resolve())
+    if colon and file.endswith(".py") and (folder / file).is_file():
+        return f"{(folder / file).resolve()}:{attribute}"
+    return value
