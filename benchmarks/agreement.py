@@ -19,7 +19,7 @@ from bench.api.registry import BACKENDS
 from bench.generation.image_set import open_image_set
 from bench.store import Store
 from evaluators.agreement import attribute_agreement
-from evaluators.compbench import CompBench
+from evaluators.compbench.metric import CompBench
 from evaluators.geneval.metric import GenEval
 
 ROOT = Path(__file__).parents[1]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tabulate import tabulate
 
-from evaluators.frechet import FrechetReference, GaussianSums
+from evaluators.fid.frechet import FrechetReference, GaussianSums
 
 Floats = NDArray[np.float64]
 

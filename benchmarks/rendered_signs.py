@@ -25,7 +25,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from bench.api import ImageRecord, ImageSet, Predictions, Prompt, PromptSuite
 from evaluators.isolated.reading import RapidOCRReader
-from evaluators.oneig_rules import MAX_EDIT_DISTANCE, compare_text, normalise_text, text_score
+from evaluators.oneig.rules import MAX_EDIT_DISTANCE, compare_text, normalise_text, text_score
 
 SIZE = 512
 KINDS = ("plain", "turned", "small", "noise", "blurred")

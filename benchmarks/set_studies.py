@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from bench.api.estimate import Estimate
 from bench.stats import CrossedEstimate, combine, crossed_metric_difference
-from evaluators.frechet import FrechetReference, GaussianSums
-from evaluators.inception_rules import ClassSums
+from evaluators.fid.frechet import FrechetReference, GaussianSums
+from evaluators.fid.inception_rules import ClassSums
 
 Floats = NDArray[np.float64]
 WIDTH, IMAGES, BLOCKS = 6, 200, 20

@@ -89,3 +89,33 @@ def answers_of(
         n: finite(value, record, "yes") > YES_ABOVE
         for n, value in zip(numbers, soft or (), strict=True)
     }
+
+
+def dependent_scores(
+    yes: Mapping[int, bool], parents: Mapping[int, Sequence[int]], *, transitive: bool = False
+) -> dict[int, float]:
+    """Return each question's score: 1 where it and its parents are answered yes.
+
+    Args:
+        yes: raw answers by question number.
+        parents: by question number, what it depends on; 0 stands for nothing.
+        transitive: zero a question below any ancestor that is not yes. The official code looks
+            at direct parents' raw answers only, so a grandchild of a no survives.
+
+    Raises:
+        KeyError: a parent is no question of this prompt.
+        ValueError: the parents go in a circle.
+    """
+    found: dict[int, float] = {}
+
+    def holds(question: int, above: tuple[int, ...]) -> bool:
+        if question in above:
+            raise ValueError(f"question {question} depends on itself")
+        direct = [p for p in parents.get(question, ()) if p != 0]
+        if not transitive:
+            return yes[question] and all(yes[p] for p in direct)
+        return yes[question] and all(holds(p, (*above, question)) for p in direct)
+
+    for question in yes:
+        found[question] = float(holds(question, ()))
+    return found

@@ -1,7 +1,8 @@
-"""A folder that others read: it is there whole, or not at all."""
+"""Folders that others read, there whole or not at all; and folders that go with the process."""
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -32,3 +33,10 @@ def appearing(root: Path) -> Iterator[Path]:
     finally:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
+
+
+def scratch() -> Path:
+    """Return a new folder that is removed when the process ends."""
+    folder = tempfile.mkdtemp(prefix="bench-tiles-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)

@@ -154,6 +154,14 @@ ALLOWED: dict[str, set[str]] = {
         "bench.training.beta",
     },
     "evaluators": {"bench.api", "bench.stats"},
+    # prompts of others' folders: matched with the official suite, or parsed and kept in the cache
+    "evaluators.compbench.annotation": {
+        "bench.api",
+        "bench.store",
+        "bench.suites",
+        "bench.assets.places",
+        "evaluators",
+    },
     # environments lie in the user's cache and are written through the one seam
     "evaluators.isolated": {"bench.api", "bench.store", "bench.assets.places", "evaluators"},
     # run in other Python environments: nothing of the house but each other
@@ -239,7 +247,7 @@ def test_imports_follow_the_arrows(part: str) -> None:
 
 
 # a benchmark and its own extension
-EXTENSIONS = {("evaluators.compbench_plus", "evaluators.compbench")}
+EXTENSIONS = {("evaluators.compbench.plus", "evaluators.compbench.metric")}
 
 
 def test_a_plug_in_imports_no_other_plug_in() -> None:
@@ -252,6 +260,53 @@ def test_a_plug_in_imports_no_other_plug_in() -> None:
         if target in plug_ins and (name, target) not in EXTENSIONS
     ]
     assert not wrong, "\n".join(wrong)
+
+
+SHARED = ("models", "isolated", "workers")
+
+
+def package_of(module: str) -> str | None:
+    """Return the package of metrics that a module belongs to, e.g. `"evaluators.geneval"`."""
+    parts = module.split(".")
+    inside = parts[0] == "evaluators" and len(parts) > 1 and parts[1] not in SHARED
+    folder = ".".join(parts[:2])
+    return folder if inside and (ROOT / "evaluators" / parts[1]).is_dir() else None
+
+
+def test_a_package_of_metrics_imports_no_other() -> None:
+    wrong = [
+        f"{name}:{line} imports {target}"
+        for name in modules()
+        if package_of(name) is not None
+        for target, line in imports(name)
+        if package_of(target) not in (None, package_of(name))
+    ]
+    assert not wrong, "put what both need beside the packages: " + ", ".join(wrong)
+    assert {package_of(e.module) for e in EVALUATORS.entries().values()} >= {
+        "evaluators.geneval",
+        "evaluators.fid",
+    }
+
+
+# named statistics of FID's features are an asset of their own; a sample of the tiny world is
+# chosen by what the metric asks
+NAMING = ("bench.cli._references", "bench.cli._sample")
+
+
+def test_the_command_line_names_no_evaluator() -> None:
+    """What differs from metric to metric is in its class: folders, results, references, people."""
+    known = {e.name for e in EVALUATORS.entries().values() if e.origin == "built-in"}
+    wrong = []
+    for name, tree in modules().items():
+        if not within(name, "bench.cli") or name in NAMING:
+            continue
+        wrong += [f"{name}:{n} imports {t}" for t, n in imports(name) if package_of(t) is not None]
+        wrong += [
+            f"{name}:{node.lineno} names {node.value}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and node.value in known
+        ]
+    assert not wrong, ", ".join(wrong)
 
 
 @pytest.mark.parametrize("part", TORCH_FREE)

@@ -278,7 +278,7 @@ class Evaluator(ABC):
             IncompleteError: images are missing, naming them.
         """
         asks = type(self).queries is not Evaluator.queries
-        if asks or getattr(self, "pairwise", False):
+        if asks or self.pairwise:
             raise UsageError(
                 f"{self.spec.name} has no official folder layout. Describe the images in "
                 f"{root / 'manifest.jsonl'}: one JSON object per image, with `file` and `prompt`."

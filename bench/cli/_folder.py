@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import re
 from argparse import ArgumentTypeError
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.api.errors import ProtocolError
 
 if TYPE_CHECKING:
+    from bench.api.evaluator import Evaluator
     from bench.api.generation import ImageSet
     from bench.api.prompts import PromptSuite
     from bench.spec.profile import Profile
@@ -21,27 +20,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 LAYOUTS = ("official", "manifest")
-OFFICIAL: dict[str, str] = {
-    "t2i-compbench": "bench.cli._compbench:read_compbench",
-    "t2i-compbench-plus": "bench.cli._compbench:read_compbench",
-    "oneig": "bench.cli._layouts:read_oneig",
-    "dpg": "bench.cli._layouts:read_dpg",
-    "hpsv2": "bench.generation.folder:read_styles",
-}
-"""The folder an evaluator's authors read: a function of (root, suite=...) to a complete set."""
-
-COMPLETED = {
-    "t2i-compbench": "bench.cli._compbench:annotated",
-    "t2i-compbench-plus": "bench.cli._compbench:annotated",
-}
-"""What an evaluator's prompts may lack: a function of an image set to one that has it."""
-
-SUITE_OF = {"hpsv2": "hpdv2", "oneig": "oneig-en", "dpg": "dpg-bench"}
-"""The suite meant where an official layout names no prompts and none is asked for."""
-
 _ARTIFACT = re.compile(r"images/[\w.+=-]+-[0-9a-f]{12}")
-
-Reader = Callable[..., "ImageSet"]
 
 
 def is_artifact(text: str) -> bool:
@@ -74,14 +53,13 @@ def read_folder(
         PrerequisiteError: what is asked about the prompts is not known here.
         IncompleteError, ProtocolError: as the reader.
     """
-    images = _read(root, evaluator, layout, suite)
-    if evaluator not in COMPLETED:
-        return images
-    complete: Callable[[ImageSet], ImageSet] = _attribute(COMPLETED[evaluator])
-    return complete(images)
+    from bench.api.registry import EVALUATORS
+
+    whose = EVALUATORS.load(evaluator)()
+    return whose.complete_prompts(_read(root, whose, layout, suite))
 
 
-def _read(root: Path, evaluator: str, layout: str | None, suite: PromptSuite | None) -> ImageSet:
+def _read(root: Path, whose: Evaluator, layout: str | None, suite: PromptSuite | None) -> ImageSet:
     from bench.generation.folder import MANIFEST_FILE, read_manifest
 
     if layout is None and is_stored(root):
@@ -90,16 +68,12 @@ def _read(root: Path, evaluator: str, layout: str | None, suite: PromptSuite | N
         layout = "manifest" if (root / MANIFEST_FILE).is_file() else "official"
     if layout == "manifest":
         return read_manifest(root, suite=suite)
-    if evaluator not in OFFICIAL:
-        from bench.api.registry import EVALUATORS
-
-        return EVALUATORS.load(evaluator)().read_folder(root, suite=suite)
-    if suite is None and evaluator in SUITE_OF and root.is_dir():
+    named = whose.official_suite()
+    if suite is None and named is not None and root.is_dir():
         from bench.suites import load_suite
 
-        suite = load_suite(SUITE_OF[evaluator])
-    reader: Reader = _attribute(OFFICIAL[evaluator])
-    return reader(root, suite=suite)
+        suite = load_suite(named)
+    return whose.read_folder(root, suite=suite)
 
 
 def is_stored(root: Path) -> bool:
@@ -121,11 +95,6 @@ def _stored(root: Path, suite: PromptSuite | None) -> ImageSet:
             f"expected {suite.name}, sha256 {suite.sha256[:12]}. Leave out --suite, or name theirs."
         )
     return images
-
-
-def _attribute(target: str) -> Any:
-    module, _, attribute = target.partition(":")
-    return getattr(importlib.import_module(module), attribute)
 
 
 def take_folder(

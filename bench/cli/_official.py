@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.api.errors import UsageError
 from bench.api.evaluator import Evaluator
@@ -12,12 +11,7 @@ from bench.api.registry import EVALUATORS
 from bench.store import DISK
 
 if TYPE_CHECKING:
-    from bench.api.evaluator import Predictions, Record
-    from bench.api.generation import ImageSet
     from bench.store import Artifact, Store
-
-MODEL = "bench"
-"""The model's folder in OneIG's layout."""
 
 
 def require_official(evaluator: str, folder: Path) -> None:
@@ -26,8 +20,8 @@ def require_official(evaluator: str, folder: Path) -> None:
     Raises:
         UsageError: the evaluator has none, or the folder is there already.
     """
-    if evaluator not in _WRITERS and not _writes(evaluator):
-        known = (n for n in EVALUATORS.names() if n in _WRITERS or _writes(n))
+    if not _writes(evaluator):
+        known = filter(_writes, EVALUATORS.names())
         raise UsageError(
             f"--official: {evaluator} has no official files here; {', '.join(known)} have."
         )
@@ -59,53 +53,12 @@ def write_official(evaluator: str, store: Store, scores: Artifact, folder: Path)
         for role, key in scores.upstream.items()
         if role.startswith("predictions/")
     }
+    whose = EVALUATORS.load(evaluator)()
     records = read_jsonl(scores.file(RECORDS))
-    if evaluator in _WRITERS:
-        results = _WRITERS[evaluator](images, predictions, records, folder)
-    else:
-        whose = EVALUATORS.load(evaluator)()
-        found = whose.official_results(images.suite, predictions, records, root=folder)
-        whose.write_folder(images, folder, previews=True)
-        results = dict(found)
+    results = whose.official_results(images.suite, predictions, records, root=folder)
+    whose.write_folder(images, folder, previews=True)
     for name, text in results.items():
         path = folder / name
         DISK.makedirs(path.parent)
         DISK.write_atomically(path, text.encode())
     return sorted(results)
-
-
-def _compbench(
-    images: ImageSet, _: Mapping[str, Predictions], records: Sequence[Record], folder: Path
-) -> dict[str, str]:
-    from evaluators.compbench_layout import export_layout
-    from evaluators.compbench_results import official_files
-
-    files = official_files(images.suite, records)
-    export_layout(images, folder)
-    return files
-
-
-def _oneig(
-    images: ImageSet, _p: Mapping[str, Predictions], _r: Sequence[Record], folder: Path
-) -> dict[str, str]:
-    from evaluators.oneig_layout import export_layout
-
-    export_layout(images, folder, model=MODEL)
-    return {}
-
-
-def _dpg(
-    images: ImageSet, _p: Mapping[str, Predictions], _r: Sequence[Record], folder: Path
-) -> dict[str, str]:
-    from evaluators.dpg_prompts import export_layout
-
-    export_layout(images, folder)
-    return {}
-
-
-_WRITERS: Mapping[str, Callable[..., dict[str, Any]]] = {
-    "t2i-compbench": _compbench,
-    "t2i-compbench-plus": _compbench,
-    "oneig": _oneig,
-    "dpg": _dpg,
-}

@@ -126,8 +126,8 @@ def build_reference(args: argparse.Namespace) -> dict[str, Any]:
     from bench.api.memory import predict_within_memory
     from bench.api.registry import BACKENDS
     from bench.steps.references import named_path
-    from evaluators import fid_protocols
-    from evaluators.reference_stats import ReferenceStatistics
+    from evaluators.fid import protocols as fid_protocols
+    from evaluators.fid.reference_stats import ReferenceStatistics
 
     name = args.fid_reference
     if args.images is None:
@@ -178,8 +178,8 @@ def use_reference(args: argparse.Namespace, source: GraphBuilder, evaluator: Eva
         ProtocolError: files are of another format than the protocol's.
     """
     from bench.steps.references import open_stored
-    from evaluators.fid_protocols import PROTOCOLS
-    from evaluators.reference_stats import role_of
+    from evaluators.fid.protocols import PROTOCOLS
+    from evaluators.fid.reference_stats import role_of
 
     roles = evaluator.spec.backends
     if not evaluator.spec.needs_reference:

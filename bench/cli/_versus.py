@@ -12,18 +12,24 @@ from bench.api.errors import UsageError
 from bench.cli._output import print_json, print_rows
 
 if TYPE_CHECKING:
+    from bench.api.evaluator import Evaluator
     from bench.steps.builder import GraphBuilder
     from bench.store import Artifact, Store
 
 LOG = logging.getLogger(__name__)
 
-PEOPLE = "human"
+
+def asks_people(evaluator: type[Evaluator]) -> bool:
+    """Whether an evaluator is measured by votes of people, who come with forms."""
+    from bench.votes.ballots import ROLE
+
+    return evaluator.spec.backends == (ROLE,)
 
 
 def add_versus(parser: argparse.ArgumentParser) -> None:
     """Add the options of comparisons."""
     group = parser.add_argument_group(
-        "comparisons (vlm-judge, human)", "--images twice: the candidate's, then the other's"
+        "comparisons (evaluators of pairs)", "--images twice: the candidate's, then the other's"
     )
     group.add_argument(
         "--judges", type=Path, metavar="FILE", help="YAML file of models; see the evaluator's card"
@@ -60,19 +66,21 @@ def use_judges(args: argparse.Namespace) -> None:
     """
     if args.judges is None:
         return
-    from evaluators.models.judge_settings import VARIABLE, read_judges
+    from evaluators.models.judge_settings import OVERRIDE, VARIABLE, read_judges
 
     read_judges(args.judges)
     os.environ[VARIABLE] = str(args.judges.resolve())
-    args.overrides = [*args.overrides, "backends.judge=vlm-judge"]
+    args.overrides = [*args.overrides, OVERRIDE]
 
 
-def pairs_of(args: argparse.Namespace, store: Store, sides: list[Artifact]) -> Artifact:
-    """Return the set of pairs of the two image sets given."""
+def pairs_of(
+    args: argparse.Namespace, store: Store, sides: list[Artifact], *, people: bool
+) -> Artifact:
+    """Return the set of pairs of the two image sets given; people get one pair of a prompt."""
     from bench.votes.pairs import pair_set
 
     per_prompt = args.per_prompt
-    if per_prompt is None and args.evaluator == PEOPLE:
+    if per_prompt is None and people:
         per_prompt = 1
     return pair_set(
         store, sides[0], sides[1], per_prompt=per_prompt, limit=args.limit, seed=args.seed
@@ -88,7 +96,7 @@ def export_forms(args: argparse.Namespace, store: Store, pairs: Artifact) -> int
     from bench.generation.image_set import open_image_set
     from bench.store import DISK
     from bench.votes.ballots import make_study, read_study
-    from evaluators.human_form import FormItem, render_form
+    from bench.votes.form import FormItem, render_form
 
     study = make_study(store, pairs, seed=args.seed, forms=args.forms)
     layout = read_study(study)
@@ -110,8 +118,9 @@ def export_forms(args: argparse.Namespace, store: Store, pairs: Artifact) -> int
     for path, data in pages.items():
         DISK.write_atomically(path, data)
     LOG.info(
-        "give each voter one form; then: bench score --evaluator human --votes FILE... (the key "
+        "give each voter one form; then: bench score --evaluator %s --votes FILE... (the key "
         "is in the store, %s)",
+        args.evaluator,
         study.id,
     )
     rows = [{"form": str(path), "pairs": len(texts), "bytes": len(d)} for path, d in pages.items()]
@@ -126,7 +135,7 @@ def votes_upstream(args: argparse.Namespace, source: GraphBuilder) -> dict[str, 
     """Read the votes, say what is missing, and return what their scores are made from."""
     from bench.generation.image_set import open_image_set
     from bench.steps.step import stored_step
-    from bench.votes.ballots import read_study, read_votes, votes_artifact
+    from bench.votes.ballots import ROLE, read_study, read_votes, votes_artifact
 
     study, records, voters = read_votes(source.store, args.votes)
     for voter in voters:
@@ -143,5 +152,5 @@ def votes_upstream(args: argparse.Namespace, source: GraphBuilder) -> dict[str, 
     images = open_image_set(pairs, verify=False)
     return {
         "images": source.graph.add(stored_step(pairs, images=len(images.records))),
-        "predictions/votes": source.graph.add(stored_step(votes, images=len(records))),
+        f"predictions/{ROLE}": source.graph.add(stored_step(votes, images=len(records))),
     }

@@ -26,8 +26,8 @@ from bench.cli._request import add_profile, add_work, go_offline, store_of
 from bench.cli._sets import require_part_sets
 from bench.cli._verbs import VERBS
 from bench.cli._versus import (
-    PEOPLE,
     add_versus,
+    asks_people,
     export_forms,
     pairs_of,
     refuse_versus,
@@ -91,7 +91,7 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument(
         "--reference",
         metavar="NAME",
-        help="fid, kid, precision-recall, clip-fid: a reference that bench assets build "
+        help="of a metric that compares with one: a reference that bench assets build "
         "--fid-reference made; its back-end measures the images",
     )
     add_versus(parser)
@@ -120,15 +120,16 @@ def run(args: argparse.Namespace) -> int:
     use_judges(args)
     source = _measuring(args, open_source(args, store_of(args)))
     evaluator = source.profile.evaluator(args.evaluator)
-    if args.evaluator == PEOPLE and args.votes is not None:
-        key = add_scores_of(source.graph, PEOPLE, evaluator, votes_upstream(args, source))
+    people = asks_people(type(evaluator))
+    if people and args.votes is not None:
+        key = add_scores_of(source.graph, args.evaluator, evaluator, votes_upstream(args, source))
     else:
         sides = [
             images_of(args, given, source.store, source.profile)
-            for given in _given(args, 2 if compares else 1)
+            for given in _given(args, 2 if compares else 1, people=people)
         ]
-        artifact = pairs_of(args, source.store, sides) if compares else sides[0]
-        if args.evaluator == PEOPLE:
+        artifact = pairs_of(args, source.store, sides, people=people) if compares else sides[0]
+        if people:
             return _people(args, source.store, artifact)
         images = open_image_set(artifact, verify=False)
         key = _scores(args, source, artifact, images)
@@ -182,7 +183,9 @@ def _scores(
 
 def _people(args: argparse.Namespace, store: Store, pairs: Artifact) -> int:
     if args.export is None:
-        raise UsageError("human: name a folder for the forms with --export, or --votes FILE...")
+        raise UsageError(
+            f"{args.evaluator}: name a folder for the forms with --export, or --votes FILE..."
+        )
     return export_forms(args, store, pairs)
 
 
@@ -262,12 +265,12 @@ def _circular(args: argparse.Namespace, scores: Artifact) -> list[str]:
     return circular_names(selectors, measured)
 
 
-def _given(args: argparse.Namespace, count: int) -> list[str]:
+def _given(args: argparse.Namespace, count: int, *, people: bool) -> list[str]:
     given = [*args.images, *([args.official_folder] if args.official_folder else [])]
     if len(given) != count:
         what = "one image set" if count == 1 else "two: the candidate's, then the other's"
         found = ", ".join(map(str, given)) or "nothing"
-        votes = " (or --votes FILE... of forms that came back)" if args.evaluator == PEOPLE else ""
+        votes = " (or --votes FILE... of forms that came back)" if people else ""
         raise UsageError(
             f"--images is required, an artifact images/NAME-HASH or a folder: {args.evaluator} "
             f"looks at {what}{votes}; found {found}."

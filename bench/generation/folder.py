@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bench.api.errors import IncompleteError, ProtocolError, UsageError, did_you_mean
-from bench.api.folder import image_set, is_picture
+from bench.api.folder import image_set
 from bench.api.generation import ImageSet
 from bench.api.prompts import Prompt, PromptSuite
 
@@ -182,40 +182,3 @@ def _of_suite(where: str, data: Mapping[str, Any], suite: PromptSuite) -> Prompt
             f"says {data['prompt']!r}"
         )
     return found[0]
-
-
-def read_styles(root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
-    """Read the HPSv2 benchmark's layout: `<style>/00000.jpg`, numbered as the style's prompts.
-
-    The official reader skips what is missing and takes the folders it finds for the styles; here
-    every prompt of the suite needs its image.
-
-    Args:
-        root: holds a folder for each tag of the suite.
-        suite: the prompts in the order of their numbers.
-
-    Raises:
-        UsageError: no such folder, or no suite is named.
-        ProtocolError: a file or a folder is of no prompt.
-        IncompleteError: a file is missing.
-    """
-    if not root.is_dir():
-        raise UsageError(f"{root} is no folder; expected one holding anime, photo, ...")
-    if suite is None:
-        raise UsageError("the layout names no prompts; add --suite hpdv2")
-    files: dict[tuple[str, int], tuple[str, str | None]] = {}
-    expected: set[Path] = set()
-    for tag in suite.tags:
-        present = {p.stem: p for p in sorted((root / tag).glob("*")) if is_picture(p)}
-        for number, prompt in enumerate(p for p in suite if p.tag == tag):
-            path = present.get(f"{number:05d}")
-            if path is not None:
-                files[prompt.id, 0] = (path.relative_to(root).as_posix(), None)
-                expected.add(path)
-    beyond = sorted(p for p in root.glob("*/*") if is_picture(p) and p not in expected)
-    if beyond:
-        raise ProtocolError(
-            f"{root} holds {len(beyond)} pictures of no prompt of {suite.name}, e.g. "
-            f"{beyond[0].relative_to(root)}; expected <style>/00000.jpg, one for each prompt"
-        )
-    return image_set(root, suite, files)

@@ -23,6 +23,9 @@ VERSION = 1
 QUESTION = "Which image do you prefer given the prompt?"
 """Asked by RealAlign and by Diffusion-DRO."""
 
+ROLE = "votes"
+"""What people play for an evaluator, in place of a back-end."""
+
 VOTES_FORMAT = 1
 CHOICES = ("left", "tie", "right")
 _FILE = "study.json"

@@ -19,7 +19,7 @@ from PIL import Image
 from bench.api.errors import PrerequisiteError
 from bench.api.prompts import Prompt
 from bench.assets.places import cache_root
-from evaluators.compbench_rules import DETECTOR_LONG_SIDE, DETECTOR_SHORT_SIDE
+from evaluators.compbench.rules import DETECTOR_LONG_SIDE, DETECTOR_SHORT_SIDE
 from evaluators.geneval.prompts import OBJECT_NAMES
 from evaluators.isolated.backend import IsolatedBackend
 from evaluators.models import hub

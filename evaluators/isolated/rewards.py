@@ -13,7 +13,7 @@ from evaluators.isolated.backend import IsolatedBackend
 from evaluators.isolated.numbers import numbers
 from evaluators.isolated.process import WorkerError
 from evaluators.models import hub
-from evaluators.unifiedreward_rules import QUESTION
+from evaluators.rewards.unifiedreward_rules import QUESTION
 
 Answer = tuple[dict[str, Any], Mapping[str, np.ndarray]]
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
-from evaluators.compbench_rules import detector_size
+from evaluators.compbench.rules import detector_size
 from evaluators.models import hub
 from evaluators.models.images import read_batches
 

@@ -1,7 +1,7 @@
 """DreamSim's ensemble, OneIG's measure of diversity: DINO, CLIP and OpenCLIP ViT-B/16 with LoRA.
 
 The files are those the published package leaves in its cache folder. Distances are a rule's matter
-(`evaluators.oneig_rules.distances`): each picture is embedded once, not once for each pair.
+(`evaluators.oneig.rules.distances`): each picture is embedded once, not once for each pair.
 Source: ssundaram21/dreamsim@db4d16c (MIT), release v0.2.0.
 """
 

@@ -16,7 +16,7 @@ from PIL import Image
 from bench.api.errors import PrerequisiteError
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
-from evaluators import fid_protocols as protocols
+from evaluators.fid import protocols
 from evaluators.models import inception_weights as weights
 from evaluators.models.hub import pick_device
 from evaluators.models.images import read_batches

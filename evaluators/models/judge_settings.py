@@ -16,6 +16,8 @@ from typing import Any
 from bench.api.errors import PrerequisiteError, UsageError, did_you_mean
 
 VARIABLE = "BENCH_JUDGES"
+OVERRIDE = "backends.judge=vlm-judge"
+"""What `--set` says so that these judges judge, whatever the profile."""
 KINDS = ("transformers", "endpoint")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 

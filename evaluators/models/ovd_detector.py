@@ -16,8 +16,8 @@ import numpy as np
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
 from bench.api.prompts import Prompt
-from evaluators.compbench_numeracy import SYNONYMS
-from evaluators.compbench_rules import DETECTOR_THRESHOLD, PERSONS, overlap
+from evaluators.compbench.numeracy import SYNONYMS
+from evaluators.compbench.rules import DETECTOR_THRESHOLD, PERSONS, overlap
 from evaluators.models import hub
 from evaluators.models.images import read_batches
 

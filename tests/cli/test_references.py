@@ -12,10 +12,10 @@ from PIL import Image
 from bench.api.errors import CorruptArtifactError, ProtocolError
 from bench.cli import main
 from bench.steps.references import references_folder
-from evaluators.fid_protocols import GIGAGAN_30K
-from evaluators.frechet import frechet_distance
+from evaluators.fid.frechet import frechet_distance
+from evaluators.fid.protocols import GIGAGAN_30K
+from evaluators.fid.reference_stats import ReferenceStatistics, read_reference
 from evaluators.models import inception_weights
-from evaluators.reference_stats import ReferenceStatistics, read_reference
 
 BACKEND = {"backend": "tiny-features", "version": 1}
 

@@ -14,9 +14,10 @@ from PIL import Image
 
 from bench.api.errors import IncompleteError, PrerequisiteError, UsageError
 from bench.api.prompts import Prompt, PromptSuite
-from bench.cli import _compbench, main
+from bench.cli import main
 from bench.cli._folder import read_folder
-from evaluators.compbench_layout import file_name
+from evaluators.compbench import annotation
+from evaluators.compbench.folder import file_name
 
 OFFICIAL = PromptSuite(
     name="t2i-compbench-plus",
@@ -40,7 +41,7 @@ OFFICIAL = PromptSuite(
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv(_compbench.MODEL_VARIABLE, raising=False)
+    monkeypatch.delenv(annotation.MODEL_VARIABLE, raising=False)
     monkeypatch.setitem(sys.modules, "spacy", None)  # importing it fails
     return tmp_path / "cache"
 
@@ -48,8 +49,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def official(monkeypatch: pytest.MonkeyPatch) -> None:
     """The official prompts are on this machine: three of them."""
-    monkeypatch.setattr(_compbench, "_suite", lambda: OFFICIAL)
-    monkeypatch.setattr(_compbench, "_official", lambda: OFFICIAL.prompts)
+    monkeypatch.setattr(annotation, "_suite", lambda: OFFICIAL)
+    monkeypatch.setattr(annotation, "_official", lambda: OFFICIAL.prompts)
 
 
 def picture(path: Path) -> None:

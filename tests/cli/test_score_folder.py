@@ -19,13 +19,14 @@ from bench.api.generation import ImageSet
 from bench.api.prompts import Prompt, PromptSuite
 from bench.cli import main
 from bench.cli._folder import read_folder
-from bench.generation.folder import read_manifest, read_styles
+from bench.generation.folder import read_manifest
 from bench.generation.pictures import check_pictures
 from bench.store import read_jsonl, read_parquet
 from bench.tiny.render import render
 from bench.tiny.scenes import scene_for
 from bench.tiny.suites import geneval_tiny, meaning_of
 from evaluators.geneval.folder import metadata_of
+from evaluators.rewards.hpsv2_folder import read_official
 
 PROMPTS = geneval_tiny(split="test").limited(6)
 PER_PROMPT = 2
@@ -309,7 +310,7 @@ def test_hpsv2_s_folders_are_read_by_number_and_a_hole_is_refused(tmp_path: Path
     with pytest.raises(IncompleteError, match="lacks 1 of 4"):
         read_folder(tmp_path, evaluator="hpsv2", suite=STYLES)
     with pytest.raises(UsageError, match="--suite hpdv2"):
-        read_styles(tmp_path)
+        read_official(tmp_path)
 
 
 def four_each(root: Path) -> ImageSet:
@@ -326,14 +327,15 @@ def four_each(root: Path) -> ImageSet:
 
 @pytest.mark.parametrize("evaluator", ["oneig", "dpg"])
 def test_official_grids_are_split_into_their_tiles(evaluator: str, tmp_path: Path) -> None:
-    from evaluators import dpg_prompts, oneig_layout
+    from evaluators.dpg import folder as dpg_folder
     from evaluators.grids import PNG
+    from evaluators.oneig import folder as oneig_layout
 
     images, grids = four_each(tmp_path / "tiles"), tmp_path / "grids"
     if evaluator == "oneig":
         oneig_layout.export_layout(images, grids, model="mine", file_format=PNG)
     else:
-        dpg_prompts.export_layout(images, grids)
+        dpg_folder.export_layout(images, grids)
     read = read_folder(grids, evaluator=evaluator, suite=STYLES)
     assert len(read.records) == 16
     for before, after in zip(images.paths(), read.paths(), strict=True):
@@ -380,3 +382,60 @@ def test_an_image_set_of_another_store_is_taken_as_it_is(tmp_path: Path) -> None
     next(artifact.path.rglob("*.png")).write_bytes(b"another picture")
     assert main([*words[:-1], str(tmp_path / "again"), "-q"]) == 1
     assert not list((tmp_path / "again").glob("images/*"))
+
+
+OWN = """
+from bench.api import Estimate, Evaluator, EvaluatorSpec, MetricSpec
+
+
+class Texture(Evaluator):
+    spec = EvaluatorSpec(
+        name="texture-mean",
+        version=1,
+        metrics=(MetricSpec(name="texture", higher_is_better=True, unit="variance"),),
+        backends=("texture",),
+        upstream="a test",
+    )
+
+    def score(self, suite, predictions):
+        return [{**record, "tag": "image"} for record in predictions["texture"].records]
+
+    def aggregate(self, records, predictions, reference=None):
+        values = [record["texture"] for record in records]
+        return {"texture": Estimate(value=sum(values) / len(values), n=len(values))}
+
+
+class WithFolder(Texture):
+    def write_folder(self, images, root, *, previews=False):
+        root.mkdir()
+        for record, path in zip(images.records, images.paths(), strict=True):
+            (root / f"{record.prompt_id}.png").write_bytes(path.read_bytes())
+
+    def official_results(self, suite, predictions, records, *, root):
+        return {"scores.txt": "\\n".join(str(record["texture"]) for record in records)}
+"""
+
+
+def test_an_evaluator_of_one_s_own_reads_any_folder_and_may_write_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own_texture.py").write_text(OWN)
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    flat(pictures)
+    own, out = f"{tmp_path / 'own_texture.py'}:", tmp_path / "out"
+    words = ["--images", str(pictures), "--any-size", "--json"]
+    assert score(tmp_path / "store", "--evaluator", f"{own}Texture", *words) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["texture"]["n"] == 2
+    with_folder = ["--evaluator", f"{own}WithFolder", *words]
+    assert score(tmp_path / "store", "--evaluator", f"{own}Texture", *words, "--official", "x") == 2
+    assert "has no official files here; geneval" in capsys.readouterr().err
+    manifest = [
+        json.dumps({"file": p.name, "prompt": p.stem}) for p in sorted(pictures.glob("[ab].*"))
+    ]
+    (pictures / "manifest.jsonl").write_text("\n".join(manifest))
+    assert score(tmp_path / "store", *with_folder, "--official", str(out)) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["official"] == {"folder": str(out), "results": ["scores.txt"]}
+    assert sorted(p.name for p in out.iterdir()) == ["00000.png", "00001.png", "scores.txt"]
+    assert len((out / "scores.txt").read_text().split()) == 2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bench.api import IncompleteError, Predictions, Prompt, PromptSuite, UsageError
-from evaluators.compbench import CompBench
+from evaluators.compbench.metric import CompBench
 
 CIRCLE = {"class": "circle", "color": "red"}
 SQUARE = {"class": "square", "color": "blue"}

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from bench.api import ImageRecord, ImageSet, PrerequisiteError, Prompt, PromptSuite
-from evaluators.compbench_rules import overlap
+from evaluators.compbench.rules import overlap
 from evaluators.models import depth, ovd_detector
 from evaluators.models.depth import DptDepth, eight_bits, prepare
 from evaluators.models.ovd_detector import (

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluators.compbench_depth import (
+from evaluators.compbench.depth import (
     BEHIND,
     HIDDEN,
     IN_FRONT_OF,

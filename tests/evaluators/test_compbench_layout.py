@@ -17,8 +17,8 @@ from bench.api import (
     StoreError,
     UsageError,
 )
-from evaluators.compbench_layout import export_layout, file_name, import_layout
-from evaluators.compbench_results import official_files
+from evaluators.compbench.folder import export_layout, file_name, import_layout
+from evaluators.compbench.results import official_files
 
 TEXTS = {
     "color": ("a red cup.", "a blue cup"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from evaluators.compbench_numeracy import asked_counts, numeracy_score, one_thing
+from evaluators.compbench.numeracy import asked_counts, numeracy_score, one_thing
 from evaluators.detections import Detection
 
 WIDE = (0, 0, 99, 99)

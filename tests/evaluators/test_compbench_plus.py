@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from bench.api import IncompleteError, Predictions, Prompt, PromptSuite, UsageError
-from evaluators.compbench import CompBench
-from evaluators.compbench_plus import DEPTH, DETECTOR_R50, CompBenchPlus
+from evaluators.compbench.metric import CompBench
+from evaluators.compbench.plus import DEPTH, DETECTOR_R50, CompBenchPlus
 from tests.evaluators import test_compbench as six
 
 DEEP = Prompt(

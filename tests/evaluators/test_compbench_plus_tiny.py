@@ -22,8 +22,8 @@ from bench.tiny.render import render
 from bench.tiny.scenes import scene_for
 from bench.tiny.suites import compbench_tiny, meaning_of, split_of
 from bench.tiny.world import PLURALS, SHAPES
-from evaluators.compbench_numeracy import asked_counts
-from evaluators.compbench_plus import DEPTH, DETECTOR_R50, CompBenchPlus
+from evaluators.compbench.numeracy import asked_counts
+from evaluators.compbench.plus import DEPTH, DETECTOR_R50, CompBenchPlus
 from evaluators.models.tiny_detector import TinyDetector
 
 

@@ -3,8 +3,8 @@ import json
 import pytest
 
 from bench.api import PrerequisiteError, ProtocolError, UsageError
-from evaluators.compbench import CompBench
-from evaluators.compbench_prompts import (
+from evaluators.compbench.metric import CompBench
+from evaluators.compbench.prompts import (
     SHA256,
     read_annotations,
     read_file,

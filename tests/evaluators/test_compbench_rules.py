@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from evaluators.compbench_parse import (
+from evaluators.compbench.parse import (
     Word,
     complex_objects,
     spatial_objects,
     without_adjectives,
 )
-from evaluators.compbench_rules import (
+from evaluators.compbench.rules import (
     BOTTOM_OF,
     LEFT_OF,
     LOCALITIES,

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from bench.api import Evaluator, Predictions, Prompt, PromptSuite
-from evaluators.fid import FID
-from evaluators.inception_score import InceptionScore
-from evaluators.kid import KID
-from evaluators.kid_rules import kid_of_subsets
-from evaluators.precision_recall import PrecisionRecall
+from evaluators.fid.inception_score import InceptionScore
+from evaluators.fid.kid import KID
+from evaluators.fid.kid_rules import kid_of_subsets
+from evaluators.fid.metric import FID
+from evaluators.fid.precision_recall import PrecisionRecall
 
 WIDTH, PROMPTS, IMAGES = 4, 60, 2
 RUNS, TRUTHS = 120, 400
@@ -51,7 +51,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(
     cls: Callable[[], Evaluator], metric: str, shift: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # of the 100 subsets of the other estimate, which has no interval, one is enough here
-    monkeypatch.setattr("evaluators.kid.kid_of_subsets", partial(kid_of_subsets, subsets=1))
+    monkeypatch.setattr("evaluators.fid.kid.kid_of_subsets", partial(kid_of_subsets, subsets=1))
     evaluator = cls()
     reference = sample(np.random.default_rng(10_000), prompts=150)
 

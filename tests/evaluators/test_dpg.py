@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bench.api import IncompleteError, Predictions, Prompt, PromptSuite, UsageError
-from evaluators.dpg import DPG, VQA, category_of, chained_scores
+from evaluators.dpg.metric import DPG, VQA, category_of, chained_scores
 
 META = {
     "questions": {"1": "a cat?", "2": "a red cat?", "3": "a red tail?", "10": "left of a dog?"},

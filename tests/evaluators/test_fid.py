@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from bench.api import IncompleteError, Predictions, Prompt, PromptSuite, UsageError
-from evaluators.fid import FID
-from evaluators.frechet import frechet_distance
-from evaluators.inception_score import InceptionScore
+from evaluators.fid.frechet import frechet_distance
+from evaluators.fid.inception_score import InceptionScore
+from evaluators.fid.metric import FID
 
 WIDTH = 6
 

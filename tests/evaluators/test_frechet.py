@@ -10,7 +10,7 @@ import pytest
 import scipy.linalg
 from numpy.typing import NDArray
 
-from evaluators.frechet import FrechetReference, GaussianSums, frechet_distance
+from evaluators.fid.frechet import FrechetReference, GaussianSums, frechet_distance
 
 Floats = NDArray[np.float64]
 

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from bench.api import CorruptArtifactError, ImageSet, PrerequisiteError, ProtocolError, UsageError
-from evaluators import rewards
-from evaluators.hpsv2 import HPSv2
 from evaluators.models import hpsv2 as model
+from evaluators.rewards import rules as rewards
+from evaluators.rewards.hpsv2 import HPSv2
 from tests.evaluators.pictures import (
     TEXTS,
     ask,

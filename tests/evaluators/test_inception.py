@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from bench.api import ImageRecord, ImageSet, Prompt, PromptSuite
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, ProtocolError, UsageError
 from bench.api.registry import BACKENDS
-from evaluators import fid_protocols as protocols
+from evaluators.fid import protocols
 from evaluators.models import inception_weights as weights
 from evaluators.models.inception import CleanFid, Gigagan30K, PytorchFid
 from evaluators.models.inception_input import network_input, prepare

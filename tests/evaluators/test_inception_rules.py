@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from evaluators.inception_rules import ClassSums, inception_score, log_softmax
+from evaluators.fid.inception_rules import ClassSums, inception_score, log_softmax
 
 
 @pytest.mark.parametrize("splits", [1, 10])

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from bench.api import IncompleteError, Predictions, Prompt, PromptSuite
-from evaluators.inception_rules import inception_score
-from evaluators.inception_score import InceptionScore, split_of_images
+from evaluators.fid.inception_rules import inception_score
+from evaluators.fid.inception_score import InceptionScore, split_of_images
 
 CLASSES = 7
 

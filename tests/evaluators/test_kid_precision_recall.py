@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from bench.api import IncompleteError, Predictions, Prompt, PromptSuite, UsageError
-from evaluators.clip_fid import ClipFID
-from evaluators.fid import FID
-from evaluators.fid_statistics import FIDOfStatistics
-from evaluators.kid import KID
-from evaluators.kid_rules import kernel_sums, kid, kid_of_subsets
-from evaluators.manifold_rules import by_block, inside, precision_recall, radii
-from evaluators.precision_recall import PrecisionRecall
+from evaluators.fid.clip_fid import ClipFID
+from evaluators.fid.kid import KID
+from evaluators.fid.kid_rules import kernel_sums, kid, kid_of_subsets
+from evaluators.fid.manifold_rules import by_block, inside, precision_recall, radii
+from evaluators.fid.metric import FID
+from evaluators.fid.precision_recall import PrecisionRecall
+from evaluators.fid.statistics import FIDOfStatistics
 
 WIDTH = 6
 
@@ -45,7 +45,7 @@ def pairs_by_hand(x, y):
 
 
 def test_kid_is_the_u_statistic_with_and_without_a_block(monkeypatch):
-    monkeypatch.setattr("evaluators.kid_rules._CHUNK", 5)
+    monkeypatch.setattr("evaluators.fid.kid_rules._CHUNK", 5)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(13, 4)), rng.normal(size=(9, 4)) + 0.4
     blocks = rng.permutation(np.arange(13) % 3)
@@ -117,7 +117,7 @@ def test_recall_without_a_block_is_that_of_the_rest(monkeypatch):
     x, y = rng.normal(size=(24, 3)), rng.normal(size=(31, 3)) * 1.5
     blocks = rng.permutation(np.arange(24) % 4)
     whole = by_block(x, y, blocks)
-    monkeypatch.setattr("evaluators.manifold_rules._CHUNK", 7)
+    monkeypatch.setattr("evaluators.fid.manifold_rules._CHUNK", 7)
     precise, recall, without = by_block(x, y, blocks)
     assert (precise == whole[0]).all() and recall == whole[1] and without == whole[2]
     assert precision_recall(x, y) == (precise.mean(), recall)

@@ -7,11 +7,11 @@ from importlib.util import find_spec
 import pytest
 
 from bench.api import CorruptArtifactError, PrerequisiteError, ProtocolError
-from evaluators import noun_phrases
-from evaluators.compbench_parse import Word
-from evaluators.compbench_prompts import MORE_CATEGORIES, read_official
-from evaluators.compbench_rules import CATEGORIES, questions
-from evaluators.noun_phrases import Parse, annotate, freeze, frozen, read_nouns
+from evaluators.compbench import noun_phrases
+from evaluators.compbench.noun_phrases import Parse, annotate, freeze, frozen, read_nouns
+from evaluators.compbench.parse import Word
+from evaluators.compbench.prompts import MORE_CATEGORIES, read_official
+from evaluators.compbench.rules import CATEGORIES, questions
 from tests.evaluators.test_compbench_prompts import FILES
 
 PARSED = Parse(

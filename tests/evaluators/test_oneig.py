@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from bench.api import IncompleteError, Predictions, Prompt, PromptSuite, UsageError
-from evaluators.oneig import DIVERSITY, OCR, REASONING, STYLE, TILES, VQA, OneIG
+from evaluators.oneig.metric import DIVERSITY, OCR, REASONING, STYLE, TILES, VQA, OneIG
 
 GRAPH = {
     "questions": {"1": "Is there a cat?", "2": "Is the cat red?", "10": "Is its tail long?"},

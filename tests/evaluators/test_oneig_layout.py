@@ -18,10 +18,13 @@ from bench.api import (
     StoreError,
     UsageError,
 )
-from evaluators import dpg_prompts, oneig_layout, oneig_prompts
+from evaluators.dpg import folder as dpg_folder
+from evaluators.dpg import prompts as dpg_prompts
 from evaluators.grids import JPEG_DEFAULT, PNG, WEBP_DEFAULT, FileFormat, paste, split
 from evaluators.models.tile_check import TileCheck
-from evaluators.oneig_rules import is_black
+from evaluators.oneig import folder as oneig_layout
+from evaluators.oneig import prompts as oneig_prompts
+from evaluators.oneig.rules import is_black
 
 SUITE = PromptSuite(
     name="two",
@@ -156,15 +159,15 @@ def test_file_formats_that_mean_nothing_are_refused() -> None:
 def test_dpg_grids(tmp_path: Path) -> None:
     suite = PromptSuite(name="one", version="1", prompts=(Prompt(id="partiprompts0", text="a"),))
     images = image_set(tmp_path / "in", suite)
-    root = dpg_prompts.export_layout(images, tmp_path / "out")
-    again = dpg_prompts.import_layout(root, tmp_path / "four", suite=suite, resolution=24)
+    root = dpg_folder.export_layout(images, tmp_path / "out")
+    again = dpg_folder.import_layout(root, tmp_path / "four", suite=suite, resolution=24)
     assert np.array_equal(pixels(again), pixels(images))
-    one = dpg_prompts.import_layout(
+    one = dpg_folder.import_layout(
         root, tmp_path / "one", suite=suite, resolution=24, images_per_prompt=1
     )
     assert np.array_equal(pixels(one)[0], pixels(images)[0]) and len(one.records) == 1
     with pytest.raises(ProtocolError, match="48 x 48 pixels; expected 2 x 2 tiles of 32 x 32"):
-        dpg_prompts.import_layout(root, tmp_path / "wrong", suite=suite, resolution=32)
+        dpg_folder.import_layout(root, tmp_path / "wrong", suite=suite, resolution=32)
 
 
 DPG_CSV = """item_id,text,keywords,proposition_id,dependency,category_broad,category_detailed,\

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from evaluators import oneig_rules as rules
+from evaluators.oneig import rules
+from evaluators.question_graph import dependent_scores
 
 
 @pytest.mark.parametrize(
@@ -26,8 +27,8 @@ def test_golden_readings(wanted: str, read: str, edits: int, matched: int, total
 
 def test_a_grandchild_of_a_no_survives_unless_the_rule_is_transitive() -> None:
     yes, parents = {1: False, 2: True, 3: True}, {1: [0], 2: [1], 3: [2]}
-    assert rules.dependent_scores(yes, parents) == {1: 0, 2: 0, 3: 1}
-    assert rules.dependent_scores(yes, parents, transitive=True) == {1: 0, 2: 0, 3: 0}
+    assert dependent_scores(yes, parents) == {1: 0, 2: 0, 3: 1}
+    assert dependent_scores(yes, parents, transitive=True) == {1: 0, 2: 0, 3: 0}
 
 
 def test_both_dependency_rules_agree_without_grandchildren() -> None:
@@ -35,14 +36,14 @@ def test_both_dependency_rules_agree_without_grandchildren() -> None:
     for _ in range(200):
         yes = {n: bool(rng.random() < 0.6) for n in range(1, 9)}
         parents = {n: [0] if n <= 4 else [int(rng.integers(1, 5))] for n in yes}
-        direct = rules.dependent_scores(yes, parents)
-        assert direct == rules.dependent_scores(yes, parents, transitive=True)
+        direct = dependent_scores(yes, parents)
+        assert direct == dependent_scores(yes, parents, transitive=True)
         assert all(direct[n] <= yes[n] for n in yes)
 
 
 def test_a_circle_of_questions_is_refused_when_it_is_followed() -> None:
     with pytest.raises(ValueError, match="depends on itself"):
-        rules.dependent_scores({1: True, 2: True}, {1: [2], 2: [1]}, transitive=True)
+        dependent_scores({1: True, 2: True}, {1: [2], 2: [1]}, transitive=True)
 
 
 def test_only_the_exact_yes_counts() -> None:

@@ -19,12 +19,12 @@ from bench.tiny.render import render
 from bench.tiny.scenes import random_description, scene_for
 from bench.tiny.suites import meaning_of, split_of
 from bench.tiny.world import LETTERS, Noun, Scene
-from evaluators.dpg import DPG
+from evaluators.dpg.metric import DPG
 from evaluators.models.tile_check import TileCheck
 from evaluators.models.tiny_sign_reader import ALIKE, NOTHING, TinySignReader, read_signs
 from evaluators.models.tiny_style import TinyDiversity, TinyStyle, style_pictures
 from evaluators.models.tiny_vqa import TinyVQA
-from evaluators.oneig import OneIG
+from evaluators.oneig.metric import OneIG
 from evaluators.question_graph import graph_of
 from tests.precision import FORWARD
 

@@ -33,7 +33,7 @@ from evaluators.models.oneig_style import (
     csd_input,
     csd_network,
 )
-from evaluators.oneig_rules import distances
+from evaluators.oneig.rules import distances
 from tests.paper.hub_cache import add_repository
 from tests.precision import FORWARD
 

@@ -15,9 +15,9 @@ from bench.api.registry import BACKENDS, EVALUATORS
 from bench.api.validate import EvaluatorSample, validate
 from bench.data.curation.scores import Scorer
 from bench.data.curation.settings import ScoreSettings
-from evaluators import rewards
 from evaluators.models.pickscore import NETWORK, PROCESSOR, PickScorer
-from evaluators.pickscore import PickScore
+from evaluators.rewards import rules as rewards
+from evaluators.rewards.pickscore import PickScore
 from tests.evaluators.pictures import (
     TEXTS,
     ask,

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from bench.api.errors import PrerequisiteError
-from evaluators.frechet import FrechetReference, GaussianSums
+from evaluators.fid.frechet import FrechetReference, GaussianSums
 from evaluators.models import inception_weights as weights
 from evaluators.models.inception_input import network_input
 

@@ -8,7 +8,7 @@ from PIL import Image, ImageFilter
 
 from bench.api import IncompleteError
 from evaluators.models.texture import LaplacianVariance, grey, laplacian_variance
-from evaluators.realism import PREFIXES, REALISM, TEXTURE, Realism
+from evaluators.rewards.realism import PREFIXES, REALISM, TEXTURE, Realism
 from tests.evaluators.pictures import TEXTS, make_images, predict, stored, suite
 
 

@@ -138,7 +138,7 @@ def test_quality_is_read_off_the_levels_and_falls_with_the_fault(images: ImageSe
 
 def test_answers_are_marks_that_follow_prompt_and_quality(images: ImageSet) -> None:
     from bench.tiny.reward_networks import MARKS
-    from evaluators.unifiedreward_rules import parse
+    from evaluators.rewards.unifiedreward_rules import parse
 
     rows = predict(BACKENDS.load("tiny-unifiedreward")(), images, asked(images), batch=64)
     for row in rows:

@@ -14,7 +14,7 @@ from PIL import Image
 from bench.api import ImageRecord, ImageSet, Predictions, PromptSuite
 from bench.api.errors import PrerequisiteError
 from bench.api.prompts import Prompt
-from evaluators.dpg import DPG, VQA
+from evaluators.dpg.metric import DPG, VQA
 from evaluators.isolated import environments
 from evaluators.isolated.process import WorkerError
 from evaluators.isolated.questions import FILES, MODEL, MPlugAnswers, model_folder, places

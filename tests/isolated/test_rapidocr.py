@@ -14,7 +14,7 @@ from bench.api.registry import BACKENDS
 from evaluators.isolated.environments import environment
 from evaluators.isolated.process import WorkerError
 from evaluators.isolated.reading import FILES, RapidOCRReader
-from evaluators.oneig_rules import compare_text
+from evaluators.oneig.rules import compare_text
 from evaluators.workers.serve import load_module
 
 ROOT = Path(__file__).parents[2]

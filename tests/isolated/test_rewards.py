@@ -11,13 +11,13 @@ from bench.api import IncompleteError, Predictions, Prompt, PromptSuite, Record,
 from bench.api.registry import BACKENDS, EVALUATORS
 from bench.api.validate import EvaluatorSample, validate
 from bench.spec.profile import load_profile
-from evaluators.deqa import DeQA
-from evaluators.hpsv3 import HPSv3
 from evaluators.isolated.backend import IsolatedBackend
 from evaluators.isolated.process import WorkerError
 from evaluators.isolated.rewards import DeQAScorer, HPSv3Package, HPSv21Package, UnifiedRewardJudge
-from evaluators.unifiedreward import UnifiedReward
-from evaluators.unifiedreward_rules import QUESTION, parse
+from evaluators.rewards.deqa import DeQA
+from evaluators.rewards.hpsv3 import HPSv3
+from evaluators.rewards.unifiedreward import UnifiedReward
+from evaluators.rewards.unifiedreward_rules import QUESTION, parse
 
 SUITE = PromptSuite(
     name="drawbench-two",

@@ -14,7 +14,7 @@ from evaluators.isolated.build import build_environment
 from evaluators.isolated.environments import environment
 from evaluators.isolated.process import WorkerError
 from evaluators.isolated.rewards import UnifiedRewardJudge
-from evaluators.unifiedreward_rules import QUESTION
+from evaluators.rewards.unifiedreward_rules import QUESTION
 from tests.evaluators.test_oneig_qwen import write_qwen
 from tests.isolated.fakes import images
 from tests.paper.hub_cache import add_repository

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from bench.api import IncompleteError, Predictions, Prompt, PromptSuite
-from evaluators.human import HumanStudy
-from evaluators.preference_rules import both_orders, majority, parse_reply
-from evaluators.vlm_judge import VLMJudge
+from evaluators.votes.human import HumanStudy
+from evaluators.votes.rules import both_orders, majority, parse_reply
+from evaluators.votes.vlm_judge import VLMJudge
 
 
 def pairs(count: int) -> PromptSuite:

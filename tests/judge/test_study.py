@@ -21,7 +21,7 @@ from bench.tiny.render import render
 from bench.tiny.scenes import scene_for
 from bench.tiny.suites import geneval_tiny, meaning_of
 from bench.votes.ballots import make_study, read_study, read_votes
-from evaluators.human_form import FormItem, render_form
+from bench.votes.form import FormItem, render_form
 from tests.chat_server import ChatServer
 from tests.judge.test_panel import endpoint as endpoint
 

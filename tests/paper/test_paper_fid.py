@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from bench.store import read_safetensors
-from evaluators.fid_protocols import CUSTOM_PYTORCH
+from evaluators.fid.protocols import CUSTOM_PYTORCH
 from tests.paper.place import LIMIT, ROWS, Place, make_place
 from tests.paper.repositories import write_inception
 

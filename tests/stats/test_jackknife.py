@@ -16,8 +16,8 @@ from bench.stats import (
     paired_block_jackknife,
     require_equal_n,
 )
-from evaluators.frechet import FrechetReference, GaussianSums
-from evaluators.inception_rules import ClassSums, inception_score
+from evaluators.fid.frechet import FrechetReference, GaussianSums
+from evaluators.fid.inception_rules import ClassSums, inception_score
 
 Floats = NDArray[np.float64]
 WIDTH, IMAGES, BLOCKS = 6, 300, 20

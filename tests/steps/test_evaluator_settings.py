@@ -13,7 +13,7 @@ from bench.api.errors import UsageError
 from bench.cli import main
 from bench.spec.profile import load_profile
 from bench.steps.scores import settings_changed
-from evaluators.compbench import CompBench
+from evaluators.compbench.metric import CompBench
 from evaluators.geneval.metric import GenEval
 
 CLEAN = "evaluators.t2i-compbench.profile=clean"
