@@ -150,6 +150,39 @@ def test_what_can_change_a_number_enters(what: str, digest: Callable[..., str]) 
     assert digest(LOUD[what]) != digest()
 
 
+FOLDERS = {
+    "m.py": """
+        from rules import weight
+        class Metric:
+            def score(self, x):
+                return weight(x)
+            def read_folder(self, root):
+                from layout import read
+                return read(root, 1)
+        """,
+    "rules.py": "def weight(x):\n    return x\n",
+    "layout.py": "NAME = 'a'\ndef read(root, k):\n    return NAME, root, k\n",
+}
+
+
+@pytest.mark.parametrize(
+    "rule", ["", "self.read_folder(x) + ", "getattr(self, 'read_folder')(x) + "]
+)
+def test_how_a_folder_is_read_enters_only_where_a_rule_reads_it(
+    rule: str, digest: Callable[..., str]
+) -> None:
+    calls = ("m.py", "return weight(x)", f"return {rule}weight(x)")
+    before = digest(calls, files=FOLDERS, root="m:Metric")
+    edits = [("m.py", "read(root, 1)", "read(root, 2)"), ("layout.py", "NAME, root", "root, NAME")]
+    for edit in edits:
+        after = digest(calls, edit, files=FOLDERS, root="m:Metric")
+        assert (after == before) == (not rule), edit
+    assert (
+        digest(calls, ("rules.py", "return x", "return -x"), files=FOLDERS, root="m:Metric")
+        != before
+    )
+
+
 def test_names_that_change_places_between_modules_are_noticed(digest: Callable[..., str]) -> None:
     """The texts are the same, taken together: what a name stands for is not."""
     files = {
