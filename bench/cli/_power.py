@@ -41,28 +41,27 @@ def add_power(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def require_power(args: argparse.Namespace, *, toy: bool) -> None:
+def require_power(args: argparse.Namespace) -> None:
     """Refuse an option that nothing would read.
 
     Raises:
-        UsageError: `--effect` or `--variances` without `--power`; `--power` of the toy table.
+        UsageError: `--effect` or `--variances` without `--power`.
     """
     for name in ("effect", "variances"):
         if getattr(args, name) is not None and not args.power:
             raise UsageError(f"--{name} needs --power.")
-    if args.power and toy:
-        raise UsageError(f"--power plans the claims of a table, and {args.table} has none.")
 
 
 def show_power(args: argparse.Namespace, request: Request) -> int:
     """Print what a run can see, and return 0.
 
     Raises:
-        UsageError: a run of one training seed, or an effect of 0.
+        UsageError: a table without images, a run of one training seed, or an effect of 0.
         PrerequisiteError: no measured table has variances to plan with.
     """
     from bench.report.power import planned_power, seeds_of
 
+    profile = request.images
     if len(request.seeds) < _SEEDS_NEEDED:
         raise UsageError(
             "--power plans verdicts, which need three training seeds or more; say which, e.g. "
@@ -83,7 +82,7 @@ def show_power(args: argparse.Namespace, request: Request) -> int:
         print_json(
             {
                 "table": request.table.name,
-                "profile": request.profile.name,
+                "profile": profile.name,
                 "power": 0.8,
                 "variances": {
                     "from": str(folder),
@@ -130,7 +129,7 @@ def _designs(request: Request) -> dict[str, Design]:
 
     found = {}
     for column in request.columns:
-        protocol = request.profile.protocol_of(request.table, column)
+        protocol = request.images.protocol_of(request.table, column)
         if protocol is not None:
             found[column.key] = Design(
                 seeds=len(request.seeds),

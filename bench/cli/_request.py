@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bench.spec.profile import Profile
+    from bench.spec.head import ProfileHead
     from bench.spec.request import Request
     from bench.store import Store
 
@@ -32,7 +32,10 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--controls", action="store_true", help="the control rows too (slow)")
     parser.add_argument(
-        "--seeds", type=_numbers, metavar="0,1,2", help="training seeds (default 0; fig2: 0 to 9)"
+        "--seeds",
+        type=_numbers,
+        metavar="0,1,2",
+        help="training seeds (default: the table's own, or 0)",
     )
     parser.add_argument(
         "--limit",
@@ -116,6 +119,7 @@ def request_of(args: argparse.Namespace) -> Request:
     no_bars()
     from bench.cli._sets import require_table_sets
     from bench.spec.request import make_request
+    from bench.spec.world import world_of
 
     def request(overrides: Sequence[str]) -> Request:
         return make_request(
@@ -124,7 +128,7 @@ def request_of(args: argparse.Namespace) -> Request:
             rows=args.rows,
             columns=args.cols,
             controls=args.controls,
-            seeds=(0,) if args.seeds is None else args.seeds,
+            seeds=args.seeds,
             limit=args.limit,
             methods=args.method,
             overrides=overrides,
@@ -134,6 +138,8 @@ def request_of(args: argparse.Namespace) -> Request:
         )
 
     found = request(args.overrides)
+    other = args.device not in (None, "auto", found.profile.device)
+    world_of(found.table).refuse(found.table, {"--device": other})
     require_table_sets(args.overrides, request, store_of(args))
     return found
 
@@ -156,8 +162,8 @@ def store_of(args: argparse.Namespace) -> Store:
     return Store(args.store)
 
 
-def job_count(args: argparse.Namespace, profile: Profile | None) -> int:
-    """Return the number of worker processes; the 2D toy has no profile.
+def job_count(args: argparse.Namespace, profile: ProfileHead) -> int:
+    """Return the number of worker processes.
 
     Raises:
         UsageError: it is not positive.

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 from bench.cli._parser import Parser
 from bench.cli._request import request_of
-from bench.cli._toy import TOY, toy_request
 from bench.report.circular import marked_claims
 from bench.report.model import TableData
 from bench.report.respecified import respecified
@@ -29,10 +28,6 @@ def respec(stored: TableData, table: str) -> TableData:
     run.register(parser.add_subparsers(dest="verb", required=True))
     args = parser.parse_args(list(stored.command))
     args.table = table
-    if stored.table == TOY:
-        from bench.toy.table import empty_table as empty_toy
-
-        return respecified(stored, empty_toy(toy_request(args), []))
     from bench.report.collect import empty_table
 
     now = empty_table(request_of(args), stored.cells)

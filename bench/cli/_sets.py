@@ -10,6 +10,7 @@ MENDED = "to mend it"
 """Stands in the reason of a cell that lacks what the user can get."""
 
 if TYPE_CHECKING:
+    from bench.spec.head import ProfileHead
     from bench.spec.profile import Profile
     from bench.spec.request import Request
     from bench.steps.builder import GraphBuilder
@@ -84,7 +85,7 @@ def of_graph(graph: TableGraph) -> object:
     return [list(graph.graph), graph.cells, [str(error) for error in graph.missing]]
 
 
-def of_profile(profile: Profile) -> object:
+def of_profile(profile: ProfileHead) -> object:
     """Return what is read of a profile beside its graph."""
     return [
         profile.name,
@@ -96,19 +97,20 @@ def of_profile(profile: Profile) -> object:
     ]
 
 
-def known_profile(profile: Profile) -> Mapping[str, Any]:
+def known_profile(profile: ProfileHead) -> Mapping[str, Any]:
     """Return the settings of a profile, nested, for suggestions."""
-    from dataclasses import asdict
-
     from bench.spec.overrides import names_of
+    from bench.spec.profile import Profile
     from bench.training.config import TrainConfig
 
-    found = asdict(profile)
+    found = profile.nested()
+    if not isinstance(profile, Profile):
+        return found
     train = names_of(TrainConfig)
     found["training"]["common"] = {**train, **found["training"]["common"]}
     for method in found["training"]["methods"].values():
         method["train"] = {**train, **method["train"]}
-    return {k: v for k, v in found.items() if k not in ("name", "overrides", "asked")}
+    return found
 
 
 def _texts(missing: Mapping[str, BaseException]) -> list[str]:

@@ -99,6 +99,8 @@ def _protocol(args: argparse.Namespace, profile: Profile) -> ColumnProtocol:
     from bench.spec.table import load_table
 
     table = load_table(args.table, trust=args.trust)
+    if table.world is not None:
+        raise UsageError(f"table {table.name} has no images: it is of {table.world}.")
     found = profile.protocol_of(table, table.column(args.col))
     if found is None:
         raise UsageError(

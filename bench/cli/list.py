@@ -16,7 +16,6 @@ from bench.api.registry import BACKENDS, EVALUATORS, METHODS, Entry, Registry
 from bench.cli._output import print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._source import summary_of
-from bench.cli._toy import toy_table
 from bench.cli._verbs import VERBS
 from bench.spec.profile import Profile, load_profile, profile_names
 
@@ -111,7 +110,7 @@ def _tables() -> list[dict[str, Any]]:
             tables.append(load_table(name))
         except BenchError as error:  # one package's fault hides no other table
             LOG.warning("table %s of %s: %s", name, TABLES.entry(name).origin, error)
-    rows = [
+    return [
         {
             "name": table.name,
             "title": table.title,
@@ -120,7 +119,6 @@ def _tables() -> list[dict[str, Any]]:
         }
         for table in tables
     ]
-    return sorted([*rows, toy_table()], key=lambda row: row["name"])
 
 
 def _shortened(names: str, most: int = 4) -> str:

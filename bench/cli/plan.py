@@ -13,7 +13,6 @@ from bench.cli._parser import Subparsers, add_common
 from bench.cli._power import add_power, require_power, show_power
 from bench.cli._progress import duration, size
 from bench.cli._request import add_request, add_work, job_count, request_of, store_of
-from bench.cli._toy import TOY, plan_toy
 from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
@@ -36,11 +35,9 @@ def run(args: argparse.Namespace) -> int:
     """Print the plan.
 
     Raises:
-        UsageError: an option of --power without it, or --power of the toy table.
+        UsageError: an option of --power without it, or --power of a table without images.
     """
-    require_power(args, toy=args.table == TOY)
-    if args.table == TOY:
-        return plan_toy(args)
+    require_power(args)
     request, store = request_of(args), store_of(args)
     if args.power:
         return show_power(args, request)
@@ -55,14 +52,6 @@ def show_plan(
     request: Request, graph: TableGraph, store: Store, *, jobs: int, as_json: bool
 ) -> int:
     """Print what a run would do, and return 0; 3 where a prerequisite is missing."""
-    table, profile = request.table.name, request.profile.name
-    return print_plan(table, profile, graph, store, jobs=jobs, as_json=as_json)
-
-
-def print_plan(
-    table: str, profile: str, graph: TableGraph, store: Store, *, jobs: int, as_json: bool
-) -> int:
-    """As `show_plan`, with the names of table and profile."""
     from bench.executors.plan import make_plan
 
     plan = make_plan(graph, store)
@@ -71,8 +60,8 @@ def print_plan(
     if as_json:
         print_json(
             {
-                "table": table,
-                "profile": profile,
+                "table": request.table.name,
+                "profile": request.profile.name,
                 **plan.to_json(),
                 "not_measured": sorted(unmeasured),
                 "seconds": round(plan.seconds(jobs), 1),

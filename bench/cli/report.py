@@ -13,7 +13,6 @@ from pathlib import Path
 from bench.api.errors import UsageError
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._request import add_store
-from bench.cli._toy import TOY
 from bench.cli._verbs import VERBS
 
 LOG = logging.getLogger("bench.cli")
@@ -68,11 +67,10 @@ def run(args: argparse.Namespace) -> int:
     from bench.spec.table_files import table_name, table_names
 
     asked, args.table = args.table, table_name(args.table)
-    known = [*table_names(), TOY]
-    if args.table not in known and not _folder(args).is_dir():
+    if args.table not in table_names() and not _folder(args).is_dir():
         from bench.api.errors import unknown
 
-        raise unknown("table", args.table, known)
+        raise unknown("table", args.table, table_names())
     form = "json" if args.json else args.format
     found = open_table(_folder(args))
     report = read_report(found, recompute=args.recompute)

@@ -15,7 +15,6 @@ from bench.api.errors import PrerequisiteError, together
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._progress import report_failures, shown_work
 from bench.cli._request import add_request, add_work, job_count, request_of, store_of
-from bench.cli._toy import TOY, run_toy
 from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
@@ -44,8 +43,6 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Run the table and print it."""
-    if args.table == TOY:
-        return run_toy(args)
     request, store = request_of(args), store_of(args)
     from bench.steps.cells import build_graph
 
@@ -65,12 +62,12 @@ def run(args: argparse.Namespace) -> int:
     report = stored_report(request, graph, folder) if complete else None
     if report is None:
         from bench.report.collect import table_data
-        from bench.report.samples import draw_samples
+        from bench.report.pictures import draw_pictures
         from bench.report.stored import make_report, write_report
 
         data = table_data(request, graph, store, outcome)
         report = make_report(data, graph.targets)
-        write_report(report, folder, pictures=draw_samples(data, store))
+        write_report(report, folder, pictures=draw_pictures(request, graph, data, store))
     print(report.render("json" if args.json else "terminal"), end="")
     if complete:
         print(f"complete: nothing to do ({folder})", file=sys.stderr)

@@ -28,7 +28,7 @@ from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
     from bench.spec.claims import ClaimSpec
-    from bench.spec.table import ColumnSpec, PublishedValue, RowSpec
+    from bench.spec.table import ColumnSpec, PublishedValue, TableSpec
 
 _WHAT = "method, evaluator, table or cell"
 _WIDEST = 8
@@ -117,13 +117,13 @@ def _table(name: str) -> dict[str, Any]:
     return {
         "name": table.name,
         "source": table.source,
-        "protocols": ", ".join(table.protocols) or "those of the profile",
+        "protocols": _protocols(table),
         "description": table.title,
         "rows": [
             {
                 "key": row.key,
                 "label": row.label,
-                "made by": " on ".join(filter(None, (_origin(row), row.data))),
+                "made by": " on ".join(filter(None, (row.origin, row.data))),
                 "starts from": row.start,
                 "control": "yes" if row.control else None,
             }
@@ -158,6 +158,11 @@ def _table(name: str) -> dict[str, Any]:
     }
 
 
+def _protocols(table: TableSpec) -> str:
+    own = None if table.world is None else f"of its settings, world {table.world}"
+    return own or ", ".join(table.protocols) or "those of the profile"
+
+
 def _claims(claims: Sequence[ClaimSpec]) -> list[dict[str, Any]]:
     order = {claim.pair: n for n, claim in enumerate((c for c in claims if c.planned), start=1)}
     return [
@@ -168,10 +173,6 @@ def _claims(claims: Sequence[ClaimSpec]) -> list[dict[str, Any]]:
         }
         for claim in claims
     ]
-
-
-def _origin(row: RowSpec) -> str | None:
-    return row.method or row.weights or row.render or row.checkpoint
 
 
 def _published_text(found: PublishedValue | None, column: ColumnSpec) -> str | None:

@@ -98,7 +98,7 @@ def _row(args: argparse.Namespace) -> RowSpec:
     Raises:
         UsageError: no method, or two of them, or it is unknown.
     """
-    from bench.spec.request import method_row
+    from bench.spec.added import method_row
 
     if (args.method is None) == (args.named is None):
         raise UsageError("name one method, such as: bench train ddspo (see bench list methods).")

@@ -11,7 +11,7 @@ from bench.api.errors import UsageError
 from bench.environment import cuda_requested
 from bench.executors.local import complete_nodes, run_graph, with_damaged
 from bench.executors.outcome import Listener, Outcome, ignore
-from bench.spec.profile import Profile
+from bench.spec.head import ProfileHead
 from bench.steps.graph import Graph
 from bench.store import Store
 
@@ -30,12 +30,12 @@ class Work:
     device: str | None = None
     on_event: Listener = ignore
 
-    def on(self, profile: Profile | None) -> str | None:
-        """Return the device, None for whatever is there; without a profile the CPU is meant."""
-        device = self.device or ("cpu" if profile is None else profile.device)
+    def on(self, profile: ProfileHead) -> str | None:
+        """Return the device, None for whatever is there."""
+        device = self.device or profile.device
         return None if device == "auto" else device
 
-    def job_count(self, profile: Profile | None) -> int:
+    def job_count(self, profile: ProfileHead) -> int:
         """Return the number of worker processes.
 
         Raises:
@@ -50,10 +50,8 @@ class Work:
         affinity: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
         return len(affinity(0)) if affinity else os.cpu_count() or 1
 
-    def runtime(self, profile: Profile | None) -> dict[str, Any]:
+    def runtime(self, profile: ProfileHead) -> dict[str, Any]:
         """Return the fields of `bench.steps.step.Runtime`."""
-        if profile is None:
-            return {"device": self.on(None)}
         return {
             "device": self.on(profile),
             "generation_batch": profile.batch_size("generation"),
@@ -66,7 +64,7 @@ def execute(
     targets: Sequence[str],
     store: Store,
     work: Work,
-    profile: Profile | None = None,
+    profile: ProfileHead,
 ) -> Outcome:
     """Make the targets and what they need, in this process or in several.
 
@@ -75,7 +73,7 @@ def execute(
         targets: ids wanted.
         store: where artifacts are.
         work: how.
-        profile: has the device and the batch sizes; without one all is done on the CPU.
+        profile: has the device and the batch sizes.
 
     Returns:
         What was made and what failed; `was_complete` where nothing was to be done.

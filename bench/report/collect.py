@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench.api.errors import BenchError, UsageError
@@ -28,7 +27,8 @@ from bench.report.trained_on import pair_sets
 from bench.report.verified import stated_words
 from bench.report.wins import with_win_rates
 from bench.spec.request import Request
-from bench.spec.table import OVER, WIN_RATE, ColumnSpec
+from bench.spec.table import WIN_RATE, ColumnSpec
+from bench.spec.world import world_of
 from bench.steps.cells import Cell, TableGraph
 from bench.steps.scores import METRICS, RECORDS
 from bench.store import Artifact, Store, canonical_json, read_jsonl
@@ -46,7 +46,11 @@ def table_data(
         UsageError: the evaluator's records lack what the table says.
     """
     columns = {c.key: c for c in request.columns}
-    cells = [_cell(cell, columns[cell.column], graph, store, outcome) for cell in graph.cells]
+    scores = {key: _scores(key, graph, store) for key in graph.targets}
+    cells = [
+        _cell(cell, columns[cell.column], scores.get(cell.node or ""), outcome)
+        for cell in graph.cells
+    ]
     cells = with_processors(_marked(cells, request, store), store)
     higher = {k: _scores_are_better_high(c) for k, c in columns.items() if c.metric == WIN_RATE}
     noisy = [row.key for row in request.rows if row.sampling_seed is not None]
@@ -68,32 +72,18 @@ def _marked(cells: Sequence[CellData], request: Request, store: Store) -> Iterat
 def empty_table(request: Request, cells: Sequence[CellData]) -> TableData:
     """Return the data of a table with these cells."""
     spec, profile = request.table, request.profile
-    rows, keys = [], {c.key for c in request.columns}
-    for row in request.rows:
-        entry = {**asdict(row), "method": row.method and Path(row.method).name}
-        if not row.rewards:
-            del entry["rewards"]  # as in tables that were stored before rows had them
-        rows.append(entry)
+    world, keys = world_of(spec), {c.key for c in request.columns}
     names = {row.key for row in request.rows}
     return TableData(
         table=spec.name,
         title=spec.title,
         source=spec.source,
-        profile={
-            "name": profile.name,
-            "title": profile.title,
-            "protocol": profile.protocol,
-            "checkpoint": profile.checkpoint.location.rpartition("/")[2]
-            if profile.checkpoint.kind == "path"
-            else profile.checkpoint.location,
-            "noise": profile.noise,
-            "overrides": list(profile.overrides),
-        },
+        profile=profile.to_json(),
         orientation=profile.orientation,
         limit=request.limit,
         seeds=request.seeds,
-        rows=tuple(rows),
-        columns=tuple(_head(c) for c in request.columns),
+        rows=tuple(world.row_json(row, profile) for row in request.rows),
+        columns=tuple(world.column_json(column) for column in request.columns),
         claims=tuple(
             c.to_json()
             for c in spec.claims
@@ -120,25 +110,30 @@ def command_words(request: Request) -> Iterator[str]:
     """Yield the arguments of `bench` that ask for this table; store and workers left out."""
     table, profile = request.table, request.profile
     yield from ("run", "--table", request.table_name or table.name)
-    yield from ("--profile", request.profile_name)
+    if table.world is None:
+        yield from ("--profile", request.profile_name)
     added = [row for row in table.rows if row.added]
+    taken = [row for row in request.rows if row.added]
     asked = [row for row in request.rows if not row.added]
     every = [row for row in table.rows if not row.added]
-    if asked == every and any(row.control for row in every):
+    if taken != added:
+        yield from ("--rows", ",".join(row.key for row in request.rows))
+    elif asked == every and any(row.control for row in every):
         yield "--controls"
     elif asked != [row for row in every if not row.control]:
         yield from ("--rows", ",".join(row.key for row in asked))
     if len(request.columns) < len(table.columns):
         yield from ("--cols", ",".join(column.key for column in request.columns))
-    yield from ("--seeds", ",".join(str(seed) for seed in request.seeds))
+    if request.seeds != table.seeds:
+        yield from ("--seeds", ",".join(str(seed) for seed in request.seeds))
     if request.limit is not None:
         yield from ("--limit", str(request.limit))
     if request.protocol is not None:
         yield from ("--protocol", request.protocol)
+    for target in dict.fromkeys(row.method for row in added if row.method is not None):
+        yield from ("--method", target)
     for row in added:
-        if row.method is not None:
-            yield from ("--method", row.method)
-        else:
+        if row.method is None:
             yield from ("--row", f"{row.label}={row.weights}")
     if request.trust:
         yield "--trust"
@@ -168,38 +163,46 @@ def _asked(cell: Cell | CellData, wins: Collection[str]) -> tuple[object, ...]:
     return row, column, None if column in wins else training, noise
 
 
-def _head(column: ColumnSpec) -> dict[str, Any]:
-    head = {**asdict(column), "range": _range(column)}
-    if column.against is None:
-        del head["against"]  # as in tables that were stored before there were win rates
-    if column.over == OVER[0]:
-        del head["over"]
-    return head
-
-
 def _scores_are_better_high(column: ColumnSpec) -> bool:
     """Whether the scores that a win rate compares are better when they are higher."""
     return EVALUATORS.load(column.evaluator).spec.metrics[0].higher_is_better
 
 
-def _range(column: ColumnSpec) -> list[float | None]:
-    if column.metric == WIN_RATE:
-        return [0.0, 1.0]
-    metrics = EVALUATORS.load(column.evaluator).spec.metrics
-    return list(next(m.range for m in metrics if m.name == column.metric))
+@dataclass(frozen=True, kw_only=True)
+class _Scores:
+    """Scores that are in the store.
+
+    Attributes:
+        artifact: with the records.
+        metrics: estimates by name.
+        provenance: what they were made from.
+    """
+
+    artifact: Artifact
+    metrics: Mapping[str, Estimate]
+    provenance: Mapping[str, Any]
+
+
+def _scores(key: str, graph: TableGraph, store: Store) -> _Scores | None:
+    """Return the scores of a step; None where they are not in the store."""
+    node = graph.graph[key]
+    artifact = store.find(node.kind, node.name, node.identity)
+    if artifact is None:
+        return None
+    metrics = {name: Estimate.from_json(data) for name, data in artifact.read_json(METRICS).items()}
+    provenance = _provenance(artifact, graph, key)
+    return _Scores(artifact=artifact, metrics=metrics, provenance=provenance)
 
 
 def _cell(
-    cell: Cell, column: ColumnSpec, graph: TableGraph, store: Store, outcome: Outcome | None
+    cell: Cell, column: ColumnSpec, scores: _Scores | None, outcome: Outcome | None
 ) -> CellData:
     given: dict[str, Any] = dict(zip(PLACE, place_of(cell), strict=True))
     if cell.node is None:
         return CellData(**given, state="n/a", reason=cell.reason)
-    node = graph.graph[cell.node]
-    artifact = store.find(node.kind, node.name, node.identity)
-    if artifact is None:
+    if scores is None:
         return CellData(**given, state="failed", reason=_why(cell.node, outcome))
-    metrics = {name: Estimate.from_json(data) for name, data in artifact.read_json(METRICS).items()}
+    metrics = dict(scores.metrics)
     estimate = metrics.pop(column.metric, None)
     if column.metric != WIN_RATE and (estimate is None or not math.isfinite(estimate.value)):
         return CellData(**given, state="failed", reason=f"the scores hold no {column.metric}")
@@ -207,10 +210,10 @@ def _cell(
         **given,
         state="measured",
         estimate=estimate,
-        parts=metrics,
+        parts=metrics if column.shows_parts else {},
         protocol=cell.protocol,
-        provenance=_provenance(artifact, graph, cell.node),
-        values=tuple(_values(artifact, column)) if column.per_image else (),
+        provenance=scores.provenance,
+        values=tuple(_values(scores.artifact, column)) if column.per_image else (),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from bench.api.estimate import Estimate
 from bench.report.model import CellData, Summary
 from bench.report.pairing import cell_name, matched
+from bench.spec.table import WHOLE_RUNS
 from bench.stats import (
     CrossedEstimate,
     crossed_difference,
@@ -23,8 +24,6 @@ from bench.stats import (
     crossed_metric_difference,
 )
 
-WHOLE_RUNS = "seeds"
-"""A column's `units` where each seed draws everything anew: then seeds alone are what varies."""
 _UNTRAINED = 0
 """The one key of a row without training."""
 

@@ -15,8 +15,9 @@ from typing import Any
 from bench.api.errors import BenchError, ProtocolError
 from bench.report.facts import GainRatio, gain_ratios
 from bench.report.model import CellData, Summary, TableData
-from bench.report.paired import WHOLE_RUNS, is_trained, paired_cells, row_summary
+from bench.report.paired import is_trained, paired_cells, row_summary
 from bench.report.pairing import cell_title, other_noise
+from bench.spec.table import WHOLE_RUNS
 from bench.stats import Claim, CrossedEstimate, Verdict, judge, require_equal_n
 from bench.stats.clusters import mean_of_means, stratify
 

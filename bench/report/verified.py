@@ -8,16 +8,20 @@ from bench.api.declared import VERIFIED, declared, verified_of
 from bench.api.errors import BenchError
 from bench.api.registry import BACKENDS, EVALUATORS
 from bench.report.model import CellData
+from bench.spec.head import ProfileHead
 from bench.spec.profile import Profile
 from bench.spec.table import ColumnSpec
 
 
-def stated_words(profile: Profile, columns: Iterable[ColumnSpec]) -> dict[str, str]:
+def stated_words(profile: ProfileHead, columns: Iterable[ColumnSpec]) -> dict[str, str]:
     """Return what the back-ends of the columns' evaluators state, by name, sorted.
 
-    A back-end that states less for one of the evaluators is shown by that.
+    A back-end that states less for one of the evaluators is shown by that. A table without images
+    has no back-end.
     """
     found: dict[str, str] = {}
+    if not isinstance(profile, Profile):
+        return found
     for column in columns:
         spec = EVALUATORS.load(column.evaluator).spec
         backends = profile.of_evaluator(spec.name).backends

@@ -8,9 +8,9 @@ from typing import Any
 
 from bench.report.circular import circular_cells
 from bench.report.model import Summary, TableData
-from bench.report.paired import WHOLE_RUNS
 from bench.report.statistics import Statistics
 from bench.report.verified import verified_line
+from bench.spec.table import WHOLE_RUNS
 from bench.stats import CrossedEstimate
 from bench.stats.claims import MIN_TRAINING_SEEDS, Verdict
 from bench.stats.crossed import Part

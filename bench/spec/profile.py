@@ -18,10 +18,11 @@ from bench.api.evaluator import Evaluator
 from bench.api.generation import GenerationSpec
 from bench.api.registry import EVALUATORS
 from bench.config import construct, mapping, override, sequence
+from bench.spec.head import ProfileHead
 from bench.spec.inheritance import FOLDER as FOLDER
 from bench.spec.inheritance import profile_file, read_chain
 from bench.spec.inheritance import profile_names as profile_names
-from bench.spec.noise import NOISES, SHARED
+from bench.spec.noise import NOISES
 from bench.spec.overrides import asked_of
 from bench.spec.protocol import (
     ColumnProtocol,
@@ -104,14 +105,11 @@ class Speed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Profile:
-    """See the module's docstring.
+class Profile(ProfileHead):
+    """A profile of images; see the module's docstring, and `ProfileHead` for what is not here.
 
     Attributes:
-        name: file name without ending.
-        title: one line.
         checkpoint: what is aligned.
-        protocol: name of the protocol used unless `--protocol` says otherwise.
         backends: by evaluator role, registry name or path of the model that plays it; a role
             without one gives cells that are `n/a`.
         evaluator_backends: by evaluator name, what plays its roles in place of `backends`.
@@ -119,23 +117,14 @@ class Profile:
         references: by evaluator name, the stored reference in place of its protocol's.
         pairs, training: how the methods are trained.
         data: more data sets by name, for methods and rows that name one.
-        sampling_seed: of all images of the table; the first of them with noise per seed.
-        noise: `"shared"` by all training seeds, or `"per-seed"`; see `bench.spec.noise`.
-        orientation: the published numbers are of another world and stand for orientation only.
         protocols: by protocol name, then evaluator name.
         generation: changes to the sampling settings of all columns.
         renderer: module that renders true scenes of prompts, or None.
-        device: `"auto"`, `"cpu"`, `"cuda"`.
-        batch_sizes: `generation` and `prediction`: no number depends on them beyond rounding.
         speed: for estimates.
-        overrides: what `--set` changed.
-        asked: the same, nested: it wins over what is more special in the file.
+        asked: what `--set` changed, nested: it wins over what is more special in the file.
     """
 
-    name: str
-    title: str
     checkpoint: CheckpointSpec
-    protocol: str
     pairs: PairSettings
     training: Training
     data: Mapping[str, DataSpec] = field(default_factory=dict)
@@ -143,16 +132,10 @@ class Profile:
     evaluator_backends: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     evaluators: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     references: Mapping[str, str] = field(default_factory=dict)
-    sampling_seed: int = 0
-    noise: str = SHARED
-    orientation: bool = False
     protocols: Mapping[str, Mapping[str, ColumnProtocol]] = field(default_factory=dict)
     generation: Mapping[str, Any] = field(default_factory=dict)
     renderer: str | None = None
-    device: str = "auto"
-    batch_sizes: Mapping[str, int] = field(default_factory=dict)
     speed: Speed = field(default_factory=Speed)
-    overrides: tuple[str, ...] = ()
     asked: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
@@ -216,9 +199,11 @@ class Profile:
         found: Evaluator = construct(cls, settings, where) if settings else cls()
         return found
 
-    def batch_size(self, what: str) -> int:
-        """Return images per forward in `"generation"` or `"prediction"`."""
-        return int(self.batch_sizes.get(what, 32))
+    def to_json(self) -> dict[str, Any]:
+        """Return what a table says of its profile."""
+        base, location = self.checkpoint, self.checkpoint.location
+        name = location.rpartition("/")[2] if base.kind == "path" else location
+        return {**super().to_json(), "checkpoint": name}
 
 
 def load_profile(
@@ -239,8 +224,11 @@ def load_profile(
         trust: whether the user's file may name code that nobody registered.
 
     Raises:
-        UsageError: it is unknown, or the file or an override is wrong (the key is named).
+        UsageError: it is unknown, the file or an override is wrong (the key is named), or the
+            table has no images.
     """
+    if table is not None and table.world is not None:
+        raise UsageError(f"table {table.name} is of {table.world}: it has settings, no profile.")
     path = profile_file(name)
     changes = {} if table is None else table.profiles
     data = read_chain(

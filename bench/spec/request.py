@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.api.errors import UsageError
-from bench.spec.methods import method_class
+from bench.spec.added import weights_row
+from bench.spec.head import ProfileHead
 from bench.spec.overrides import asked_of
-from bench.spec.profile import Profile, load_profile
+from bench.spec.profile import Profile
 from bench.spec.table import ColumnSpec, RowSpec, TableSpec, load_table
+from bench.spec.world import world_of
+
+DEFAULT_PROFILE = "tiny"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +23,7 @@ class Request:
 
     Attributes:
         table: all the rows there are, those of `methods` included.
-        profile: see `bench.spec.profile`.
+        profile: see `bench.spec.profile`; of a table without images what its world reads.
         rows, columns: those asked for, in the table's order.
         seeds: training seeds, ascending.
         limit: prompts per evaluation suite, or None for all.
@@ -31,15 +34,26 @@ class Request:
     """
 
     table: TableSpec
-    profile: Profile
+    profile: ProfileHead
     rows: tuple[RowSpec, ...]
     columns: tuple[ColumnSpec, ...]
     seeds: tuple[int, ...] = (0,)
     limit: int | None = None
-    profile_name: str = "tiny"
+    profile_name: str = DEFAULT_PROFILE
     protocol: str | None = None
     table_name: str = ""
     trust: bool = False
+
+    @property
+    def images(self) -> Profile:
+        """The profile of a table of images.
+
+        Raises:
+            UsageError: its samples are something else.
+        """
+        if not isinstance(self.profile, Profile):
+            raise UsageError(f"table {self.table.name} has no images: it is of {self.table.world}.")
+        return self.profile
 
     @property
     def partial(self) -> bool:
@@ -49,12 +63,12 @@ class Request:
 
 def make_request(
     table: str,
-    profile: str = "tiny",
+    profile: str = DEFAULT_PROFILE,
     *,
     rows: Sequence[str] = (),
     columns: Sequence[str] = (),
     controls: bool = False,
-    seeds: Sequence[int] = (0,),
+    seeds: Sequence[int] | None = None,
     limit: int | None = None,
     methods: Sequence[str] = (),
     overrides: Sequence[str] = (),
@@ -70,9 +84,10 @@ def make_request(
         rows: row keys; none means all rows (control rows only with `controls`).
         columns: column keys; none means all.
         controls: the control rows too.
-        seeds: training seeds.
+        seeds: training seeds; None takes the table's own, or 0.
         limit: prompts per suite.
-        methods: more methods, `pkg.mod:Class` or `file.py:Class`: one row each.
+        methods: more methods, `pkg.mod:Class` or `file.py:Class`: all their rows, unless `rows`
+            names some of them.
         overrides: `"key.key=value"` changes to the profile.
         protocol: in place of the table's or the profile's own.
         weights: more rows, `"label=weights"`: one row of published weights each.
@@ -82,21 +97,36 @@ def make_request(
         UsageError: something is unknown (the nearest names are given) or out of range.
     """
     spec = load_table(table, trust=trust).in_profile(profile)
-    settings = load_profile(
+    world = world_of(spec)
+    world.refuse(
+        spec,
+        {
+            "--limit": limit is not None,
+            "--protocol": protocol is not None,
+            "--controls": controls,
+            "--profile": profile != DEFAULT_PROFILE,
+            "--row": bool(weights),
+        },
+    )
+    settings = world.profile(
+        spec,
         profile,
-        table=spec,
         overrides=overrides,
         protocol=protocol or (None if "protocol" in asked_of(overrides) else spec.protocol),
         trust=trust,
     )
-    added = [method_row(target) for target in methods] + [weights_row(text) for text in weights]
-    for row in added:
+    added = [world.added(target, spec) for target in methods]
+    added += [(weights_row(text),) for text in weights]
+    for row in (row for some in added for row in some):
         spec = _with_row(spec, row)
     wanted = {spec.row(key).key for key in rows}
+    for some in added:
+        if wanted.isdisjoint(row.key for row in some) and wanted:
+            wanted.update(row.key for row in some)
     taken = tuple(
         row
         for row in spec.rows
-        if row.key in wanted or (row in added) or (not wanted and (controls or not row.control))
+        if row.key in wanted or (not wanted and (row.added or controls or not row.control))
     )
     chosen = {spec.column(key).key for key in columns}
     return Request(
@@ -104,57 +134,13 @@ def make_request(
         profile=settings,
         rows=taken,
         columns=tuple(c for c in spec.columns if not chosen or c.key in chosen),
-        seeds=_checked_seeds(seeds),
+        seeds=_checked_seeds((spec.seeds or (0,)) if seeds is None else seeds),
         limit=_checked_limit(limit),
         profile_name=Path(profile).name,
         protocol=protocol,
         table_name=Path(table).name,
         trust=trust,
     )
-
-
-def method_row(target: str, key: str | None = None) -> RowSpec:
-    """Return the row of a method that no table file has.
-
-    Args:
-        target: registry name, `pkg.mod:Class` or `file.py:Class`.
-        key: of the row; by default the method's own name.
-
-    Raises:
-        UsageError, ContractError: as `bench.spec.methods.method_class`.
-    """
-    cls = method_class(target)
-    return RowSpec(
-        key=key or _slug(str(cls.name)),
-        label=f"+ {cls.name}",
-        method=target,
-        note=f"{Path(target).name}: not published",
-        added=True,
-    )
-
-
-def weights_row(text: str) -> RowSpec:
-    """Return the row of `--row "label=weights"`: a slug of the label is its key.
-
-    Args:
-        text: the weights are a file or folder of a LoRA, a network or a pipeline, a hub id, or a
-            `train/...` artifact.
-
-    Raises:
-        UsageError: label or weights are missing, or the label has no letter or digit.
-    """
-    label, equals, weights = (part.strip() for part in text.partition("="))
-    if not equals or not label or not weights:
-        raise UsageError(f"--row {text!r}; expected LABEL=WEIGHTS, e.g. mine=path/to/my-lora.")
-    key = _slug(label.lower())
-    if not key:
-        raise UsageError(f"--row {text!r}: the label needs a letter or a digit.")
-    note = f"{Path(weights).name}: not published"
-    return RowSpec(key=key, label=label, weights=weights, note=note, added=True)
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
 
 
 def _with_row(spec: TableSpec, row: RowSpec) -> TableSpec:

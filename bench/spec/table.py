@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import UsageError, did_you_mean, unknown
+from bench.api.loading import import_target
 from bench.config import construct, line_of, load_yaml, mapping, place_of, sequence
 from bench.config.trust import require_registered
 from bench.spec.adaptation import Adaptation, read_adaptations
@@ -29,6 +30,11 @@ WIN_RATE = "win-rate"
 """A column's metric that compares the rows' per-image scores, and is no metric of an evaluator."""
 OVER = ("tasks", "images")
 PAIRINGS = ("standard", "identity-degraded", "shuffled")
+WHOLE_RUNS = "seeds"
+"""What a world says of a column's `units` where each seed draws everything anew: then seeds alone
+are what varies."""
+WORLDS: Mapping[str, str] = {"points": "bench.toy.world:Points"}
+"""Worlds beside that of images, see `bench.spec.world`: name -> class."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +113,11 @@ class RowSpec:
         """Whether the row has training seeds."""
         return self.method is not None
 
+    @property
+    def origin(self) -> str | None:
+        """What makes the row's samples, in a word."""
+        return self.method or self.weights or self.render or self.checkpoint
+
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnSpec:
@@ -135,6 +146,11 @@ class ColumnSpec:
     per_image: str | None = None
     against: str | None = None
     over: str = OVER[0]
+
+    @property
+    def shows_parts(self) -> bool:
+        """Whether the other metrics of its scores are shown as parts of the column's."""
+        return True
 
     def __post_init__(self) -> None:
         where = f"column {self.key!r}"
@@ -182,6 +198,9 @@ class TableSpec:
         protocols: by protocol name, then column.
         profiles: by profile name, what the table changes in it.
         file: where it was read.
+        world: what its samples are, a key of `WORLDS`; None for images of prompts.
+        settings: of the world, in place of a profile.
+        seeds: training seeds unless others are asked for; empty for 0.
     """
 
     name: str
@@ -197,8 +216,14 @@ class TableSpec:
     protocols: Mapping[str, Mapping[str, ColumnProtocol]] = field(default_factory=dict)
     profiles: Mapping[str, Adaptation] = field(default_factory=dict)
     file: Path | None = None
+    world: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seeds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "seeds", tuple(self.seeds))
+        if self.settings and self.world is None:
+            raise UsageError(f"table {self.name} has settings and names no world that reads them.")
         for what, keys in (("row", [r.key for r in self.rows]), ("column", self._columns)):
             twice = sorted({key for key in keys if keys.count(key) > 1})
             if twice:
@@ -316,15 +341,26 @@ def load_table(name: str, *, trust: bool = False) -> TableSpec:
         raise UsageError(f"{file}: {error}") from None
 
 
+def _classes(world: object) -> tuple[type[RowSpec], type[ColumnSpec]]:
+    """Return what rows and columns are read as in a world."""
+    if world is None:
+        return RowSpec, ColumnSpec
+    if world not in WORLDS:
+        raise unknown("world", str(world), WORLDS)
+    found: Any = import_target(WORLDS[str(world)], kind="world")
+    return found.row, found.column
+
+
 def read_table(name: str, data: Mapping[str, Any], *, file: Path | None = None) -> TableSpec:
     """Make a TableSpec of what a YAML file holds (UsageError naming the key otherwise)."""
     where = f"table {name}"
+    row_class, column_class = _classes(data.get("world"))
     rows = [
-        construct(RowSpec, row, f"{where}, row {i + 1}{place_of(row)}")
+        construct(row_class, row, f"{where}, row {i + 1}{place_of(row)}")
         for i, row in enumerate(sequence(data.get("rows"), f"{where}: rows"))
     ]
     columns = [
-        construct(ColumnSpec, column, f"{where}, column {i + 1}{place_of(column)}")
+        construct(column_class, column, f"{where}, column {i + 1}{place_of(column)}")
         for i, column in enumerate(sequence(data.get("columns"), f"{where}: columns"))
     ]
     published = {

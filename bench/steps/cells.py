@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from bench.api.errors import PrerequisiteError, UsageError, did_you_mean
 from bench.api.evaluator import Evaluator
@@ -13,6 +14,7 @@ from bench.spec.noise import SHARED
 from bench.spec.protocol import ColumnProtocol, StoredName, load_suite
 from bench.spec.request import Request
 from bench.spec.table import WIN_RATE, ColumnSpec, RowSpec
+from bench.spec.world import World, world_of
 from bench.steps.builder import GraphBuilder, NotExpressibleError
 from bench.steps.graph import Graph
 from bench.steps.images import add_reference
@@ -72,15 +74,65 @@ def build_graph(request: Request, store: Store) -> TableGraph:
         UsageError: the table, the profile and the plug-ins do not fit together.
         PrerequisiteError: the base checkpoint or the pairs' prompts are missing.
     """
-    graph = Graph()
-    rows = {row.key: row for row in request.table.rows}
-    builder = GraphBuilder(profile=request.profile, store=store, graph=graph, rows=rows)
+    world = world_of(request.table)
+    made: CellMaker = (
+        world.cells(request) if isinstance(world, CellWorld) else _ImageCells(request, store)
+    )
     cells: list[Cell] = []
-    columns = [_Column(request, column, builder) for column in request.columns]
     for row in request.rows:
         for training, noise in cell_seeds(row, request.profile, request.seeds):
-            cells += [column.cell(row, training, noise) for column in columns]
-    return TableGraph(graph=graph, cells=tuple(cells), missing=tuple(builder.missing.values()))
+            cells += made.cells(row, training, noise)
+    return TableGraph(graph=made.graph, cells=tuple(cells), missing=made.missing)
+
+
+class CellMaker(Protocol):
+    """A graph that grows by the cells of a table."""
+
+    @property
+    def graph(self) -> Graph:
+        """The steps of all cells so far."""
+
+    @property
+    def missing(self) -> tuple[PrerequisiteError, ...]:
+        """What must be got before anything can run."""
+
+    def cells(self, row: RowSpec, training_seed: int | None, noise_seed: int) -> Iterator[Cell]:
+        """Yield a row's cells, in the order of the columns, adding what they need."""
+
+
+class CellWorld(World, ABC):
+    """A world whose samples are no images: its own file says how they are made and drawn."""
+
+    @abstractmethod
+    def cells(self, request: Request) -> CellMaker:
+        """Return what makes the cells of a request.
+
+        Raises:
+            UsageError: rows and settings do not fit together.
+        """
+
+    def pictures(self, request: Request, graph: TableGraph, store: Store) -> Mapping[str, bytes]:
+        """Return the pictures of a table, PNG files by name, of the samples that are there."""
+        return {}
+
+
+class _ImageCells:
+    """The cells of a table of images."""
+
+    def __init__(self, request: Request, store: Store) -> None:
+        rows = {row.key: row for row in request.table.rows}
+        self.graph = Graph()
+        self._builder = GraphBuilder(
+            profile=request.images, store=store, graph=self.graph, rows=rows
+        )
+        self._columns = [_Column(request, column, self._builder) for column in request.columns]
+
+    @property
+    def missing(self) -> tuple[PrerequisiteError, ...]:
+        return tuple(self._builder.missing.values())
+
+    def cells(self, row: RowSpec, training_seed: int | None, noise_seed: int) -> Iterator[Cell]:
+        return (column.cell(row, training_seed, noise_seed) for column in self._columns)
 
 
 class _Column:
@@ -90,7 +142,8 @@ class _Column:
         self.request = request
         self.column = column
         self.builder = builder
-        self.protocol: ColumnProtocol | None = request.profile.protocol_of(request.table, column)
+        self.profile = builder.profile
+        self.protocol: ColumnProtocol | None = self.profile.protocol_of(request.table, column)
         stored = self.protocol is not None and isinstance(self.protocol.reference, StoredName)
         self.name = evaluator_of(column.evaluator) if stored else column.evaluator
         self.evaluator = _evaluator(request, column, self.name)
@@ -103,7 +156,7 @@ class _Column:
 
     def _obstacle(self) -> str:
         """Return why no cell of this column can be measured, or nothing."""
-        profile = self.request.profile
+        profile = self.profile
         if self.protocol is None:
             return f"profile {profile.name} has no protocol {profile.protocol!r} for it"
         try:
@@ -167,7 +220,7 @@ class _Column:
     def _protocol_of(
         self, row: RowSpec, suite: PromptSuite, protocol: ColumnProtocol
     ) -> dict[str, Any]:
-        profile, changed = self.request.profile, settings_changed(self.evaluator)
+        profile, changed = self.profile, settings_changed(self.evaluator)
         return {
             "name": profile.protocol,
             "suite": {
@@ -196,7 +249,7 @@ class _Column:
 
 def _evaluator(request: Request, column: ColumnSpec, name: str) -> Evaluator:
     """Return the evaluator `name` after comparing it with what the table says of the column."""
-    evaluator, table = request.profile.evaluator(name), request.table
+    evaluator, table = request.images.evaluator(name), request.table
     if column.metric == WIN_RATE:
         return evaluator
     metrics = {metric.name: metric for metric in evaluator.spec.metrics}

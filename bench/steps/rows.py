@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 from bench.api.errors import PrerequisiteError, UsageError
 from bench.api.prompts import PromptSuite
 from bench.generation.checkpoint import CheckpointRef
+from bench.spec.head import ProfileHead
 from bench.spec.noise import PER_SEED, SHARED
-from bench.spec.profile import Profile
 from bench.spec.protocol import ColumnProtocol, read_generation
 from bench.spec.table import RowSpec
 from bench.steps.builder import GraphBuilder, NotRunError
@@ -102,7 +102,7 @@ def _weights_of(builder: GraphBuilder, row: RowSpec, above: tuple[str, ...]) -> 
 
 
 def cell_seeds(
-    row: RowSpec, profile: Profile, seeds: Sequence[int]
+    row: RowSpec, profile: ProfileHead, seeds: Sequence[int]
 ) -> list[tuple[int | None, int]]:
     """Return the (training seed, noise seed) of a row's cells of one column.
 

@@ -9,8 +9,8 @@ from typing import Any
 from bench.api.errors import UsageError
 from bench.api.registry import METHODS
 from bench.generation.checkpoint import CheckpointRef
+from bench.spec.added import method_row
 from bench.spec.methods import StagePlan, TrainingPlan, portable, stage_method, training_plan
-from bench.spec.request import method_row
 from bench.spec.table import RowSpec
 from bench.spec.training import DEFAULT_DATA
 from bench.steps.builder import GraphBuilder

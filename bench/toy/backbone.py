@@ -15,7 +15,7 @@ from bench.api.errors import UsageError
 from bench.api.method import Condition
 from bench.toy.network import ToyDenoiser, alphas_cumprod
 from bench.toy.ring import generator_of, scale, to_points
-from bench.toy.settings import ToySettings
+from bench.toy.settings import PointSettings
 
 CACHED_ROWS = 1600
 """Points that go through the network together: more, and its layers fall out of the cache."""
@@ -37,7 +37,7 @@ class ToyBackbone:
     lora_targets: tuple[str, ...] = ()
     pipeline_arguments: Mapping[str, str] = MappingProxyType({})
 
-    def __init__(self, settings: ToySettings, denoiser: nn.Module) -> None:
+    def __init__(self, settings: PointSettings, denoiser: nn.Module) -> None:
         self.settings = settings
         self.denoiser: nn.Module = denoiser.requires_grad_(False).eval()
         self.device = torch.device("cpu")
@@ -143,7 +143,7 @@ class ToyBackbone:
         return x
 
 
-def new_network(settings: ToySettings, *, exact: bool, seed: int) -> ToyDenoiser:
+def new_network(settings: PointSettings, *, exact: bool, seed: int) -> ToyDenoiser:
     """Return an untrained network: random, or the exact reference with nothing added."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(generator_of(seed, "network").initial_seed())

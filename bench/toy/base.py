@@ -13,14 +13,14 @@ from bench.toy.backbone import ToyBackbone, new_network
 from bench.toy.metrics import energy_distance
 from bench.toy.network import ToyDenoiser
 from bench.toy.ring import draw_classes, generator_of, noisy_mixture, to_latents
-from bench.toy.settings import ToySettings
+from bench.toy.settings import PointSettings
 
 PRE_DRAWN = 40_000
 """Points of noisy data the reference sees, over all classes."""
 
 
 def train_reference(
-    settings: ToySettings, seed: int, progress: Callable[[int, int], None]
+    settings: PointSettings, seed: int, progress: Callable[[int, int], None]
 ) -> ToyDenoiser:
     """Return a network trained to predict the noise in the noisy data.
 
@@ -57,7 +57,7 @@ def train_reference(
     return network
 
 
-def require_close(points: Tensor, settings: ToySettings, seed: int) -> float:
+def require_close(points: Tensor, settings: PointSettings, seed: int) -> float:
     """Return the energy distance of a reference's samples (K, n, 2) to the noisy data.
 
     Raises:

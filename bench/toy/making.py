@@ -19,7 +19,7 @@ from bench.toy.base import require_close, train_reference
 from bench.toy.metrics import energy_to, measure
 from bench.toy.network import ToyDenoiser
 from bench.toy.ring import draw_pairs
-from bench.toy.settings import ToySettings
+from bench.toy.settings import PointSettings
 from bench.toy.steps import ToyReferenceStep, ToyTrainingStep
 from bench.training.export import export_network, load_export
 from bench.training.runner import train
@@ -51,7 +51,7 @@ def make_reference(step: ToyReferenceStep, work: Work, runtime: Runtime) -> None
     _write(work, points, {**values, "energy_best": energy, "energy_equal_cost": energy})
 
 
-def open_reference(artifact: Artifact, settings: ToySettings) -> ToyBackbone:
+def open_reference(artifact: Artifact, settings: PointSettings) -> ToyBackbone:
     """Return the backbone of a reference's artifact, its bytes verified.
 
     Raises:
@@ -74,7 +74,7 @@ def make_training(step: ToyTrainingStep, store: Store, work: Work, runtime: Runt
     settings, seed = step.settings, step.seed
     backbone = open_reference(store.get(step.upstream["reference"]), settings)
     method: Method = stage_method(step.method, step.method_settings, None)
-    pairs = draw_pairs(settings.ring, settings.finetune, step.pairs_per_class, seed)
+    pairs = draw_pairs(settings.ring, step.finetune, step.pairs_per_class, seed)
     result = train(
         method,
         backbone,
@@ -101,7 +101,7 @@ def make_training(step: ToyTrainingStep, store: Store, work: Work, runtime: Runt
     work.note("seconds", result.seconds)
 
 
-def _on_the_way(backbone: ToyBackbone, export: Path, settings: ToySettings, seed: int) -> float:
+def _on_the_way(backbone: ToyBackbone, export: Path, settings: PointSettings, seed: int) -> float:
     """Return the energy distance to the truth of an earlier checkpoint's first samples."""
     network, first = load_export(backbone, export), settings.sampling.trace_per_class
     points = _sample(backbone, network, settings, seed, first)
@@ -117,7 +117,7 @@ def _cost_units(metrics: Path) -> float:
 def _sample(
     backbone: ToyBackbone,
     network: nn.Module,
-    settings: ToySettings,
+    settings: PointSettings,
     seed: int,
     first: int | None = None,
 ) -> Tensor:

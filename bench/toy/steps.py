@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.steps.step import Runtime, Step
 from bench.store import Artifact, Store
-from bench.toy.settings import FineTuning, ToySettings
+from bench.toy.settings import FineTuning, PointSettings
 from bench.training.config import TrainConfig
 
 SAVED_NINTHS = 4
@@ -27,7 +27,7 @@ class ToyReferenceStep(Step):
     """
 
     kind: str = "toy-reference"
-    settings: ToySettings
+    settings: PointSettings
     variant: str
     seed: int
 
@@ -53,24 +53,24 @@ class ToyTrainingStep(Step):
 
     Attributes:
         settings: of the toy.
+        finetune: how it is trained.
         method: registry name or path, with its `method_settings`.
-        lr: learning rate.
         pairs_per_class: N.
         seed: of pairs, training and sampling.
     """
 
     kind: str = "toy-run"
-    settings: ToySettings
+    settings: PointSettings
+    finetune: FineTuning
     method: str
     method_settings: Mapping[str, Any]
-    lr: float
     pairs_per_class: int
     seed: int
 
     @cached_property
     def config(self) -> TrainConfig:
         """The training loop's settings."""
-        return train_config(self.settings.finetune, self.lr, self.seed)
+        return train_config(self.finetune, self.seed)
 
     def make(self, store: Store, runtime: Runtime) -> Artifact:
         """Make it; see `bench.toy.making.make_training` for what is raised."""
@@ -92,13 +92,13 @@ class ToyTrainingStep(Step):
         )
 
 
-def train_config(finetune: FineTuning, lr: float, seed: int) -> TrainConfig:
+def train_config(finetune: FineTuning, seed: int) -> TrainConfig:
     """Return the training loop's settings: those of any other run."""
     return TrainConfig(
         steps=finetune.steps,
         batch=finetune.batch,
         micro_batch=finetune.batch,
-        lr=lr,
+        lr=finetune.lr,
         weight_decay=0.0,
         seed=seed,
         save_every=finetune.steps * SAVED_NINTHS // 9,

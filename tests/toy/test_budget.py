@@ -1,21 +1,24 @@
 """The whole figure has to fit in three minutes on two cores: its work is counted, not timed."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from bench.spec.request import make_request
+from bench.steps.cells import build_graph
+from bench.store import Store
 from bench.toy import backbone as module
 from bench.toy.backbone import ToyBackbone, new_network
-from bench.toy.graph import build_graph, make_request
 from bench.toy.metrics import energy_to, measure
 from bench.toy.ring import draw_classes, noisy_mixture
-from bench.toy.settings import ToySettings
+from bench.toy.spec import settings_of
 from bench.toy.steps import ToyReferenceStep, ToyTrainingStep, train_config
 from tests.precision import FORWARD
 
-SETTINGS = ToySettings()
+SETTINGS = settings_of(make_request("fig2")).settings
 STEPS = 12_000
 """Optimiser steps of all fine-tunings: each costs about 7 ms, hardly less for a smaller batch."""
 BASE_POINTS = 3_000_000
@@ -24,11 +27,11 @@ SAMPLER_POINTS = 27_000_000
 """Points that go through a network in all samplers' steps."""
 
 
-def test_the_work_of_the_whole_figure_is_bounded() -> None:
+def test_the_work_of_the_whole_figure_is_bounded(tmp_path: Path) -> None:
     """Per core and second: 140 such steps, 100 000 such points of training, 500 000 of sampling."""
-    request = make_request()
-    assert request.settings == SETTINGS and len(request.seeds) == 10
-    nodes = list(build_graph(request).graph)
+    request = make_request("fig2")
+    assert len(request.seeds) == 10
+    nodes = list(build_graph(request, Store(tmp_path)).graph)
     runs = [node for node in nodes if isinstance(node, ToyTrainingStep)]
     bases = [node for node in nodes if isinstance(node, ToyReferenceStep)]
     assert (len(runs), len(bases)) == (240, 20)
@@ -37,7 +40,7 @@ def test_the_work_of_the_whole_figure_is_bounded() -> None:
     assert len(runs) * tuning.steps <= STEPS
     learned = sum(node.variant == "learned" for node in bases)
     assert learned * base.steps * base.batch <= BASE_POINTS
-    config = train_config(tuning, tuning.lr, 0)
+    config = train_config(tuning, 0)
     saved = sum(config.saves_at(step) for step in range(1, config.steps + 1))
     assert saved == 3  # 4/9, 8/9, the end
     per_run = sampling.per_class + (saved - 1) * sampling.trace_per_class

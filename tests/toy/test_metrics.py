@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from bench.spec.request import make_request
 from bench.toy.metrics import (
     energy_distance,
     measure,
@@ -13,9 +14,10 @@ from bench.toy.metrics import (
     sliced_wasserstein,
 )
 from bench.toy.ring import clean_mixture, draw_classes, noisy_mixture
-from bench.toy.settings import Ring, Sampling
+from bench.toy.spec import settings_of
 
-RING, SAMPLING = Ring(), Sampling()
+SETTINGS = settings_of(make_request("fig2")).settings
+RING, SAMPLING = SETTINGS.ring, SETTINGS.sampling
 
 
 def gaussian(mean: tuple[float, float], std: float, count: int, seed: int) -> torch.Tensor:

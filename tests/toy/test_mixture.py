@@ -5,12 +5,13 @@ import math
 import pytest
 import torch
 
+from bench.spec.request import make_request
 from bench.toy.mixture import exact_noise, log_density
 from bench.toy.network import alphas_cumprod
 from bench.toy.ring import Mixture, clean_mixture, means, noisy_mixture
-from bench.toy.settings import Ring
+from bench.toy.spec import settings_of
 
-RING = Ring()
+RING = settings_of(make_request("fig2")).settings.ring
 
 
 def case(mixture: Mixture, samples: int, seed: int) -> tuple[torch.Tensor, ...]:

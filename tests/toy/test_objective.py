@@ -8,13 +8,14 @@ from torch import Tensor
 
 from bench.api.method import Batch, Condition, Method, StepContext
 from bench.api.registry import METHODS
+from bench.spec.request import make_request
 from bench.toy.mixture import exact_noise
 from bench.toy.network import alphas_cumprod
 from bench.toy.ring import Mixture, clean_mixture, means, noisy_mixture
-from bench.toy.settings import Ring
+from bench.toy.spec import settings_of
 from bench.training.objective import evaluate_halves
 
-RING = Ring()
+RING = settings_of(make_request("fig2")).settings.ring
 ALPHAS = alphas_cumprod(1000, 1e-4, 0.02)
 KAPPA = 3.0
 D = 2

@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 from statistics import stdev
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,16 +14,21 @@ from PIL import Image, ImageFont
 
 from bench.api.errors import BenchError, UsageError
 from bench.cli import main
+from bench.report.collect import command_words
+from bench.spec.request import make_request
+from bench.spec.table import load_table, read_table
+from bench.steps.cells import TableGraph, build_graph
 from bench.steps.scores import METRICS
 from bench.steps.step import Runtime
 from bench.store import Store, read_safetensors
 from bench.toy import picture
 from bench.toy.backbone import ToyBackbone, new_network
 from bench.toy.base import train_reference
-from bench.toy.graph import TOY_VERSION, build_graph, make_request
+from bench.toy.cells import TOY_VERSION
 from bench.toy.mixture import exact_noise
 from bench.toy.ring import draw_pairs, noisy_mixture, scale, to_points
-from bench.toy.settings import FineTuning, Ring, ToySettings, toy_settings
+from bench.toy.spec import METRICS as MEASURED
+from bench.toy.spec import settings_of
 
 SMALL = (
     "base.steps=40",
@@ -31,9 +37,14 @@ SMALL = (
     "finetune.lr=1e-4",
     "sampling.per_class=30",
     "sampling.steps=4",
-    "pairs_per_class=[1]",
 )
+SETTINGS = settings_of(make_request("fig2")).settings
+ROWS_OF_ONE = ("diffusion-dpo-n1", "ddspo-n1", "diffusion-dpo-tuned-n1", "ddspo-tuned-n1")
 ROWS = ("exact-base", "exact-diffusion-dpo-n1", "exact-ddspo-n1")
+
+
+def graph_of(**asked: Any) -> TableGraph:
+    return build_graph(make_request("fig2", **asked), Store(Path("nowhere")))
 
 
 def command(store: Path, *more: str) -> list[str]:
@@ -58,7 +69,7 @@ def test_the_table_says_what_was_measured(ran: Path) -> None:
     table = json.loads((folder / "table.json").read_text())
     assert table["published"] == {}  # the paper prints no number of this figure
     verdicts = table["statistics"]["verdicts"]
-    assert len(verdicts) == len(table["claims"]) == 3
+    assert len(verdicts) == len(table["claims"]) == 2
     assert all(verdict["effect"]["n_seeds"] == 3 for verdict in verdicts)
     cells = {
         (c["row"], c["column"], c["noise_seed"]): c["estimate"]["value"] for c in table["cells"]
@@ -115,8 +126,7 @@ def stopper(at: int) -> Callable[[int, int], None]:
 
 def test_an_interrupted_run_ends_as_one_without(ran: Path, tmp_path: Path) -> None:
     """Same samples to the bit, in another store and with a stop in the middle."""
-    request = make_request(rows=("exact-ddspo-n1",), seeds=(1,), overrides=SMALL)
-    table = build_graph(request)
+    table = graph_of(rows=("exact-ddspo-n1",), seeds=(1,), overrides=SMALL)
     run = table.graph[table.targets[0]]
     store = Store(tmp_path)
     table.graph[run.upstream["reference"]].make(store, Runtime())
@@ -138,7 +148,7 @@ def test_an_interrupted_run_ends_as_one_without(ran: Path, tmp_path: Path) -> No
 
 
 def test_methods_share_reference_pairs_and_starting_noise() -> None:
-    table = build_graph(make_request(overrides=SMALL, seeds=(4,)))
+    table = graph_of(rows=ROWS_OF_ONE, overrides=SMALL, seeds=(4,))
     nodes = [n for n in table.graph if n.kind == "toy-run" and not n.name.startswith("exact")]
     assert len(nodes) == 4  # two methods, each alike and tuned
     assert len({n.upstream["reference"] for n in nodes}) == 1
@@ -146,7 +156,7 @@ def test_methods_share_reference_pairs_and_starting_noise() -> None:
 
 
 def test_few_pairs_are_the_first_of_many() -> None:
-    ring, tuning = Ring(), FineTuning()
+    ring, tuning = SETTINGS.ring, SETTINGS.finetune
     few, many = (draw_pairs(ring, tuning, n, 3) for n in (2, 20))
     assert len(few) == 16 and len(many) == 160
     assert torch.equal(few.winner, many.winner[:16])
@@ -162,7 +172,7 @@ def test_few_pairs_are_the_first_of_many() -> None:
 
 
 def test_the_untrained_exact_network_is_the_closed_form() -> None:
-    settings = ToySettings()
+    settings = SETTINGS
     network = new_network(settings, exact=True, seed=0)
     backbone = ToyBackbone(settings, network)
     mixture, factor = noisy_mixture(settings.ring), scale(settings.ring)
@@ -187,7 +197,7 @@ def test_the_untrained_exact_network_is_the_closed_form() -> None:
 )
 def test_the_learned_reference_comes_near_the_exact_one(steps: int, excess: float) -> None:
     """Its squared error beyond the least there is, on the noisy data, over all t."""
-    settings = toy_settings([f"base.steps={steps}"])
+    settings = settings_of(make_request("fig2", overrides=[f"base.steps={steps}"])).settings
     network = train_reference(settings, 0, lambda _done, _all: None)
     exact = new_network(settings, exact=True, seed=0)
     backbone = ToyBackbone(settings, network)
@@ -203,7 +213,7 @@ def test_the_learned_reference_comes_near_the_exact_one(steps: int, excess: floa
 
 def test_a_reference_behind_the_gate_is_refused(tmp_path: Path) -> None:
     few = [s for s in SMALL if not s.startswith("base.gate")]
-    table = build_graph(make_request(rows=("base",), seeds=(0,), overrides=few))
+    table = graph_of(rows=("base",), seeds=(0,), overrides=few)
     with pytest.raises(BenchError, match=r"base\.steps=80"):
         table.graph[table.targets[0]].make(Store(tmp_path), Runtime())
 
@@ -220,7 +230,7 @@ def test_a_reference_behind_the_gate_is_refused(tmp_path: Path) -> None:
         ("--set finetune.steps=10", "multiple of 9"),
         ("--set finetune.pairs_from=dirty", "clean, noisy"),
         ("--set ring.classes=2", "at least 3"),
-        ("--set pairs_per_class=[2,1]", "ascending"),
+        ("--set pairs_per_class=[1]", "'pairs_per_class'"),
         ("--method realalign", "stages"),
     ],
 )
@@ -232,13 +242,54 @@ def test_bad_input_says_what_is_meant(
     assert hint in capsys.readouterr().err
 
 
+def test_a_table_measures_all_that_is_measured(ran: Path) -> None:
+    assert {column.metric for column in load_table("fig2").columns} == set(MEASURED)
+    table = graph_of(rows=ROWS[:1], seeds=(0,), overrides=SMALL)
+    assert set(Store(ran).get(table.targets[0]).read_json(METRICS)) == set(MEASURED)
+
+
+@pytest.mark.parametrize(
+    ("entry", "hint"),
+    [
+        ({"key": "a", "label": "a", "weights": "owner/name"}, "weights means nothing"),
+        ({"key": "a", "label": "a", "reference": "exat"}, "'exact'"),
+        ({"key": "a", "label": "a", "method": "ddspo"}, "at least 1 with a method"),
+        ({"key": "a", "label": "a", "tuned": True}, "has no method"),
+    ],
+)
+def test_a_row_says_what_points_need(entry: dict[str, Any], hint: str) -> None:
+    column = {"key": "ED", "label": "x", "metric": "energy", "higher_is_better": False}
+    data = {"title": "t", "source": "s", "world": "points", "rows": [entry]}
+    with pytest.raises(UsageError, match=hint):
+        read_table("mine", {**data, "columns": [{**column, "decimals": 3}]})
+
+
+def test_what_needs_images_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = ["--store", str(tmp_path)]
+    for words in ("plan --power --seeds 0,1,2", "generate --col ED", "assets fetch -n"):
+        asked = [*shlex.split(words), "--table", "fig2"]
+        assert main([*asked, *([] if "assets" in words else store)]) == 2
+        assert "fig2" in capsys.readouterr().err
+
+
+def test_some_rows_of_an_added_method_are_asked_for_by_name() -> None:
+    mine = "examples/my_method.py:IPO"
+    some = make_request("fig2", rows=("base", "ipo-n2"), methods=(mine,), seeds=(0,))
+    assert [row.key for row in some.rows] == ["base", "ipo-n2"]
+    words = list(command_words(some))
+    assert words[3:] == ["--rows", "base,ipo-n2", "--seeds", "0", "--method", mine]
+    every = make_request("fig2", rows=("base",), methods=(mine,))
+    assert len(every.rows) == 1 + 8 and all(row.added for row in every.rows[1:])
+    assert list(command_words(every))[3:] == ["--rows", "base", "--method", mine]
+
+
 def test_a_method_of_ones_own_gets_rows() -> None:
-    request = make_request(methods=("examples/my_method.py:IPO",), seeds=(0,))
+    request = make_request("fig2", methods=("examples/my_method.py:IPO",))
     assert {f"ipo-n{n}" for n in (1, 2, 5, 20)} <= {row.key for row in request.rows}
 
 
 def test_the_toy_has_no_images() -> None:
-    backbone = ToyBackbone(ToySettings(), new_network(ToySettings(), exact=True, seed=0))
+    backbone = ToyBackbone(SETTINGS, new_network(SETTINGS, exact=True, seed=0))
     assert backbone.encode_prompts(["3", "0", ""])["label"].tolist() == [3, 0, 8]
     with pytest.raises(UsageError, match="no class"):
         backbone.encode_prompts(["8"])
@@ -251,8 +302,8 @@ def test_the_picture_keeps_its_words_apart(ran: Path) -> None:
         assert ImageFont.load_default(size).getlength(text) < picture.PANEL
     caption = "Colour and number: the class. Circles: three standard deviations around the centres."
     assert ImageFont.load_default(22).getlength(caption) < 5 * picture.PANEL
-    request = make_request(rows=("exact-base",), seeds=(0,), overrides=SMALL)
-    found = Store(ran).get(build_graph(request).targets[0])
+    table = graph_of(rows=("exact-base",), seeds=(0,), overrides=SMALL)
+    found = Store(ran).get(table.targets[0])
     points = read_safetensors(found.file("samples.safetensors"))["points"]
     far = np.where(np.arange(30)[None, :, None] < 3, 100.0, points)
     for shown in (points, far):
