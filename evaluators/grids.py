@@ -21,12 +21,12 @@ from bench.api import (
     ProtocolError,
     UsageError,
 )
+from bench.api.folder import UNKNOWN_SEED
 from evaluators.whole_folder import appearing
 
 if TYPE_CHECKING:
     from PIL import Image
 
-UNKNOWN_SEED = -1
 _FORMATS = {"png": "PNG", "webp": "WEBP", "jpg": "JPEG"}
 _SHOWN = 5
 

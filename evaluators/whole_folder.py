@@ -35,6 +35,17 @@ def appearing(root: Path) -> Iterator[Path]:
             shutil.rmtree(partial, ignore_errors=True)
 
 
+def copy_as_png(source: Path, target: Path) -> None:
+    """Copy a PNG file as it is; decode another and store it as PNG, without loss."""
+    if source.suffix.lower() == ".png":
+        shutil.copyfile(source, target)
+        return
+    from PIL import Image
+
+    with Image.open(source) as image:
+        image.convert("RGB").save(target, format="PNG")
+
+
 def scratch() -> Path:
     """Return a new folder that is removed when the process ends."""
     folder = tempfile.mkdtemp(prefix="bench-tiles-")

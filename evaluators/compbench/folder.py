@@ -12,16 +12,12 @@ readers of each evaluation. Results in the official files: `results`.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from bench.api import (
-    ImageRecord,
     ImageSet,
     IncompleteError,
     Prompt,
@@ -29,15 +25,14 @@ from bench.api import (
     ProtocolError,
     UsageError,
 )
+from bench.api.folder import image_set
 from evaluators.compbench.prompts import MORE_CATEGORIES
 from evaluators.compbench.rules import CATEGORIES
-from evaluators.whole_folder import appearing
+from evaluators.whole_folder import appearing, copy_as_png
 
 SAMPLES = "samples"
 LONGEST_NAME = 255
 """Bytes of a file name that file systems take."""
-UNKNOWN_SEED = -1
-"""Seed of an imported image: the layout does not hold it."""
 ALL_CATEGORIES = (*CATEGORIES, *MORE_CATEGORIES)
 
 _NAME = re.compile(r"([^_]+)_(\d+)\.png")
@@ -103,18 +98,8 @@ def export_layout(images: ImageSet, root: Path) -> Path:
         for key, name in names.items():
             target = partial / name
             target.parent.mkdir(parents=True, exist_ok=True)
-            _copy_as_png(sources[key], target)
+            copy_as_png(sources[key], target)
     return root
-
-
-def _copy_as_png(source: Path, target: Path) -> None:
-    if source.suffix.lower() == ".png":
-        shutil.copyfile(source, target)
-        return
-    from PIL import Image
-
-    with Image.open(source) as image:
-        image.convert("RGB").save(target, format="PNG")
 
 
 def import_layout(
@@ -131,7 +116,7 @@ def import_layout(
             the best-filled prompt has.
 
     Returns:
-        A complete image set without generation settings; seeds are `UNKNOWN_SEED`.
+        A complete image set without generation settings.
 
     Raises:
         UsageError: no such folder, no category in it, or a category that the suite lacks.
@@ -150,7 +135,8 @@ def import_layout(
         if strange:
             raise UsageError(f"{root} holds {strange[0]!r}, of which the suite has no prompt")
     each = images_per_prompt or _images_per_prompt(suite, found)
-    records, missing = [], []
+    files: dict[tuple[str, int], tuple[str, str | None]] = {}
+    missing = []
     for prompt, ordinal, number in numbered(suite, each):
         entry = found.get(category_of(prompt), {}).get(number)
         if entry is None:
@@ -162,16 +148,7 @@ def import_layout(
                 f"{path} is of the prompt {text!r}; number {number} of {category_of(prompt)} is "
                 f"{prompt.id}, {prompt.text!r}, at {each} images a prompt"
             )
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        records.append(
-            ImageRecord(
-                prompt_id=prompt.id,
-                ordinal=ordinal,
-                path=path.relative_to(root).as_posix(),
-                sha256=digest,
-                seed=UNKNOWN_SEED,
-            )
-        )
+        files[prompt.id, ordinal] = (path.relative_to(root).as_posix(), None)
     total = sum(len(entries) for entries in found.values())
     if missing:
         shown = ", ".join(missing[:_SHOWN]) + (" ..." if len(missing) > _SHOWN else "")
@@ -179,19 +156,12 @@ def import_layout(
             f"{root} lacks {len(missing)} of {len(suite) * each} images (category/number): "
             f"{shown}. Every prompt needs {each}; the official code would score them shifted."
         )
-    if total > len(records):
+    if total > len(files):
         raise ProtocolError(
-            f"{root} holds {total} images, {total - len(records)} more than {len(suite)} prompts "
+            f"{root} holds {total} images, {total - len(files)} more than {len(suite)} prompts "
             f"with {each} each; remove those that are of no prompt"
         )
-    listing = json.dumps([suite.sha256, [[r.key, r.sha256] for r in records]])
-    return ImageSet(
-        root=root,
-        suite=suite,
-        images_per_prompt=each,
-        records=tuple(records),
-        identity=hashlib.sha256(listing.encode()).hexdigest(),
-    )
+    return image_set(root, suite, files)
 
 
 Samples = dict[int, tuple[str, Path]]

@@ -11,16 +11,13 @@ Source: djghosh13/geneval@af4902f, generation/diffusers_generate.py, evaluation/
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.api import (
-    ImageRecord,
     ImageSet,
     IncompleteError,
     Prompt,
@@ -28,11 +25,9 @@ from bench.api import (
     ProtocolError,
     UsageError,
 )
+from bench.api.folder import image_set
 from evaluators.geneval.prompts import suite_from_metadata
-from evaluators.whole_folder import appearing
-
-UNKNOWN_SEED = -1
-"""Seed of an imported image: the layout does not hold it."""
+from evaluators.whole_folder import appearing, copy_as_png
 
 _SAMPLE = re.compile(r"(\d+)\.png")
 
@@ -77,19 +72,9 @@ def _fill(target: Path, images: ImageSet, *, grid: bool) -> None:
         (folder / "samples").mkdir(parents=True)
         (folder / "metadata.jsonl").write_text(json.dumps(metadata_of(prompt)), encoding="utf-8")
         for ordinal, source in enumerate(sources[prompt.id]):
-            _copy_as_png(source, folder / "samples" / f"{ordinal:05d}.png")
+            copy_as_png(source, folder / "samples" / f"{ordinal:05d}.png")
         if grid:
             _write_grid(sources[prompt.id], folder / "grid.png")
-
-
-def _copy_as_png(source: Path, target: Path) -> None:
-    if source.suffix.lower() == ".png":
-        shutil.copyfile(source, target)
-        return
-    from PIL import Image
-
-    with Image.open(source) as image:
-        image.convert("RGB").save(target, format="PNG")
 
 
 def _write_grid(sources: Sequence[Path], target: Path) -> None:
@@ -119,7 +104,7 @@ def import_layout(
         images_per_prompt: by default the number of the best-filled folder.
 
     Returns:
-        A complete image set without generation settings; seeds are `UNKNOWN_SEED`.
+        A complete image set without generation settings.
 
     Raises:
         UsageError: no such folder, or two folders of one number.
@@ -150,19 +135,12 @@ def import_layout(
             f"{root} lacks {len(missing)} of {len(suite) * max(wanted, 1)} images: {shown}. "
             "Each prompt needs the same number of images, named by number from 00000.png."
         )
-    records = tuple(
-        _record(root, prompt, k, samples[prompt.id][k]) for prompt in suite for k in range(wanted)
-    )
-    identity = hashlib.sha256(
-        json.dumps([suite.sha256, [[r.key, r.sha256] for r in records]]).encode()
-    ).hexdigest()
-    return ImageSet(
-        root=root,
-        suite=suite,
-        images_per_prompt=wanted,
-        records=records,
-        identity=identity,
-    )
+    files: dict[tuple[str, int], tuple[str, str | None]] = {
+        (prompt.id, k): (samples[prompt.id][k].relative_to(root).as_posix(), None)
+        for prompt in suite
+        for k in range(wanted)
+    }
+    return image_set(root, suite, files)
 
 
 def read_official(root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
@@ -254,13 +232,3 @@ def _samples(folder: Path) -> dict[int, Path]:
         return {}
     named = [(p, _SAMPLE.fullmatch(p.name)) for p in sorted((folder / "samples").iterdir())]
     return {int(match[1]): path for path, match in named if match}
-
-
-def _record(root: Path, prompt: Prompt, ordinal: int, path: Path) -> ImageRecord:
-    return ImageRecord(
-        prompt_id=prompt.id,
-        ordinal=ordinal,
-        path=path.relative_to(root).as_posix(),
-        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
-        seed=UNKNOWN_SEED,
-    )
