@@ -1,6 +1,8 @@
 """Chat completions of an OpenAI-compatible endpoint: sent, sent again while it is busy, read.
 
-The key is read from the environment when a request is sent; it stands in no message and no log.
+The key is read from the environment when a request is sent; it stands in no message and no log,
+also where the server repeats it, nor does what an address carries besides host and path. A
+redirect is not followed: it would take the key to another host.
 """
 
 from __future__ import annotations
@@ -13,15 +15,20 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from bench.api.errors import BenchError, PrerequisiteError, UsageError
+from bench.network import RedirectError, hidden, opened, read_at_most, secrets_of, shown_url
 
 LOG = logging.getLogger(__name__)
 
 AGAIN = (408, 409, 425, 429, 500, 502, 503, 504)
 """Answers that may change when the request is sent again."""
+
+LARGEST_ANSWER = 16 * 2**20
+"""Bytes of an answer; a chat completion has some thousands."""
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds before the first repetition, doubled with each one, and the longest there is."""
@@ -54,7 +61,7 @@ class ChatEndpoint:
         url: up to and without `/chat/completions`.
         key_env: environment variable with the key; no key is sent where it is unset.
         retries: how often a failed request is sent again.
-        timeout_seconds: of one request.
+        timeout_seconds: of one request, however slowly its answer comes.
         advice: for errors.
         wait: sleeps for so many seconds.
     """
@@ -68,8 +75,16 @@ class ChatEndpoint:
 
     @property
     def address(self) -> str:
-        """Where requests go."""
-        return f"{self.url.rstrip('/')}/chat/completions"
+        """Where requests go, as it may be shown."""
+        return shown_url(self._target)
+
+    @property
+    def _target(self) -> str:
+        head, mark, query = self.url.partition("?")
+        return f"{head.rstrip('/')}/chat/completions{mark}{query}"
+
+    def _hidden(self, text: str) -> str:
+        return hidden(text, os.environ.get(self.key_env, "").strip(), *secrets_of(self.url))
 
     def complete(self, body: Mapping[str, Any]) -> str:
         """Return what the first choice says; empty where it says no text.
@@ -85,9 +100,10 @@ class ChatEndpoint:
         reply = self._send(json.dumps(body).encode())
         try:
             content = json.loads(reply)["choices"][0]["message"]["content"]
-        except (ValueError, LookupError, TypeError) as error:
+        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            shown = reply.decode(errors="replace")[:200]
             raise BenchError(
-                f"{self.address} answered {reply[:200]!r}; expected a chat completion with "
+                f"{self.address} answered {self._hidden(shown)!r}; expected a chat completion with "
                 "choices[0].message.content. Is it an OpenAI-compatible endpoint?"
             ) from error
         return content if isinstance(content, str) else ""
@@ -102,14 +118,18 @@ class ChatEndpoint:
             )
         if key:
             headers["Authorization"] = f"Bearer {key}"
-        request = urllib.request.Request(self.address, body, headers)
+        request = urllib.request.Request(self._target, body, headers)
         attempts = self.retries + 1
         for attempt in range(attempts):
             last = attempt == attempts - 1
             try:
-                with urllib.request.urlopen(request, timeout=self.timeout_seconds) as answer:
-                    data: bytes = answer.read()
-                    return data
+                limit = self.timeout_seconds
+                with opened(request, silence_seconds=limit, all_seconds=limit) as answer:
+                    return read_at_most(answer, LARGEST_ANSWER)
+            except RedirectError as error:
+                raise PrerequisiteError(
+                    f"{self.advice.who}{self.address} {error.reason}", fix=self.advice.url
+                ) from None
             except urllib.error.HTTPError as error:
                 with error:
                     if error.code not in AGAIN or last:
@@ -120,23 +140,31 @@ class ChatEndpoint:
                 if last:
                     raise PrerequisiteError(
                         f"{self.advice.who}{self.address} cannot be reached after {attempts} "
-                        f"attempts ({error}){self.advice.kept}",
+                        f"attempts ({self._hidden(str(error))}){self.advice.kept}",
                         fix=self.advice.url,
                     ) from error
-                seconds, fault = None, str(error)
+                seconds, fault = None, self._hidden(str(error))
             pause = min(LONGEST_WAIT, FIRST_WAIT * 2**attempt if seconds is None else seconds)
             LOG.info("%s: %s; asking again in %.1f s", self.address, fault, pause)
             self.wait(pause)
         raise AssertionError("the last attempt returns or raises")
 
     def _refused(self, error: urllib.error.HTTPError) -> Exception:
-        said = error.read(300).decode(errors="replace").strip()
+        said = self._hidden(_beginning(error))
         what = f"{self.advice.who}{self.address} answered with status {error.code}: {said}"
         if error.code in (401, 403):
             return PrerequisiteError(what, fix=f"export {self.key_env}=<your key>")
         if error.code in AGAIN:
             return BenchError(f"{what}. {self.advice.again}")
         return UsageError(f"{what}. {self.advice.request}")
+
+
+def _beginning(error: urllib.error.HTTPError) -> str:
+    """Return the first characters of a refusal; nothing where it does not come."""
+    with suppress(OSError, http.client.HTTPException, ValueError):
+        data: bytes = error.read1(300)
+        return data.decode(errors="replace").strip()
+    return ""
 
 
 def _asked_for(header: Any) -> float | None:

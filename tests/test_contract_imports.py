@@ -24,9 +24,9 @@ ALLOWED: dict[str, set[str]] = {
     "bench.api": set(),
     "bench.stats": {"bench.api"},
     # files of others, fetched with the store's write seam; a suite's reader is found by name
-    "bench.assets": {"bench.api", "bench.store"},
+    "bench.assets": {"bench.api", "bench.store", "bench.network"},
     # chat completions, asked by perturbations and by judges
-    "bench.endpoint": {"bench.api"},
+    "bench.endpoint": {"bench.api", "bench.network"},
     "bench.suites": {"bench.api", "bench.store", "bench.assets"},
     "bench.store": {"bench.api"},
     "bench.backbones": {"bench.api", "bench.store"},
@@ -78,6 +78,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     # configuration: YAML into dataclasses
     "bench.config": {"bench.api"},
+    # servers that nobody has to trust
+    "bench.network": set(),
     # published hyperparameters are data, read as tables are
     "bench.published": {"bench.api", "bench.training.beta", "bench.config"},
     # what is asked for

@@ -22,6 +22,7 @@ from typing import Any
 
 from bench.api.errors import BenchError, CorruptArtifactError, PrerequisiteError
 from bench.assets.places import offline
+from bench.network import RedirectError, opened, shown_url
 from bench.store import DISK, file_hash, writing_to
 from bench.store.writer import kernel_lock
 
@@ -30,6 +31,8 @@ LOG = logging.getLogger(__name__)
 AGAIN = (408, 425, 429, 500, 502, 503, 504)
 FIRST_WAIT, LONGEST_WAIT = 0.5, 20.0
 CHUNK = 1 << 16
+LARGEST = 64 * 2**30
+"""Bytes; the largest single file of the models and suites known here has 20 GB."""
 SLOWEST = 256
 """Bytes a second below which a connection counts as stalled."""
 
@@ -49,6 +52,7 @@ class Order:
         timeout_seconds: without a byte, or with fewer than `SLOWEST` a second, before the
             connection is given up and taken up again.
         retries: further attempts; one that brought bytes is not counted.
+        largest_bytes: of the file; a server that says or sends more is refused.
     """
 
     url: str
@@ -57,6 +61,12 @@ class Order:
     fix: str
     timeout_seconds: float = 30.0
     retries: int = 4
+    largest_bytes: int = LARGEST
+
+    @property
+    def shown(self) -> str:
+        """The address as it may be shown."""
+        return shown_url(self.url)
 
 
 class _BrokenError(Exception):
@@ -81,7 +91,7 @@ def download(
     if order.target.is_file():
         return check(order.target, order.sha256, fix=f"remove it, then {order.fix}")
     if urllib.parse.urlsplit(order.url).scheme not in ("http", "https"):
-        raise BenchError(f"{order.url!r}: expected an address with http:// or https://")
+        raise BenchError(f"{order.shown!r}: expected an address with http:// or https://")
     if offline():
         raise PrerequisiteError(
             f"{order.target} is not there, and the network is off (HF_HUB_OFFLINE, --offline)",
@@ -119,18 +129,18 @@ def _until_whole(
             failures = 0 if _size(part) > before else failures + 1
             if failures > order.retries:
                 raise PrerequisiteError(
-                    f"cannot fetch {order.url}: {error} (after {failures} attempts without a "
+                    f"cannot fetch {order.shown}: {error} (after {failures} attempts without a "
                     f"byte; {_size(part)} bytes are kept in {part})",
                     fix=order.fix,
                 ) from error
             pause = FIRST_WAIT * 2**failures if error.wait is None else error.wait
-            LOG.info("%s: %s; going on in %.1f s", order.url, error, min(pause, LONGEST_WAIT))
+            LOG.info("%s: %s; going on in %.1f s", order.shown, error, min(pause, LONGEST_WAIT))
             wait(min(pause, LONGEST_WAIT))
     found = file_hash(part)
     if not agrees(found, order.sha256):
         _discard(part)
         raise CorruptArtifactError(
-            f"{order.url} has sha256 {found}, expected {order.sha256}: it is not the file this "
+            f"{order.shown} has sha256 {found}, expected {order.sha256}: it is not the file this "
             "version of the harness was made for, or it was changed on its way. It was not kept."
         )
     return found
@@ -167,12 +177,15 @@ def _fetch(order: Order, part: Path, progress: Progress | None) -> None:
             headers["If-Range"] = card["tag"]
     request = urllib.request.Request(order.url, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=order.timeout_seconds) as answer:
+        patience = order.timeout_seconds
+        with opened(request, silence_seconds=patience, follow_redirects=True) as answer:
             start, total = _place(answer, have)
+            if total is not None and total > order.largest_bytes:
+                raise _too_large(order, total)
             if start != have:
                 have = 0
             _write_card(part, order.url, answer.headers.get("ETag"))
-            _copy(answer, part, have, total, order.timeout_seconds, progress)
+            _copy(answer, part, have, total, order, progress)
     except urllib.error.HTTPError as error:
         with error:
             if error.code == 416:  # nothing of the file is left, or it has become shorter
@@ -184,10 +197,12 @@ def _fetch(order: Order, part: Path, progress: Progress | None) -> None:
             if error.code in AGAIN:
                 raise _BrokenError(f"status {error.code}", _seconds(error.headers)) from error
             raise PrerequisiteError(
-                f"{order.url} answered with status {error.code} ({error.reason}); the file is "
+                f"{order.shown} answered with status {error.code} ({error.reason}); the file is "
                 f"expected at {order.target}",
                 fix=order.fix,
             ) from error
+    except RedirectError as error:
+        raise PrerequisiteError(f"{order.shown} {error.reason}", fix=order.fix) from None
     except (OSError, http.client.HTTPException) as error:  # URLError and time-outs are OSErrors
         reason = getattr(error, "reason", None) or error
         raise _BrokenError(str(reason) or type(error).__name__) from error
@@ -198,10 +213,10 @@ def _copy(
     part: Path,
     have: int,
     total: int | None,
-    patience: float,
+    order: Order,
     progress: Progress | None,
 ) -> None:
-    began, at_began = time.monotonic(), have
+    began, at_began, patience = time.monotonic(), have, order.timeout_seconds
     with writing_to(part):
         opened = part.open("r+b" if have else "wb", buffering=0)
     with opened as file:
@@ -211,6 +226,8 @@ def _copy(
             with writing_to(part):  # around this alone: a time-out of the network is no disk's
                 file.write(data)
             have += len(data)
+            if have > order.largest_bytes:
+                raise _too_large(order, have)
             if progress:
                 progress(have, total)
             now = time.monotonic()
@@ -220,6 +237,15 @@ def _copy(
                 began, at_began = now, have
     if total is not None and have < total:
         raise _BrokenError(f"the connection ended after {have} of {total} bytes")
+
+
+def _too_large(order: Order, size: int) -> PrerequisiteError:
+    _discard(order.target.with_name(f"{order.target.name}.part"))
+    return PrerequisiteError(
+        f"{order.shown} sends {size:,} bytes or more; expected at most "
+        f"{order.largest_bytes:,}. Nothing of it was kept.",
+        fix=order.fix,
+    )
 
 
 def _place(answer: Any, have: int) -> tuple[int, int | None]:

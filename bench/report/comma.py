@@ -11,6 +11,9 @@ from bench.report.model import TableData
 from bench.report.statistics import Statistics
 from bench.stats import CrossedEstimate
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a text begins with that a spreadsheet takes for a formula."""
+
 FIELDS = (
     "table",
     "profile",
@@ -113,4 +116,8 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, str):
+        # a spreadsheet would run it; numbers are no texts here, and stay numbers
+        text = value.replace("\r", " ")  # the writer would leave it unquoted
+        return f"'{text}" if value.startswith(FORMULA) else text
     return repr(value) if isinstance(value, float) else str(value)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 from bench.report.blocks import Block, Bullets, Heading, Table, blocks_of
 from bench.report.model import TableData
 from bench.report.statistics import Statistics
+
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+"""Where HTML in a prompt, a label or a reason would begin."""
 
 
 def render_markdown(data: TableData, statistics: Statistics, *, parts: bool = False) -> str:
     """Return the whole report; with `parts` also what each interval is made of."""
     blocks = blocks_of(data, statistics, parts=parts)
-    return "\n\n".join(_written(block) for block in blocks) + "\n"
+    return "\n\n".join(_TAG.sub("&lt;", _written(block)) for block in blocks) + "\n"
 
 
 def _written(block: Block) -> str:
