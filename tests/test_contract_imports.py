@@ -325,7 +325,6 @@ def test_importing_it_imports_no_torch(part: str) -> None:
 # files that import each other, to be opened one by one; none may be added
 CIRCLES = {
     frozenset({"bench.api.validate", "bench.api._validate_evaluator"}),
-    frozenset({"bench.toy.making", "bench.toy.steps"}),
     frozenset({"bench.tiny.build.recipe", "bench.tiny.build.scorers"}),
 }
 

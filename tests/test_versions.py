@@ -38,7 +38,7 @@ HARNESS = {
     "pairs:picks": ("bench.data.picks:VERSION", "bench.data.picks:build"),
     "pairs:rendered": ("bench.data.rendered:VERSION", "bench.data.rendered:build"),
     "renders": ("bench.tiny.truth:VERSION", "bench.tiny.truth:render_image_set"),
-    "toy": ("bench.toy.cells:TOY_VERSION", "bench.toy.making:make_training"),
+    "toy": ("bench.toy.cells:TOY_VERSION", "bench.toy.steps:ToyTrainingStep"),
 }
 """Part -> its version, and the function that makes its numbers."""
 
