@@ -21,7 +21,7 @@ from bench.api import CorruptArtifactError, PrerequisiteError, ProtocolError, Us
 from evaluators.compbench.numeracy import asked_counts
 from evaluators.compbench.parse import Word, complex_objects, spatial_objects, without_adjectives
 
-FILE = Path(__file__).parent / "compbench_annotations.json"
+FILE = Path(__file__).parent / "annotations.json"
 SHA256 = "a99a752686e531bb56c6761728d4aac963810c162a1c4b850b2790e15f12a9ac"
 MODEL = "en_core_web_sm"
 OBJECTS_FILE = "new_objects.txt"

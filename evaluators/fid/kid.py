@@ -16,8 +16,8 @@ from bench.api import (
     Record,
 )
 from evaluators.fid.distribution import DistributionEvaluator
+from evaluators.fid.estimate import blocks_of, reference_features
 from evaluators.fid.features import FEATURES, rows
-from evaluators.fid.frechet_metric import blocks_of, reference_features
 from evaluators.fid.kid_rules import kernel_sums, kid_of_subsets
 from evaluators.intervals import jackknifed
 

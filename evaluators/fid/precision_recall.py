@@ -17,8 +17,8 @@ from bench.api import (
     Record,
 )
 from evaluators.fid.distribution import DistributionEvaluator
+from evaluators.fid.estimate import blocks_of, reference_features
 from evaluators.fid.features import FEATURES, rows
-from evaluators.fid.frechet_metric import blocks_of, reference_features
 from evaluators.fid.manifold_rules import NEIGHBOURS, by_block
 from evaluators.intervals import jackknifed
 

@@ -13,8 +13,8 @@ from bench.api import (
     Record,
 )
 from evaluators.fid.distribution import DistributionEvaluator
+from evaluators.fid.estimate import frechet_estimate, reference_gaussian
 from evaluators.fid.features import FEATURES, rows
-from evaluators.fid.frechet_metric import frechet_estimate, reference_gaussian
 
 
 class FIDOfStatistics(DistributionEvaluator):
