@@ -42,6 +42,13 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, help="where to put what is built (the package itself)")
     parser.add_argument("--again", action="store_true", help="build what is already there, too")
     parser.add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of a build: another tiny-sd-noisy than the shipped one, which is seed 0; with --out",
+    )
+    parser.add_argument(
         "--env",
         action="append",
         metavar="NAME",
@@ -98,6 +105,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--env belongs to `assets build`, not to `assets {args.action}`")
     if args.fid_reference is not None and args.action != "build":
         raise UsageError(f"--fid-reference belongs to `assets build`, not `assets {args.action}`")
+    if args.seed and (args.action != "build" or args.env or args.fid_reference is not None):
+        raise UsageError("--seed belongs to `assets build NAME`")
     rows: Sequence[Mapping[str, Any]]
     if args.action == "fetch":
         rows = fetch_assets(args)
@@ -115,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
 
         out = args.out or weights_folder()
         out.mkdir(parents=True, exist_ok=True)
-        made = build(args.names, args.work, out, again=args.again)
+        made = build(args.names, args.work, out, again=args.again, seed=args.seed)
         rows = [{"asset": name, "sha256": digest} for name, digest in made.items()]
     if args.json:
         print_json(rows)

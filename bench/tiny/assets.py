@@ -11,6 +11,7 @@ from bench.api.errors import CorruptArtifactError, PrerequisiteError, unknown
 
 NAMES = (
     "tiny-sd",
+    "tiny-sd-noisy",
     "tiny-clip",
     "tiny-vqa",
     "tiny-features",

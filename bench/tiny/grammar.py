@@ -57,18 +57,20 @@ def to_text(meaning: Description) -> str:
     return body + (" at night" if meaning.night else "")
 
 
-def with_wrong_word(text: str, rng: np.random.Generator) -> str:
-    """Return `text` with one content word exchanged for another of its class (a caption error).
+def with_wrong_word(text: str, rng: np.random.Generator, count: int = 1) -> str:
+    """Return `text` with content words exchanged for others of their class (a caption error).
 
-    Texts without such a word are returned as they are.
+    Args:
+        text: a prompt.
+        rng: which words, and for which.
+        count: how many words; where the text has fewer content words, all of them.
     """
     words = text.split(" ")
     spots = [(i, group) for i, w in enumerate(words) for group in _EXCHANGES if w in group]
-    if not spots:
-        return text
-    i, group = spots[int(rng.integers(len(spots)))]
-    others = [w for w in group if w != words[i]]
-    words[i] = others[int(rng.integers(len(others)))]
+    for _ in range(min(count, len(spots))):
+        i, group = spots.pop(int(rng.integers(len(spots))))
+        others = [w for w in group if w != words[i]]
+        words[i] = others[int(rng.integers(len(others)))]
     return " ".join(words)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from diffusers import AutoencoderDC, AutoencoderKL
 from torch import Tensor
 
 from bench.backbones import load_backbone
-from bench.tiny.build import loop, sana, sd3
+from bench.tiny.build import sana, sd3
 from bench.tiny.build.clip import new_clip
 from bench.tiny.build.flow import flow_batch
 from bench.tiny.build.scenes_cache import load_scenes
@@ -21,6 +20,7 @@ from bench.tiny.build.tokenizer import MAX_TOKENS, build_tokenizer
 from bench.tiny.build.vae import new_vae
 from bench.tiny.grammar import vocabulary
 from bench.tiny.suites import captions_tiny, compbench_tiny, geneval_tiny, pair_prompts_tiny
+from tests.tiny.resuming import KilledError, kill_after, require_same
 from tests.training.nets import normal
 
 
@@ -68,31 +68,6 @@ def test_rescaled_latents_decode_to_the_same_picture() -> None:
     assert vae.config.scaling_factor == 0.7
 
 
-class _KilledError(Exception):
-    pass
-
-
-def _kill_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
-    """Save after every step, and stop once the state of `step` is on disk."""
-    save = loop._save
-
-    def saving(file: Path, *rest: object) -> None:
-        save(file, *rest)  # type: ignore[arg-type]
-        if rest[5] == step:
-            raise _KilledError
-
-    monkeypatch.setattr(loop, "_save", saving)
-    for recipe in (sana, sd3):
-        often = functools.partial(loop.LoopConfig, save_every_seconds=-1.0)
-        monkeypatch.setattr(recipe, "LoopConfig", often)
-
-
-def _same(one: torch.nn.Module, two: torch.nn.Module) -> None:
-    first, second = one.state_dict(), two.state_dict()
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[k], second[k]) for k in first)
-
-
 @pytest.mark.slow
 def test_tiny_sd3_resumes_bit_exactly_and_loads_as_what_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -110,12 +85,12 @@ def test_tiny_sd3_resumes_bit_exactly_and_loads_as_what_it_is(
 
     whole = train("whole")
     with monkeypatch.context() as patched:
-        _kill_after(patched, 2)
-        with pytest.raises(_KilledError):
+        kill_after(patched, 2, sana, sd3)
+        with pytest.raises(KilledError):
             train("parts")
     parts = train("parts")
     for part in ("transformer", "text_encoder", "text_encoder_2", "vae"):
-        _same(getattr(whole, part), getattr(parts, part))
+        require_same(getattr(whole, part), getattr(parts, part))
     whole.to(torch.float16).save_pretrained(tmp_path / "out")
     size = sum(f.stat().st_size for f in (tmp_path / "out").rglob("*") if f.is_file())
     assert size <= 5 << 20
@@ -145,14 +120,14 @@ def test_tiny_sana_resumes_bit_exactly_and_loads_as_what_it_is(
 
     autoencoder, whole = train("whole")
     with monkeypatch.context() as patched:
-        _kill_after(patched, 2)
+        kill_after(patched, 2, sana, sd3)
         for _ in range(2):  # once in the autoencoder's training; its state then lets it go on
-            with pytest.raises(_KilledError):
+            with pytest.raises(KilledError):
                 train("parts")
     again, parts = train("parts")
-    _same(autoencoder, again)
+    require_same(autoencoder, again)
     for part in ("transformer", "text_encoder"):
-        _same(getattr(whole, part), getattr(parts, part))
+        require_same(getattr(whole, part), getattr(parts, part))
     whole.to(torch.float16).save_pretrained(tmp_path / "out")
     size = sum(f.stat().st_size for f in (tmp_path / "out").rglob("*") if f.is_file())
     assert size <= 5 << 20

@@ -24,11 +24,15 @@ log = logging.getLogger("bench.assets")
 
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
-    """Steps, peak rate of a one-cycle schedule, EMA decay (0: none), seconds between saves."""
+    """Steps, peak rate of a one-cycle schedule, EMA decay (0: none), seconds between saves.
+
+    `last_rate` is the share of the peak rate that is left at the end; 1 keeps it constant.
+    """
 
     steps: int
     lr: float
     warmup: float = 0.05
+    last_rate: float = 0.01
     weight_decay: float = 0.01
     ema: float = 0.0
     max_grad_norm: float = 1.0
@@ -36,12 +40,13 @@ class LoopConfig:
 
 
 def learning_rate(config: LoopConfig, step: int) -> float:
-    """Return the one-cycle rate of a step: linear warm-up, then a cosine to one hundredth."""
+    """Return the one-cycle rate of a step: linear warm-up, then a cosine to `last_rate`."""
     warm = max(1, int(config.warmup * config.steps))
     if step < warm:
         return config.lr * (step + 1) / warm
     share = (step - warm) / max(1, config.steps - warm)
-    return config.lr * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+    last = config.last_rate
+    return config.lr * (last + (1 - last) * 0.5 * (1 + math.cos(math.pi * share)))
 
 
 def train_network(

@@ -22,8 +22,8 @@ from transformers import (
     CLIPTokenizer,
 )
 
-from bench.api.errors import CorruptArtifactError, PrerequisiteError, unknown
-from bench.tiny.assets import FIX, NAMES, folder_sha256, weights_sha256
+from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError, unknown
+from bench.tiny.assets import FIX, NAMES, folder_sha256, weights_folder, weights_sha256
 from bench.tiny.build.calibrate import calibrate
 from bench.tiny.build.cards import write_card
 from bench.tiny.build.clip import train_clip
@@ -37,6 +37,7 @@ from bench.tiny.build.heads import (
     train_phrases,
 )
 from bench.tiny.build.inpaint import train_inpaint
+from bench.tiny.build.noisy import train_noisy
 from bench.tiny.build.sana import encode_scenes_dc, train_autoencoder, train_sana
 from bench.tiny.build.scenes_cache import SceneSet, load_scenes
 from bench.tiny.build.scorers import BUILDERS, save_image_processor
@@ -59,10 +60,12 @@ class Recipe:
     Attributes:
         work: scenes and states.
         out: finished assets, of which some are what others start from.
+        seed: of the assets in SEEDED.
     """
 
     work: Path
     out: Path
+    seed: int = 0
 
     @cached_property
     def scenes(self) -> SceneSet:
@@ -108,17 +111,21 @@ class Recipe:
         return load_truths(self.scenes, SEED, again)
 
     def finished(self, name: str) -> Path:
-        """Return the folder of a finished asset.
+        """Return the folder of a finished asset: among those being made, else the shipped one.
 
         Raises:
-            PrerequisiteError: it is not there.
+            PrerequisiteError: it is at neither place.
         """
-        folder = self.out / name
-        if not folder.is_dir():
+        if (self.out / name).is_dir():
+            return self.out / name
+        shipped = weights_folder() / name
+        if not shipped.is_dir():
             raise PrerequisiteError(
-                f"{name}, which the asset starts from, is not at {folder}", fix=f"{FIX} {name}"
+                f"{name}, which the asset starts from, is neither in {self.out} nor at {shipped}",
+                fix=f"{FIX} {name}",
             )
-        return folder
+        log.info("%s: the shipped one, for there is none in %s", name, self.out)
+        return shipped
 
     @cached_property
     def finished_sd(self) -> StableDiffusionPipeline:
@@ -194,6 +201,16 @@ def _build_inpaint(recipe: Recipe, folder: Path) -> dict[str, Any]:
     return {**facts, "tiny-sd": folder_sha256(recipe.finished("tiny-sd"))}
 
 
+def _build_noisy(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    name = "noisy" if recipe.seed == 0 else f"noisy-seed-{recipe.seed}"
+    pipeline, facts = train_noisy(
+        recipe.scenes, recipe.finished_sd_latents, recipe.finished_sd,
+        recipe.work_from(name, "tiny-sd"), seed=recipe.seed,
+    )  # fmt: skip
+    _save_half(pipeline, folder)
+    return {**facts, "tiny-sd": folder_sha256(recipe.finished("tiny-sd"))}
+
+
 def _build_sdxl(recipe: Recipe, folder: Path) -> dict[str, Any]:
     second = CLIPTextModelWithProjection.from_pretrained(
         recipe.finished("tiny-clip"), dtype=torch.float32
@@ -250,11 +267,16 @@ _BUILDERS: dict[str, Callable[[Recipe, Path], dict[str, Any]]] = {
     "tiny-sana": _build_sana,
     "tiny-inpaint": _build_inpaint,
     "tiny-sdxl": _build_sdxl,
+    "tiny-sd-noisy": _build_noisy,
     **BUILDERS,
 }
+SEEDED = ("tiny-sd-noisy",)
+"""Assets whose recipe takes a seed: further bases of the same kind, which are not shipped."""
 
 
-def build(names: Sequence[str], work: Path, out: Path, *, again: bool = False) -> dict[str, str]:
+def build(
+    names: Sequence[str], work: Path, out: Path, *, again: bool = False, seed: int = 0
+) -> dict[str, str]:
     """Make the named assets (all when empty) and return their hashes.
 
     Args:
@@ -262,15 +284,19 @@ def build(names: Sequence[str], work: Path, out: Path, *, again: bool = False) -
         work: folder for scenes, states and everything resumable.
         out: where the finished folders go.
         again: make assets that are already in `out`, too.
+        seed: of the named assets, all of which must be in SEEDED unless it is 0, the shipped one.
 
     Raises:
-        UsageError: no asset has a given name.
+        UsageError: no asset has a given name, or another seed than 0 is asked for of an asset that
+            takes none or in the place of the shipped one.
     """
     for name in names:
         if name not in NAMES:
             raise unknown("asset", name, NAMES)
+    if seed:
+        _require_seedable(names, out, seed)
     torch.set_num_threads(1)
-    recipe = Recipe(work, out)
+    recipe = Recipe(work, out, seed)
     for name in [n for n in _BUILDERS if n in (names or NAMES)]:
         folder = out / name
         if folder.is_dir() and not again:
@@ -281,12 +307,29 @@ def build(names: Sequence[str], work: Path, out: Path, *, again: bool = False) -
         partial.mkdir(parents=True)
         facts = _BUILDERS[name](recipe, partial)
         _forget_paths(partial)
-        write_card(name, partial, facts)
+        write_card(name, partial, facts, seed=seed)
         shutil.rmtree(folder, ignore_errors=True)
         require_finite(partial)
         partial.replace(folder)
         log.info("%s: written to %s", name, folder)
     return write_hashes(out)
+
+
+def _require_seedable(names: Sequence[str], out: Path, seed: int) -> None:
+    """Refuse a seed that is not asked for by name, or whose result would pass for the shipped."""
+    if seed < 0:
+        raise UsageError(f"--seed is 0 or above; found {seed}")
+    strangers = [name for name in names or NAMES if name not in SEEDED]
+    if strangers:
+        raise UsageError(
+            f"--seed {seed} is for {', '.join(SEEDED)}; found {', '.join(strangers)}, whose recipe "
+            "takes no seed. Name the assets that take one."
+        )
+    if out.resolve() == weights_folder().resolve():
+        raise UsageError(
+            f"--seed {seed} would overwrite the shipped {', '.join(names)}, which is seed 0; give "
+            "another folder with --out."
+        )
 
 
 def _forget_paths(folder: Path) -> None:

@@ -75,7 +75,9 @@ def encode_scenes(vae: AutoencoderKL, scenes: SceneSet, file: Path) -> np.ndarra
     return stored
 
 
-class _TextAndUNet(nn.Module):
+class TextAndUNet(nn.Module):
+    """What is trained together, as one module."""
+
     def __init__(self, text: CLIPTextModel, unet: UNet2DConditionModel) -> None:
         super().__init__()
         self.text = text
@@ -108,7 +110,7 @@ def train_sd(
             if k.startswith("text_model.")
         }
     )
-    both = _TextAndUNet(text, new_unet())
+    both = TextAndUNet(text, new_unet())
     scheduler = sd_scheduler()
     weight_of_t = loss_weights(scheduler)
     ids = tokenise(tokenizer, scenes.captions)
