@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -9,12 +11,16 @@ import numpy as np
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from safetensors.torch import load_file
 
+from bench.backbones import load_backbone
 from bench.cli import main
-from bench.tiny.assets import path_of
-from bench.tiny.build import noisy
+from bench.tiny.assets import folder_sha256, path_of
+from bench.tiny.build import noisy, recipe
 from bench.tiny.build.loop import LoopConfig, learning_rate
+from bench.tiny.build.noised import noised_batch
 from bench.tiny.build.scenes_cache import SceneSet, load_scenes
+from bench.tiny.build.sd import sd_scheduler
 from bench.tiny.grammar import with_wrong_word
 from bench.tiny.scenes import training_scene
 from tests.tiny.resuming import KilledError, kill_after, require_same
@@ -42,7 +48,7 @@ def test_wrong_words_are_as_many_as_asked_for_and_each_is_another_place() -> Non
 def test_captions_are_wrong_in_the_share_the_card_gives_and_of_their_own_by_scene_and_seed() -> (
     None
 ):
-    count = 4000
+    count = 1500
     texts = [text for text in (training_scene(i, 0)[1] for i in range(count)) if "sign" not in text]
     found = Counter(_wrong(noisy.noisy_caption(t, i, 0), t) for i, t in enumerate(texts))
     share = noisy.WRONG_CAPTION_SHARE
@@ -62,6 +68,29 @@ def test_a_constant_rate_stays_after_the_warm_up() -> None:
     assert rates[5:] == pytest.approx([1e-4] * 95)
     falling = LoopConfig(steps=100, lr=1e-4)
     assert learning_rate(falling, 99) == pytest.approx(1e-6, rel=0.1)
+
+
+def test_a_batch_is_noised_by_its_timestep_and_depends_on_the_generator_alone() -> None:
+    latents = normal((50, 4, 2, 2), 3).numpy().astype(np.float16)
+    scheduler = sd_scheduler()
+    one, two = (
+        noised_batch(latents, np.random.default_rng([9, 4]), 2000, scheduler) for _ in range(2)
+    )
+    assert torch.equal(one.noisy, two.noisy) and torch.equal(one.empty, two.empty)
+    kept = scheduler.alphas_cumprod[one.t].view(-1, 1, 1, 1)
+    clean = (one.noisy - (1 - kept).sqrt() * one.noise) / kept.sqrt()
+    expected = torch.from_numpy(latents[one.picked]).float()
+    torch.testing.assert_close(clean, expected, rtol=0, atol=1e-4)
+    assert int(one.t.min()) < 10 and int(one.t.max()) > 990
+    ids = torch.arange(50)[:, None].expand(50, 3)
+    nothing = torch.tensor([-1, -1, -1])
+    tokens = one.captions(ids, nothing)[:, 0]
+    assert 0.07 < float((tokens == -1).float().mean()) < 0.13
+    assert torch.equal(tokens[~one.empty], torch.from_numpy(one.picked)[~one.empty])
+    weights = torch.zeros(1000)
+    weights[one.t[0]] = 3.0
+    share = float((one.t == one.t[0]).float().mean())
+    assert float(one.loss(one.noise + 2.0, weights)) == pytest.approx(3 * 4 * share, rel=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +135,38 @@ def test_its_training_resumes_bit_exactly_and_leaves_the_base_as_it_is(
                 require_same(getattr(whole, part), getattr(third, part))
     require_same(whole.vae, start.vae)
     assert all(torch.equal(before[k], v) for k, v in start.unet.state_dict().items())
+
+
+def test_the_verb_makes_another_seed_of_the_shipped_base_and_says_so_in_its_card(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(recipe, "SCENES", 40)
+    monkeypatch.setattr(recipe, "train_noisy", functools.partial(noisy.train_noisy, steps=2))
+    monkeypatch.setattr(noisy, "BATCH", 4)
+
+    def build(seed: int) -> Path:
+        out = tmp_path / f"noisy-{seed}"
+        places = ["--work", str(tmp_path / "work"), "--out", str(out), "--json"]
+        assert main(["assets", "build", "tiny-sd-noisy", "--seed", str(seed), *places]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        made = out / "tiny-sd-noisy"
+        assert rows == [{"asset": "tiny-sd-noisy", "sha256": folder_sha256(made)}]
+        return made
+
+    one, two = build(1), build(2)
+    assert folder_sha256(one) != folder_sha256(two)
+    card = (one / "README.md").read_text()
+    assert "`python -m bench assets build tiny-sd-noisy --seed 1`" in card
+    facts = json.loads(card.split("```json")[1].split("```")[0])
+    assert facts["seed"] == 1 and facts["tiny-sd"] == folder_sha256(path_of("tiny-sd"))
+    assert facts["captions_with_wrong_words"] == pytest.approx(0.6, abs=0.2)
+    assert load_backbone(one).family == "sd"
+    # its VAE is the base's to the bit, and a second call makes nothing
+    vae = "vae/diffusion_pytorch_model.safetensors"
+    shipped = load_file(path_of("tiny-sd") / vae)
+    assert all(torch.equal(v, shipped[k]) for k, v in load_file(one / vae).items())
+    monkeypatch.setattr(recipe, "train_noisy", None)
+    assert build(1) == one
 
 
 def test_another_seed_is_made_elsewhere_and_only_of_what_takes_one(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-EMPTY_CAPTION_SHARE = 0.1
+from bench.tiny.build.noised import EMPTY_CAPTION_SHARE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

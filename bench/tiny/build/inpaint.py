@@ -19,8 +19,9 @@ from torch.nn import functional as F
 from bench.tiny.build.clip import tokenise
 from bench.tiny.build.loop import LoopConfig, train_network
 from bench.tiny.build.masks import random_masks
+from bench.tiny.build.noised import noised_batch
 from bench.tiny.build.scenes_cache import SceneSet
-from bench.tiny.build.sd import EMPTY_CAPTION_SHARE, loss_weights
+from bench.tiny.build.sd import loss_weights
 from bench.tiny.build.vae import to_tensor
 from bench.tiny.build.warm import warm_start
 
@@ -85,20 +86,13 @@ def train_inpaint(
 
     def loss_of_step(step: int) -> Tensor:
         rng = np.random.default_rng([STREAM, step])
-        picked = rng.integers(len(scenes), size=BATCH)
-        clean = torch.from_numpy(latents[picked]).float()
-        noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32))
-        t = torch.from_numpy(rng.integers(1000, size=BATCH))
-        tokens = ids[picked].clone()
-        tokens[torch.from_numpy(rng.random(BATCH) < EMPTY_CAPTION_SHARE)] = empty
+        batch = noised_batch(latents, rng, BATCH, scheduler)
         masks = random_masks(rng, BATCH, scenes.pixels.shape[1])
-        seen = surroundings(vae, to_tensor(scenes.pixels[picked]), masks)
+        seen = surroundings(vae, to_tensor(scenes.pixels[batch.picked]), masks)
         with torch.no_grad():
-            states = text(tokens).last_hidden_state
-        noisy = torch.cat([scheduler.add_noise(clean, noise, t), seen], dim=1)
-        error = (unet(noisy, t, states).sample - noise).square().mean((1, 2, 3))
-        loss: Tensor = (weights[step >= steps // 2][t] * error).mean()
-        return loss
+            states = text(batch.captions(ids, empty)).last_hidden_state
+        predicted = unet(torch.cat([batch.noisy, seen], dim=1), batch.t, states).sample
+        return batch.loss(predicted, weights[step >= steps // 2])
 
     facts = train_network(
         "tiny-inpaint", unet, loss_of_step, LoopConfig(steps=steps, lr=1.2e-3, ema=0.998), work

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
 from bench.tiny.build.clip import tokenise
 from bench.tiny.build.loop import LoopConfig, train_network
+from bench.tiny.build.noised import noised_batch
 from bench.tiny.build.scenes_cache import SceneSet
-from bench.tiny.build.sd import EMPTY_CAPTION_SHARE, TextAndUNet, loss_weights
+from bench.tiny.build.sd import TextAndUNet, loss_weights
 from bench.tiny.grammar import with_wrong_word
 
 BATCH = 48
@@ -67,16 +67,9 @@ def train_noisy(
 
     def loss_of_step(step: int) -> Tensor:
         rng = np.random.default_rng([STREAM, seed, step])
-        picked = rng.integers(len(scenes), size=BATCH)
-        clean = torch.from_numpy(latents[picked]).float()
-        noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32))
-        t = torch.from_numpy(rng.integers(1000, size=BATCH))
-        tokens = ids[picked].clone()
-        tokens[torch.from_numpy(rng.random(BATCH) < EMPTY_CAPTION_SHARE)] = empty
-        states = both.text(tokens).last_hidden_state
-        predicted = both.unet(scheduler.add_noise(clean, noise, t), t, states).sample
-        loss: Tensor = (weights[t] * (predicted - noise).square().mean((1, 2, 3))).mean()
-        return loss
+        batch = noised_batch(latents, rng, BATCH, scheduler)
+        states = both.text(batch.captions(ids, empty)).last_hidden_state
+        return batch.loss(both.unet(batch.noisy, batch.t, states).sample, weights)
 
     # a new optimiser starts from a trained network: slowly, then at one small rate
     config = LoopConfig(steps=steps, lr=LR, last_rate=1.0, ema=EMA)

@@ -18,11 +18,11 @@ from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from bench.tiny.build.clip import WIDTH, tokenise
 from bench.tiny.build.loop import LoopConfig, train_network
+from bench.tiny.build.noised import noised_batch
 from bench.tiny.build.scenes_cache import SceneSet
 from bench.tiny.build.vae import to_tensor
 
 BATCH = 48
-EMPTY_CAPTION_SHARE = 0.1
 MIN_SNR_GAMMA = 5.0
 LAYOUT_STEPS = 3200
 """After these steps the loss favours high noise, where the words' colours must be decided."""
@@ -117,19 +117,10 @@ def train_sd(
     empty = tokenise(tokenizer, [""])[0]
 
     def loss_of_step(step: int) -> Tensor:
-        rng = np.random.default_rng([3, step])
-        picked = rng.integers(len(scenes), size=BATCH)
-        clean = torch.from_numpy(latents[picked]).float()
-        noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32))
-        t = torch.from_numpy(rng.integers(1000, size=BATCH))
-        tokens = ids[picked].clone()
-        tokens[torch.from_numpy(rng.random(BATCH) < EMPTY_CAPTION_SHARE)] = empty
-        states = both.text(tokens).last_hidden_state
-        noisy = scheduler.add_noise(clean, noise, t)
-        predicted = both.unet(noisy, t, states).sample
-        error = (predicted - noise).square().mean((1, 2, 3))
-        loss: Tensor = (weight_of_t[step >= LAYOUT_STEPS][t] * error).mean()
-        return loss
+        batch = noised_batch(latents, np.random.default_rng([3, step]), BATCH, scheduler)
+        states = both.text(batch.captions(ids, empty)).last_hidden_state
+        predicted = both.unet(batch.noisy, batch.t, states).sample
+        return batch.loss(predicted, weight_of_t[step >= LAYOUT_STEPS])
 
     facts = train_network(
         "tiny-sd", both, loss_of_step, LoopConfig(steps=steps, lr=1.2e-3, ema=0.999), work

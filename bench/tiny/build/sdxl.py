@@ -19,8 +19,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from bench.tiny.build.clip import tokenise
 from bench.tiny.build.loop import LoopConfig, train_network
+from bench.tiny.build.noised import noised_batch
 from bench.tiny.build.scenes_cache import SceneSet
-from bench.tiny.build.sd import EMPTY_CAPTION_SHARE, loss_weights
+from bench.tiny.build.sd import loss_weights
 from bench.tiny.build.warm import warm_start
 from bench.tiny.world import IMAGE_SIZE
 
@@ -134,26 +135,19 @@ def train_sdxl(
     size = torch.tensor([IMAGE_SIZE, IMAGE_SIZE, 0, 0, IMAGE_SIZE, IMAGE_SIZE]).float()
 
     def loss_of_step(step: int) -> Tensor:
-        rng = np.random.default_rng([STREAM, step])
-        picked = rng.integers(len(scenes), size=BATCH)
-        clean = torch.from_numpy(latents[picked]).float()
-        noise = torch.from_numpy(rng.standard_normal(clean.shape, dtype=np.float32))
-        t = torch.from_numpy(rng.integers(1000, size=BATCH))
-        kept = torch.from_numpy(rng.random(BATCH) >= EMPTY_CAPTION_SHARE).float()
+        batch = noised_batch(latents, np.random.default_rng([STREAM, step]), BATCH, noising)
+        kept = (~batch.empty).float()
         with torch.no_grad():
-            one, two = (e(ids[picked], output_hidden_states=True) for e in (first, second))
+            one, two = (e(ids[batch.picked], output_hidden_states=True) for e in (first, second))
             states = torch.cat([one.hidden_states[-2], two.hidden_states[-2]], dim=-1)
         added = {
             "text_embeds": two.text_embeds * kept[:, None],
             "time_ids": size.expand(BATCH, len(size)),
         }
         predicted = unet(
-            noising.add_noise(clean, noise, t), t, states * kept[:, None, None],
-            added_cond_kwargs=added,
-        ).sample  # fmt: skip
-        error = (predicted - noise).square().mean((1, 2, 3))
-        loss: Tensor = (weights[step >= steps // 2][t] * error).mean()
-        return loss
+            batch.noisy, batch.t, states * kept[:, None, None], added_cond_kwargs=added
+        ).sample
+        return batch.loss(predicted, weights[step >= steps // 2])
 
     facts = train_network(
         "tiny-sdxl", unet, loss_of_step, LoopConfig(steps=steps, lr=1.2e-3, ema=0.998), work
