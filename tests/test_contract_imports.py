@@ -142,9 +142,15 @@ ALLOWED: dict[str, set[str]] = {
     "bench.harness": {
         "bench.api",
         "bench.store",
+        "bench.stats",
+        "bench.suites",
         "bench.spec",
         "bench.steps",
         "bench.executors",
+        "bench.generation",
+        "bench.training.config",  # the names of settings, for suggestions
+        "bench.votes",
+        "bench.report",
     },
     "bench.cli": {"bench", "methods", "evaluators"},
     "methods": {

@@ -118,16 +118,13 @@ def shown_work(args: argparse.Namespace) -> Iterator[Work]:
 
 def report_failures(outcome: Outcome, graph: Graph) -> None:
     """List on stderr what failed, with the traceback of what nobody expected."""
-    failed = outcome.causes
-    for key, failure in failed.items():
+    from bench.harness.parts import failure_lines
+
+    for failure in outcome.causes.values():
         if failure.trace:
             LOG.debug("%s", failure.trace)
-        after = outcome.dependents(key)
-        LOG.error(
-            "failed: %s: %s%s",
-            graph[key].label,
-            failure.message,
-            f" ({after} more depend on it)" if after else "",
-        )
-    if failed:
-        LOG.error("%d failed; the same command tries them again (-v shows more)", len(failed))
+    lines = failure_lines(outcome, graph)
+    for line in lines:
+        LOG.error("failed: %s", line)
+    if lines:
+        LOG.error("%d failed; the same command tries them again (-v shows more)", len(lines))

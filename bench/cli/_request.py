@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bench.spec.head import ProfileHead
@@ -117,31 +116,25 @@ def request_of(args: argparse.Namespace) -> Request:
     """
     go_offline(args)
     no_bars()
-    from bench.cli._sets import require_table_sets
-    from bench.spec.request import make_request
-    from bench.spec.world import world_of
+    from bench.harness.requests import refuse_device, request_for
 
-    def request(overrides: Sequence[str]) -> Request:
-        return make_request(
-            args.table,
-            args.profile,
-            rows=args.rows,
-            columns=args.cols,
-            controls=args.controls,
-            seeds=args.seeds,
-            limit=args.limit,
-            methods=args.method,
-            overrides=overrides,
-            protocol=args.protocol,
-            weights=args.row,
-            trust=args.trust,
-        )
-
-    found = request(args.overrides)
-    other = args.device not in (None, "auto", found.profile.device)
-    world_of(found.table).refuse(found.table, {"--device": other})
-    require_table_sets(args.overrides, request, store_of(args))
-    return found
+    request = request_for(
+        args.table,
+        args.profile,
+        store=args.store,
+        rows=args.rows,
+        columns=args.cols,
+        controls=args.controls,
+        seeds=args.seeds,
+        limit=args.limit,
+        methods=args.method,
+        overrides=args.overrides,
+        protocol=args.protocol,
+        weights=args.row,
+        trust=args.trust,
+    )
+    refuse_device(request, args.device)
+    return request
 
 
 def no_bars() -> None:
@@ -153,6 +146,18 @@ def go_offline(args: argparse.Namespace) -> None:
     """Keep this process and its workers from the network, where `--offline` says so."""
     if args.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def setting_of(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options of `add_profile` say, by the names that `bench.harness` gives it."""
+    no_bars()
+    return {
+        "profile": args.profile,
+        "overrides": args.overrides,
+        "protocol": args.protocol,
+        "trust": args.trust,
+        "store": args.store,
+    }
 
 
 def store_of(args: argparse.Namespace) -> Store:

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import logging
 import textwrap
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +28,9 @@ from bench.cli._request import names
 from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from bench.harness.comparison import Comparison
     from bench.report.comparison import Moved
     from bench.report.model import TableData
 
@@ -60,42 +60,35 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Compare the tables."""
+    from bench.harness.comparison import compare
     from bench.report import processors
-    from bench.report.comparison import compare_tables
-    from bench.report.stored import read_report
 
-    first = read_report(args.first).data
-    second = first if args.first == args.second else read_report(args.second).data
-    known = replace(second, rows=_union(first.rows, second.rows))
-    known = replace(known, columns=_union(first.columns, second.columns))
-    _require_known(known, args.rows, args.cols)
-    # against a row of A all other rows of A are of no concern, and that one is, asked for or not
-    ours = first if args.against else _chosen(first, args.rows, None)
-    theirs = _chosen(second, args.rows, args.cols)
-    found = compare_tables(_chosen(ours, None, args.cols), theirs, against=args.against)
+    found = compare(
+        args.first, args.second, rows=args.rows, columns=args.cols, against=args.against
+    )
     code, why = _outcome(found, fail_if_worse=args.fail_if_worse)
     if args.json:
-        print_json([moved.to_json() for moved in found])
+        print_json([moved.to_json() for moved in found.moved])
         if why:
             LOG.error("%s", why)
     else:
-        _print(found, known)
-        for line in processors.lines([*ours.cells, *theirs.cells]):
+        _print(found.moved, found.known)
+        for line in processors.lines([*found.first.cells, *found.second.cells]):
             _fill(line)
         if why:
             _fill(why)
     return code
 
 
-def _outcome(found: Sequence[Moved], *, fail_if_worse: bool) -> tuple[int, str]:
+def _outcome(found: Comparison, *, fail_if_worse: bool) -> tuple[int, str]:
     """Return the exit code, and why it is 2."""
-    if all(m.word == "not compared" for m in found):
+    if found.nothing_compared:
         return 2, "nothing could be compared"
     if not fail_if_worse:
         return 0, ""
-    if any(m.is_worse for m in found):
+    if found.worse:
         return 1, ""
-    undecided = [f"{m.row}/{m.column}" for m in found if m.is_undecided]
+    undecided = [f"{m.row}/{m.column}" for m in found.undecided]
     if undecided:
         return 2, (
             f"--fail-if-worse cannot say of {', '.join(undecided)}: fewer than three training "
@@ -103,39 +96,6 @@ def _outcome(found: Sequence[Moved], *, fail_if_worse: bool) -> tuple[int, str]:
             "Compare tables of three training seeds or more (--seeds 0,1,2)."
         )
     return 0, ""
-
-
-def _union(
-    ours: Sequence[Mapping[str, Any]], theirs: Sequence[Mapping[str, Any]]
-) -> tuple[Mapping[str, Any], ...]:
-    known = {str(one["key"]) for one in ours}
-    return (*ours, *(one for one in theirs if str(one["key"]) not in known))
-
-
-def _require_known(
-    data: TableData, rows: Sequence[str] | None, columns: Sequence[str] | None
-) -> None:
-    """Raise UsageError where neither table has such a row or column."""
-    from bench.api.errors import unknown
-
-    for what, wanted, there in (("row", rows, data.rows), ("column", columns, data.columns)):
-        known = [str(one["key"]) for one in there]
-        for name in wanted or ():
-            if name not in known:
-                raise unknown(what, name, known)
-
-
-def _chosen(
-    data: TableData, rows: Sequence[str] | None, columns: Sequence[str] | None
-) -> TableData:
-    """Return the table with the rows and columns asked for, those it has."""
-    if rows is None and columns is None:
-        return data
-    return replace(
-        data,
-        rows=tuple(r for r in data.rows if rows is None or r["key"] in rows),
-        columns=tuple(c for c in data.columns if columns is None or c["key"] in columns),
-    )
 
 
 def _print(found: Sequence[Moved], data: TableData) -> None:

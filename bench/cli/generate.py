@@ -8,22 +8,14 @@ bench generate --prompts my_prompts.txt --images-per-prompt 2 --set generation.s
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from bench.api.errors import UsageError
-from bench.api.registry import DEFAULT_EVALUATOR, EVALUATORS
+from bench.api.registry import DEFAULT_EVALUATOR
 from bench.cli._output import print_json
 from bench.cli._parser import Subparsers, add_common
-from bench.cli._request import add_profile, add_work, go_offline, store_of
-from bench.cli._sets import require_part_sets
+from bench.cli._progress import shown_work
+from bench.cli._request import add_profile, add_work, go_offline, setting_of
 from bench.cli._verbs import VERBS
-
-if TYPE_CHECKING:
-    from bench.spec.profile import Profile
-    from bench.spec.protocol import ColumnProtocol
-    from bench.steps.builder import GraphBuilder
 
 
 def register(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -56,60 +48,24 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Generate and print the artifact."""
     go_offline(args)
-    from bench.cli._parts import finish, open_source
-    from bench.generation.checkpoint import CheckpointRef
-    from bench.generation.image_set import open_image_set
-    from bench.spec.protocol import load_suite
-    from bench.steps.images import add_images
+    from bench.harness.images import generate
 
-    def build(source: GraphBuilder) -> str:
-        protocol = _protocol(args, source.profile)
-        base = source.base()
-        checkpoint = base if args.checkpoint is None else CheckpointRef.parse(args.checkpoint)
-        if checkpoint.kind == "train":
-            source.store.get(checkpoint.location)
-            checkpoint = replace(checkpoint, base=base)
-        return add_images(
-            source,
-            checkpoint,
-            protocol=protocol,
-            suite=load_suite(protocol.suite, args.limit),
-            noise_seed=source.profile.sampling_seed if args.seed is None else args.seed,
+    with shown_work(args) as work:
+        found = generate(
+            args.checkpoint,
+            table=args.table,
+            column=args.col,
+            prompts=args.prompts,
+            limit=args.limit,
+            images_per_prompt=args.images_per_prompt,
+            seed=args.seed,
+            **setting_of(args),
+            **vars(work),
         )
-
-    source = open_source(args, store_of(args))
-    key = build(source)
-    require_part_sets(args, source.store, build)
-    code = finish(args, source, [key])
-    if code:
-        return code
-    artifact = source.store.get(key)
     if args.official_folder is not None:
-        whose = EVALUATORS.load(DEFAULT_EVALUATOR)()
-        whose.write_folder(open_image_set(artifact), args.official_folder)
+        found.write_folder(args.official_folder, DEFAULT_EVALUATOR)
     if args.json:
-        print_json({"artifact": key, "path": str(artifact.path)})
+        print_json({"artifact": found.id, "path": str(found.artifact.path)})
     else:
-        print(f"{key}\n{artifact.path}")
+        print(f"{found.id}\n{found.artifact.path}")
     return 0
-
-
-def _protocol(args: argparse.Namespace, profile: Profile) -> ColumnProtocol:
-    from bench.spec.protocol import SuiteSpec
-    from bench.spec.table import load_table
-
-    table = load_table(args.table, trust=args.trust)
-    if table.world is not None:
-        raise UsageError(f"table {table.name} has no images: it is of {table.world}.")
-    found = profile.protocol_of(table, table.column(args.col))
-    if found is None:
-        raise UsageError(
-            f"profile {profile.name} has no protocol {profile.protocol!r} for column {args.col}."
-        )
-    if args.prompts is not None:
-        options = {"file": str(args.prompts), "name": args.prompts.stem}
-        suite = SuiteSpec(function="bench.suites.files:captions", options=options)
-        found = replace(found, suite=suite)
-    if args.images_per_prompt is not None:
-        found = replace(found, images_per_prompt=args.images_per_prompt)
-    return found

@@ -21,9 +21,9 @@ from bench.cli._folder import LAYOUTS, is_artifact, read_folder, size_of, take_f
 from bench.cli._official import require_official, write_official
 from bench.cli._output import print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
-from bench.cli._references import reference_nodes, use_reference
-from bench.cli._request import add_profile, add_work, go_offline, store_of
-from bench.cli._sets import require_part_sets
+from bench.cli._progress import shown_work
+from bench.cli._references import use_reference
+from bench.cli._request import add_profile, add_work, go_offline, setting_of, store_of
 from bench.cli._verbs import VERBS
 from bench.cli._versus import (
     add_versus,
@@ -36,7 +36,7 @@ from bench.cli._versus import (
 )
 
 if TYPE_CHECKING:
-    from bench.api.generation import ImageSet
+    from bench.harness.scores import Scores
     from bench.spec.profile import Profile
     from bench.steps.builder import GraphBuilder
     from bench.store import Artifact, Store
@@ -105,8 +105,8 @@ def run(args: argparse.Namespace) -> int:
     """Score and print the metrics."""
     go_offline(args)
     from bench.api.registry import EVALUATORS
-    from bench.cli._parts import finish, open_source
-    from bench.generation.image_set import open_image_set
+    from bench.harness.parts import Setting
+    from bench.harness.scores import made_scores, score_artifact
     from bench.steps.references import evaluator_of
     from bench.steps.scores import add_scores_of
 
@@ -118,67 +118,39 @@ def run(args: argparse.Namespace) -> int:
     if args.official is not None:
         require_official(args.evaluator, args.official)
     use_judges(args)
-    source = _measuring(args, open_source(args, store_of(args)))
-    evaluator = source.profile.evaluator(args.evaluator)
-    people = asks_people(type(evaluator))
-    if people and args.votes is not None:
-        key = add_scores_of(source.graph, args.evaluator, evaluator, votes_upstream(args, source))
-    else:
-        sides = [
-            images_of(args, given, source.store, source.profile)
-            for given in _given(args, 2 if compares else 1, people=people)
-        ]
-        artifact = pairs_of(args, source.store, sides, people=people) if compares else sides[0]
-        if people:
-            return _people(args, source.store, artifact)
-        images = open_image_set(artifact, verify=False)
-        key = _scores(args, source, artifact, images)
-        require_part_sets(
-            args,
-            source.store,
-            lambda tried: _scores(args, _measuring(args, tried), artifact, images),
-        )
-    code = finish(args, source, [key])
-    if code:
-        return code
-    scores = source.store.get(key)
-    images_id = str(source.graph[key].upstream["images"])
-    show_scores(args, scores, [m.name for m in evaluator.spec.metrics], images_id)
+    setting = Setting(**setting_of(args))
+    source = setting.builder()
+    with shown_work(args) as work:
+        evaluator = source.profile.evaluator(args.evaluator)
+        people = asks_people(type(evaluator))
+        if people and args.votes is not None:
+            upstream = votes_upstream(args, source)
+            key = add_scores_of(source.graph, args.evaluator, evaluator, upstream)
+            scores = made_scores(source, key, args.evaluator, work)
+        else:
+            sides = [
+                images_of(args, given, source.store, source.profile)
+                for given in _given(args, 2 if compares else 1, people=people)
+            ]
+            artifact = pairs_of(args, source.store, sides, people=people) if compares else sides[0]
+            if people:
+                return _people(args, source.store, artifact)
+            scores = score_artifact(
+                setting,
+                artifact,
+                args.evaluator,
+                work,
+                reference=args.reference,
+                change=lambda builder: _measuring(args, builder),
+            )
+    show_scores(args, scores)
     return 0
 
 
-def _measuring(args: argparse.Namespace, source: GraphBuilder) -> GraphBuilder:
-    """Return the source, measuring as the reference does where one is named."""
+def _measuring(args: argparse.Namespace, source: GraphBuilder) -> None:
+    """Measure as the reference does, where one is named."""
     if args.reference is not None:
         use_reference(args, source, source.profile.evaluator(args.evaluator))
-    return source
-
-
-def _scores(
-    args: argparse.Namespace, source: GraphBuilder, artifact: Artifact, images: ImageSet
-) -> str:
-    """Add the scores of an image set and all they need; return their id."""
-    from bench.steps.predictions import backend_identities, needed_roles
-    from bench.steps.scores import add_scores
-    from bench.steps.step import stored_step
-
-    evaluator = source.profile.evaluator(args.evaluator)
-    roles = needed_roles(evaluator, images.suite, source.profile)
-    backends = backend_identities(source, roles, evaluator=evaluator.spec.name)
-    own = evaluator.spec.needs_reference and args.reference is None
-    return add_scores(
-        source,
-        args.evaluator,
-        evaluator,
-        images=source.graph.add(stored_step(artifact, images=len(images.records))),
-        suite=images.suite,
-        roles=roles,
-        backends=backends,
-        reference=_reference(args, source) if own else None,
-        reference_predictions=reference_nodes(
-            args, source, evaluator, backends, measured=len(images.records)
-        ),
-    )
 
 
 def _people(args: argparse.Namespace, store: Store, pairs: Artifact) -> int:
@@ -189,33 +161,22 @@ def _people(args: argparse.Namespace, store: Store, pairs: Artifact) -> int:
     return export_forms(args, store, pairs)
 
 
-def show_scores(args: argparse.Namespace, scores: Artifact, order: list[str], images: str) -> None:
+def show_scores(args: argparse.Namespace, scores: Scores) -> None:
     """Print the metrics of stored scores, and write them with their records where asked to."""
-    from bench.steps.scores import METRICS, RECORDS
-    from bench.store import read_jsonl
-
-    metrics: dict[str, dict[str, Any]] = scores.read_json(METRICS)
-    circular = _circular(args, scores)
-    measured_by = _measured_by(args, scores)
-    written: dict[str, Any] = {"circular": circular} if circular else {}
-    if measured_by:
-        written["backends"] = measured_by
+    metrics = {name: found.to_json() for name, found in scores.metrics.items()}
+    circular, measured_by = scores.circular, scores.measured_by
+    written = {k: v for k, v in scores.about.items() if k in ("circular", "backends")}
     if args.out is not None:
-        from bench.cli._records import write_results
-
-        about = {"evaluator": args.evaluator, "artifact": scores.id, "images": images, **written}
-        records = read_jsonl(scores.file(RECORDS))
-        paths = write_results(args.out, metrics, records, about=about)
-        written["files"] = [str(path) for path in paths]
+        written["files"] = [str(path) for path in scores.save(args.out)]
     if args.official is not None:
-        names = write_official(args.evaluator, store_of(args), scores, args.official)
+        names = write_official(args.evaluator, store_of(args), scores.artifact, args.official)
         written["official"] = {"folder": str(args.official), "results": names}
     if args.json:
-        print_json({"artifact": scores.id, "images": images, "metrics": metrics, **written})
+        print_json({"artifact": scores.id, "images": scores.images, "metrics": metrics, **written})
         return
     rows = [
         {"metric": name, **{k: _shown(metrics[name][k]) for k in ("value", "low", "high", "n")}}
-        for name in order
+        for name in scores.declared
         if name in metrics
     ]
     print_rows(rows, ["metric", "value", "low", "high", "n"])
@@ -224,45 +185,6 @@ def show_scores(args: argparse.Namespace, scores: Artifact, order: list[str], im
         print(f"{role}: {backend['name']}, verified: {backend['verified']}{variant}")
     if circular:
         print(f"circular: {', '.join(circular)} selected the data the model was trained on")
-
-
-def _measured_by(args: argparse.Namespace, scores: Artifact) -> dict[str, dict[str, str]]:
-    """Return, by role, the back-end's name, how far it was verified, and its variant if it is one.
-
-    Back-ends of others, and votes of people, are named alone.
-    """
-    from bench.api.declared import verified_of
-    from bench.api.registry import BACKENDS
-
-    known, store = BACKENDS.entries(), store_of(args)
-    found = {}
-    for role, key in sorted(scores.upstream.items()):
-        kind, _, name = role.partition("/")
-        backend = store.get(str(key)).identity.get("backend") if kind == "predictions" else None
-        if not isinstance(backend, dict):
-            continue
-        entry = known.get(str(backend["backend"]))
-        word = None if entry is None else verified_of(entry, args.evaluator)
-        found[name] = {"name": str(backend["backend"]), "verified": word or "not stated"}
-        if "variant" in backend:
-            found[name]["variant"] = str(backend["variant"])
-    return found
-
-
-def _circular(args: argparse.Namespace, scores: Artifact) -> list[str]:
-    """Return the back-ends that measured the images and selected the data behind them."""
-    from bench.report.circular import Selections, circular_names
-
-    store = store_of(args)
-    selectors = Selections(store=store).behind(scores.id)
-    if not selectors:
-        return []
-    measured = {
-        role: store.get(str(key)).identity["backend"]
-        for role, key in scores.upstream.items()
-        if role.startswith("predictions/")
-    }
-    return circular_names(selectors, measured)
 
 
 def _given(args: argparse.Namespace, count: int, *, people: bool) -> list[str]:
@@ -316,22 +238,6 @@ def _suite(name: str) -> Any:
     from bench.suites import load_suite
 
     return load_suite(name)
-
-
-def _reference(args: argparse.Namespace, source: GraphBuilder) -> str:
-    """Return the reference image set that the profile's protocol names for the evaluator."""
-    from bench.steps.images import add_reference
-
-    profile = source.profile
-    protocol = profile.protocols.get(profile.protocol, {}).get(args.evaluator)
-    if protocol is None:
-        raise UsageError(
-            f"profile {profile.name} has no protocol {profile.protocol!r} for {args.evaluator}, so "
-            "there are no reference images. Name a reference with --reference NAME (bench assets "
-            "build --fid-reference NAME --images DIR makes one), or choose another --profile or "
-            "--protocol."
-        )
-    return add_reference(source, protocol)
 
 
 def _shown(value: Any) -> Any:

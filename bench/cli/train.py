@@ -9,20 +9,18 @@ bench train realalign --stage stage1
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import UsageError
 from bench.cli._output import print_json
 from bench.cli._parser import Subparsers, add_common
-from bench.cli._request import add_profile, add_work, go_offline, store_of
-from bench.cli._sets import require_part_sets
+from bench.cli._progress import shown_work
+from bench.cli._request import add_profile, add_work, go_offline, setting_of
 from bench.cli._verbs import VERBS
 from bench.spec.table import PAIRINGS
 
 if TYPE_CHECKING:
-    from bench.spec.table import RowSpec
-    from bench.steps.builder import GraphBuilder
+    from bench.harness.training import TrainingPlan
 
 
 def register(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -59,31 +57,29 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Train and print the artifact."""
     go_offline(args)
-    row = _row(args)
-    from bench.cli._parts import finish, open_source
-    from bench.steps.training import add_training
+    if (args.method is None) == (args.named is None):
+        raise UsageError("name one method, such as: bench train ddspo (see bench list methods).")
+    asked = {
+        "method": args.method or args.named,
+        "seed": args.seed,
+        "stage": args.stage,
+        "start_from": args.start_from,
+        "data": args.data,
+        "pairs": args.pairs,
+        **setting_of(args),
+    }
+    from bench.harness.training import plan_training, train
 
-    def build(source: GraphBuilder) -> str:
-        return add_training(source, row, args.seed, until=args.stage)
-
-    source = open_source(args, store_of(args))
-    key = build(source)
-    require_part_sets(args, source.store, build)
     if args.dry_run:
-        return _show(args, source, key)
-    code = finish(args, source, [key])
-    if code:
-        return code
-    from bench.generation.checkpoint import export_folder
-
-    artifact = source.store.get(key)
-    node = source.graph[key]
+        return _show(args, plan_training(**asked))
+    with shown_work(args) as work:
+        found = train(**asked, **vars(work))
     result: dict[str, Any] = {
-        "artifact": key,
-        "export": str(export_folder(artifact)),
-        "method": node.identity["method"]["config"],
-        "train": node.identity["train"],
-        "start": artifact.manifest["notes"].get("start"),
+        "artifact": found.id,
+        "export": str(found.export),
+        "method": found.settings,
+        "train": found.train,
+        "start": found.start,
     }
     if args.json:
         print_json(result)
@@ -92,37 +88,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _row(args: argparse.Namespace) -> RowSpec:
-    """Return what is asked for as a row.
-
-    Raises:
-        UsageError: no method, or two of them, or it is unknown.
-    """
-    from bench.spec.added import method_row
-
-    if (args.method is None) == (args.named is None):
-        raise UsageError("name one method, such as: bench train ddspo (see bench list methods).")
-    row = method_row(args.method or args.named)
-    parts = [row.key]
-    parts += [] if args.pairs == "standard" else [args.pairs]
-    parts += [f"on-{args.data}"] if args.data else []
-    parts += ["continued"] if args.start_from else []
-    return replace(
-        row, key="-".join(parts), pairs=args.pairs, data=args.data, start=args.start_from
-    )
-
-
-def _show(args: argparse.Namespace, source: GraphBuilder, key: str) -> int:
+def _show(args: argparse.Namespace, plan: TrainingPlan) -> int:
     """Print what the training would cost; 3 where a prerequisite is missing."""
     from bench.cli._training import estimate_json, estimate_lines
-    from bench.executors.estimate import training_estimates
 
-    found = training_estimates(source, key)
-    missing = [str(error) for error in source.missing.values()]
+    missing = list(plan.missing)
     if args.json:
-        print_json({"trainings": [estimate_json(e) for e in found], "missing": missing})
+        print_json({"trainings": [estimate_json(e) for e in plan.trainings], "missing": missing})
     else:
-        for estimate in found:
+        for estimate in plan.trainings:
             print("\n".join(estimate_lines(estimate)))
         for text in missing:
             print(f"lacking  {text}")

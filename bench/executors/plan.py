@@ -31,10 +31,17 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """All steps, upstream first, and what is missing on this machine."""
+    """What a run would do.
+
+    Attributes:
+        steps: all, upstream first.
+        missing: what is missing on this machine, with the command that gets it.
+        not_measured: columns whose cells cannot be measured, each with the reason.
+    """
 
     steps: tuple[Step, ...]
     missing: tuple[str, ...]
+    not_measured: tuple[str, ...] = ()
 
     @property
     def to_do(self) -> list[Step]:
@@ -55,7 +62,11 @@ class Plan:
         """Return a JSON-able mapping."""
         from dataclasses import asdict
 
-        return {"steps": [asdict(step) for step in self.steps], "missing": list(self.missing)}
+        return {
+            "steps": [asdict(step) for step in self.steps],
+            "missing": list(self.missing),
+            "not_measured": list(self.not_measured),
+        }
 
 
 def make_plan(graph: TableGraph, store: Store) -> Plan:
@@ -92,4 +103,10 @@ def make_plan(graph: TableGraph, store: Store) -> Plan:
                 bytes=node.bytes if making else 0,
             )
         )
-    return Plan(steps=tuple(steps), missing=tuple(str(error) for error in graph.missing))
+    return Plan(
+        steps=tuple(steps),
+        missing=tuple(str(error) for error in graph.missing),
+        not_measured=tuple(
+            sorted({f"{cell.column}: {cell.reason}" for cell in graph.cells if cell.node is None})
+        ),
+    )

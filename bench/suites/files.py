@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.api.errors import PrerequisiteError
@@ -33,11 +34,15 @@ def captions(*, file: str, count: int | None = None, name: str = "captions") -> 
             f"{path} holds {len(lines)} captions, {count} are needed",
             fix=f"provide a file with {count} captions, one a line",
         )
-    taken = lines[:count]
+    return captions_of(lines[:count], name=name)
+
+
+def captions_of(texts: Sequence[str], *, name: str = "captions") -> PromptSuite:
+    """Return a suite of these texts, one caption each."""
     return PromptSuite(
         name=name,
-        version=hashlib.sha256("\n".join(taken).encode()).hexdigest()[:12],
+        version=hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12],
         prompts=tuple(
-            Prompt(id=f"caption-{i:06d}", text=line, tag="caption") for i, line in enumerate(taken)
+            Prompt(id=f"caption-{i:06d}", text=text, tag="caption") for i, text in enumerate(texts)
         ),
     )

@@ -1,4 +1,4 @@
-"""`--out DIR`: metrics and per-sample records as files of their own."""
+"""Metrics and per-sample records as files of their own, or as a frame."""
 
 from __future__ import annotations
 
@@ -6,7 +6,12 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from bench.api.errors import PrerequisiteError
+
+if TYPE_CHECKING:
+    import pandas
 
 METRICS_FILE, LINES_FILE, TABLE_FILE = "metrics.json", "records.jsonl", "records.parquet"
 
@@ -73,3 +78,14 @@ def _column(values: list[Any]) -> Any:
         [None if v is None else json.dumps(v, ensure_ascii=False) for v in values],
         type=pyarrow.string(),
     )
+
+
+def frame(records: Sequence[Mapping[str, Any]]) -> pandas.DataFrame:
+    """Return records as a frame (PrerequisiteError: pandas is not installed)."""
+    try:
+        import pandas
+    except ImportError as error:
+        raise PrerequisiteError(
+            "a frame needs pandas, which is not installed", fix="pip install pandas"
+        ) from error
+    return pandas.DataFrame(records)

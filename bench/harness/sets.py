@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -41,43 +40,41 @@ def require_table_sets(
 
 
 def require_part_sets(
-    args: argparse.Namespace, store: Store, build: Callable[[GraphBuilder], object]
+    load: Callable[[Sequence[str]], Profile],
+    overrides: Sequence[str],
+    store: Store,
+    build: Callable[[GraphBuilder], object],
 ) -> None:
     """Make sure that `train`, `generate` or `score` reads each setting.
 
     Args:
-        args: of the verb.
-        store: of the verb.
-        build: adds what the verb makes to an empty graph; the verb itself does so too.
+        load: reads the profile with such changes.
+        overrides: those asked for.
+        store: where artifacts are.
+        build: adds what is asked for to an empty graph; who asks does so too.
 
     Raises:
         UsageError: nothing reads one.
     """
-    if not args.overrides:
+    if not overrides:
         return
     from bench.spec.overrides import require_read
-    from bench.spec.profile import load_profile
     from bench.steps.builder import GraphBuilder
     from bench.steps.graph import Graph
-
-    def load(overrides: Sequence[str]) -> Profile:
-        return load_profile(
-            args.profile, overrides=overrides, protocol=args.protocol, trust=args.trust
-        )
 
     def built(profile: Profile) -> GraphBuilder:
         source = GraphBuilder(profile=profile, store=store, graph=Graph())
         build(source)
         return source
 
-    if built(load(args.overrides)).missing:
+    if built(load(overrides)).missing:
         return  # not all is on this machine: what would be read is not known
 
     def made(profile: Profile) -> object:
         source = built(profile)
         return [list(source.graph), _texts(source.missing), of_profile(profile)]
 
-    require_read(args.overrides, load, made, lambda: known_profile(load(())))
+    require_read(overrides, load, made, lambda: known_profile(load(())))
 
 
 def of_graph(graph: TableGraph) -> object:

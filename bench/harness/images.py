@@ -1,0 +1,193 @@
+"""One image set by itself: sampled from a checkpoint, by a table column's protocol."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.api.errors import UsageError
+from bench.api.generation import ImageSet
+from bench.api.prompts import PromptSuite
+from bench.api.registry import EVALUATORS
+from bench.executors.outcome import Listener, ignore
+from bench.generation.checkpoint import CheckpointRef
+from bench.generation.image_set import open_image_set
+from bench.harness.parts import Setting, finish
+from bench.harness.repairs import with_repairs
+from bench.harness.training import Training
+from bench.harness.work import Work
+from bench.spec.protocol import load_suite
+from bench.spec.table import load_table
+from bench.steps.images import add_images
+from bench.store import Artifact
+from bench.suites.files import captions, captions_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from bench.spec.profile import Profile
+    from bench.spec.protocol import ColumnProtocol
+    from bench.steps.builder import GraphBuilder
+
+
+@dataclass(frozen=True, kw_only=True)
+class Images:
+    """What `generate` returns.
+
+    Attributes:
+        artifact: as it is stored.
+    """
+
+    artifact: Artifact
+
+    @property
+    def id(self) -> str:
+        """`images/NAME-HASH`, which `score` takes."""
+        return self.artifact.id
+
+    @cached_property
+    def image_set(self) -> ImageSet:
+        """Prompts and records; every file is there and whole."""
+        return open_image_set(self.artifact)
+
+    @property
+    def files(self) -> Mapping[tuple[str, int], Path]:
+        """The file of each image by prompt id and ordinal, in the order of the prompts."""
+        found = self.image_set
+        return {(r.prompt_id, r.ordinal): found.root / r.path for r in found.records}
+
+    def __len__(self) -> int:
+        return len(self.image_set.records)
+
+    def picture(self, prompt_id: str | None = None, ordinal: int = 0) -> Image:
+        """Return one image; the first prompt's by default.
+
+        Raises:
+            UsageError: there is no such image.
+        """
+        from PIL import Image
+
+        files = self.files
+        key = (prompt_id or next(iter(files))[0], ordinal)
+        if key not in files:
+            raise UsageError(f"{self.id} has no image {key[0]}/{key[1]}.")
+        with Image.open(files[key]) as found:
+            return found.convert("RGB")
+
+    def write_folder(self, folder: Path | str, evaluator: str) -> None:
+        """Write the images as the scripts of an evaluator's authors read them.
+
+        Raises:
+            UsageError: the evaluator has no such folder, or the prompts have no place in it.
+            StoreError: the folder cannot be written.
+        """
+        EVALUATORS.load(evaluator)().write_folder(self.image_set, Path(folder))
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.picture().save(buffer, format="PNG")
+        return buffer.getvalue()
+
+
+def generate(
+    checkpoint: str | Path | Training | None = None,
+    profile: str = "tiny",
+    *,
+    table: str = "1a",
+    column: str = "GE",
+    prompts: Path | Sequence[str] | None = None,
+    limit: int | None = None,
+    images_per_prompt: int | None = None,
+    seed: int | None = None,
+    overrides: Sequence[str] = (),
+    protocol: str | None = None,
+    trust: bool = False,
+    store: Path | str = "outputs",
+    jobs: int | None = None,
+    device: str | None = None,
+    on_event: Listener = ignore,
+) -> Images:
+    """Sample images from a checkpoint; those that are there are not sampled again.
+
+    Args:
+        checkpoint: a shipped name, a folder, a hub id, `train/...`, or what `train` returned;
+            the profile's base by default.
+        profile: a shipped name, or the path of a YAML file.
+        table, column: whose protocol.
+        prompts: a text file with one prompt a line, or prompts, in place of the column's.
+        limit: about so many prompts, stratified by task.
+        images_per_prompt: in place of the protocol's.
+        seed: of the noise, in place of the profile's.
+        overrides: changes to the profile, `"generation.steps=20"`.
+        protocol: in place of the profile's own.
+        trust: whether YAML files may name code that nobody registered.
+        store: the folder artifacts lie in.
+        jobs, device, on_event: as in `bench.harness.run`.
+
+    Raises:
+        UsageError: something is unknown, or nothing reads one of `overrides`.
+        PrerequisiteError: the checkpoint or the prompts are missing.
+        FailedError: sampling failed.
+    """
+    setting = Setting(
+        profile=profile, overrides=overrides, protocol=protocol, trust=trust, store=store
+    )
+    work = Work(jobs=jobs, device=device, on_event=on_event)
+
+    def build(builder: GraphBuilder) -> str:
+        how = _protocol(builder.profile, table, column, trust=trust)
+        if images_per_prompt is not None:
+            how = replace(how, images_per_prompt=images_per_prompt)
+        suite = load_suite(how.suite, limit) if prompts is None else _suite(prompts, limit)
+        return add_images(
+            builder,
+            _checkpoint(builder, checkpoint),
+            protocol=how,
+            suite=suite,
+            noise_seed=builder.profile.sampling_seed if seed is None else seed,
+        )
+
+    def action() -> Images:
+        builder = setting.builder()
+        key = build(builder)
+        setting.require_read(build)
+        return Images(artifact=finish(builder, key, work))
+
+    return with_repairs(action)
+
+
+def _checkpoint(builder: GraphBuilder, checkpoint: str | Path | Training | None) -> CheckpointRef:
+    base = builder.base()
+    if checkpoint is None:
+        return base
+    name = checkpoint.id if isinstance(checkpoint, Training) else str(checkpoint)
+    found = CheckpointRef.parse(name)
+    if found.kind != "train":
+        return found
+    builder.store.get(found.location)
+    return replace(found, base=base)
+
+
+def _protocol(profile: Profile, table: str, column: str, *, trust: bool) -> ColumnProtocol:
+    spec = load_table(table, trust=trust)
+    if spec.world is not None:
+        raise UsageError(f"table {spec.name} has no images: it is of {spec.world}.")
+    found = profile.protocol_of(spec, spec.column(column))
+    if found is None:
+        raise UsageError(
+            f"profile {profile.name} has no protocol {profile.protocol!r} for column {column}."
+        )
+    return found
+
+
+def _suite(prompts: Path | Sequence[str], limit: int | None) -> PromptSuite:
+    if isinstance(prompts, str | Path):
+        path = Path(prompts)
+        suite = captions(file=str(path), name=path.stem)
+    else:
+        suite = captions_of(prompts, name="prompts")
+    return suite if limit is None else suite.limited(limit)

@@ -1,0 +1,195 @@
+"""A table: what would be done for it, and doing it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Unpack
+
+from bench.api.errors import PrerequisiteError, UsageError, together
+from bench.executors.outcome import Listener, ignore
+from bench.executors.plan import Plan, make_plan
+from bench.harness.repairs import with_repairs
+from bench.harness.requests import DEFAULT_STORE, Asked, refuse_device, request_for
+from bench.harness.result import TableResult
+from bench.harness.work import Work, execute
+from bench.report.collect import same_table, table_data
+from bench.report.pictures import draw_pictures
+from bench.report.sealed import extras_line, is_no_table
+from bench.report.stored import (
+    Report,
+    make_report,
+    pictures_of,
+    read_report,
+    read_table,
+    refresh_report,
+    write_report,
+)
+from bench.spec.request import Request
+from bench.steps.cells import TableGraph, build_graph
+from bench.store import Published, Store, finish_publication, read_folder
+
+LOG = logging.getLogger("bench.harness")
+
+
+def plan(
+    table: str | Request,
+    profile: str = "tiny",
+    *,
+    store: Path | str = DEFAULT_STORE,
+    **asked: Unpack[Asked],
+) -> Plan:
+    """Return what `run` would do: what is there, what would be made, how long it takes.
+
+    Changes nothing and imports no torch.
+
+    Args:
+        table: its name, the path of a YAML file, or what `request_for` returned.
+        profile: a shipped name, or the path of a YAML file.
+        store: the folder artifacts lie in.
+        asked: rows, columns and more; see `bench.harness.requests.Asked`.
+
+    Raises:
+        UsageError: as `request_for`.
+        StoreError: the store cannot be read.
+    """
+    request = _request(table, profile, store, asked)
+    found = Store(Path(store))
+    return make_plan(build_graph(request, found), found)
+
+
+def run(
+    table: str | Request,
+    profile: str = "tiny",
+    *,
+    store: Path | str = DEFAULT_STORE,
+    folder: Path | str | None = None,
+    jobs: int | None = None,
+    device: str | None = None,
+    on_event: Listener = ignore,
+    **asked: Unpack[Asked],
+) -> TableResult:
+    """Make everything a table needs, and the table.
+
+    The same call again continues what was interrupted, and does nothing where all is there. What
+    fails is a failed cell of the result; see `TableResult.failures`.
+
+    Args:
+        table: its name, the path of a YAML file, or what `request_for` returned.
+        profile: a shipped name, or the path of a YAML file.
+        store: the folder artifacts lie in.
+        folder: where the table is written; `STORE/tables/NAME` by default.
+        jobs: worker processes, at most; one per core by default, and one on a GPU.
+        device: `"cpu"`, `"cuda"`, `"auto"`, or None for the profile's.
+        on_event: told of all that happens, as a `bench.harness.Event` each.
+        asked: rows, columns and more; see `bench.harness.requests.Asked`.
+
+    Raises:
+        UsageError: as `request_for`.
+        PrerequisiteError: models or prompts are missing, or no cell can be measured.
+        StoreError: the store or the folder cannot be written.
+        KeyboardInterrupt: after all workers have ended.
+    """
+    work = Work(jobs=jobs, device=device, on_event=on_event)
+    request = _request(table, profile, store, asked)
+    refuse_device(request, device)
+    target = Path(store) / "tables" / request.table.name if folder is None else Path(folder)
+    return with_repairs(lambda: _run(request, Store(Path(store)), target, work))
+
+
+def _request(table: str | Request, profile: str, store: Path | str, asked: Asked) -> Request:
+    if isinstance(table, Request):
+        if asked:
+            raise TypeError(f"{', '.join(asked)}: a request says that already")
+        return table
+    return request_for(table, profile, store=store, **asked)
+
+
+def _run(request: Request, store: Store, folder: Path, work: Work) -> TableResult:
+    graph = build_graph(request, store)
+    _require(graph)
+    outcome = execute(graph.graph, graph.targets, store, work, request.profile)
+    if outcome.was_complete:
+        found = _stored_report(request, graph, folder)
+        if found is not None:
+            stored, kept = found
+            return TableResult(
+                stored=stored, folder=folder, graph=graph.graph, outcome=outcome, pictures=kept
+            )
+    data = table_data(request, graph, store, outcome)
+    report = make_report(data, graph.targets)
+    pictures = draw_pictures(request, graph, data, store)
+    write_report(report, folder, pictures=pictures)
+    return TableResult(
+        stored=report,
+        folder=folder,
+        graph=graph.graph,
+        outcome=outcome,
+        pictures=pictures,
+        written=True,
+    )
+
+
+def _require(graph: TableGraph) -> None:
+    """Make sure that something can be run.
+
+    Raises:
+        PrerequisiteError: models or prompts are missing, or no cell can be measured.
+    """
+    if graph.missing:
+        raise together(graph.missing)
+    if not graph.targets:
+        reasons = sorted({f"{cell.column}: {cell.reason}" for cell in graph.cells})
+        raise PrerequisiteError(
+            "no cell can be measured:\n  " + "\n  ".join(reasons),
+            fix="choose another profile, or provide what the reasons above name",
+        )
+
+
+def _stored_report(
+    request: Request, graph: TableGraph, folder: Path
+) -> tuple[Report, Mapping[str, bytes]] | None:
+    """Return the report that lies in `folder`, and its pictures, if it is this request's."""
+    found = whole_table(folder)
+    if found is None or not same_table(found[1], request, graph):
+        return None
+    published, report = found
+    refresh_report(report, published)
+    return report, pictures_of(published)
+
+
+def whole_table(folder: Path) -> tuple[Published, Report] | None:
+    """Return the published table if every byte of it is as it was sealed.
+
+    Damage is said; the caller makes the table again from the scores in the store.
+    """
+    finish_publication(folder)
+    published = read_folder(folder)
+    if published.extras:
+        LOG.warning("%s", extras_line(published))
+    if is_no_table(published):
+        return None
+    if published.faults:
+        reasons = "; ".join(published.faults.values())
+        LOG.warning("%s is damaged: %s; it is made again from the scores", folder, reasons)
+        return None
+    try:
+        return published, read_table(published)
+    except UsageError:
+        return None
+
+
+def open_table(folder: Path | str) -> TableResult:
+    """Return a table that was made before, such as `results/table-1a`.
+
+    Raises:
+        UsageError: there is none, or it is of another format.
+        CorruptArtifactError: it is damaged, and cannot be made again from its records.
+    """
+    from bench.report.sealed import open_table as opened
+
+    published = opened(Path(folder))
+    return TableResult(
+        stored=read_report(published), folder=Path(folder), pictures=pictures_of(published)
+    )
