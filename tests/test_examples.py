@@ -8,8 +8,8 @@ import torch
 
 from bench.api import Batch, StepContext
 from bench.api.registry import METHODS
-from bench.api.validate import validate
 from bench.training.objective import evaluate_halves
+from bench.validate import validate
 
 ROOT = Path(__file__).parents[1]
 NAME = "examples.my_method:IPO"

@@ -290,8 +290,8 @@ BACKENDS: Registry[Backend] = Registry(
 )
 
 
-class SuiteRegistry(Registry[Any]):
-    """Functions that return prompt suites."""
+class FunctionRegistry(Registry[Any]):
+    """Plug-ins that are functions, of which no base class says what they are."""
 
     def load(self, name: str) -> Any:
         """Import and return the function behind a name or a path.
@@ -306,7 +306,7 @@ class SuiteRegistry(Registry[Any]):
         return found
 
 
-SUITES = SuiteRegistry(
+SUITES = FunctionRegistry(
     kind="prompt suite",
     bases=(),
     group="bench.suites",

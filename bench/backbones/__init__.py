@@ -5,25 +5,34 @@ A module is imported when a checkpoint of its family is loaded.
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Mapping
+import logging
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.api.errors import UsageError, did_you_mean
+from bench.api.errors import BenchError, ContractError, UsageError, did_you_mean
+from bench.api.registry import FunctionRegistry
 
 if TYPE_CHECKING:
     import torch
 
     from bench.backbones.base import Backbone
 
-FAMILIES: Mapping[str, str] = {
-    "sana": "bench.backbones.sana",
-    "sd": "bench.backbones.sd",
-    "sd3": "bench.backbones.sd3",
-    "sdxl": "bench.backbones.sdxl",
-}
-"""The module of each family; it has `load_backbone`."""
+LOG = logging.getLogger(__name__)
+
+BACKBONES = FunctionRegistry(
+    kind="backbone",
+    bases=(),
+    group="bench.backbones",
+    built_in={
+        "sana": "bench.backbones.sana:load_backbone",
+        "sd": "bench.backbones.sd:load_backbone",
+        "sd3": "bench.backbones.sd3:load_backbone",
+        "sdxl": "bench.backbones.sdxl:load_backbone",
+    },
+)
+"""What loads a checkpoint of each family. Its module also has `PIPELINE_CLASS`, see below."""
 
 PIPELINES: Mapping[str, str] = {
     "SanaPipeline": "sana",
@@ -31,7 +40,9 @@ PIPELINES: Mapping[str, str] = {
     "StableDiffusionPipeline": "sd",
     "StableDiffusionXLPipeline": "sdxl",
 }
-"""The family of each pipeline class (`_class_name` in `model_index.json`)."""
+"""The built-in family of each pipeline class (`_class_name` in `model_index.json`). That of an
+installed package is the `PIPELINE_CLASS` of its module, which is imported for other classes only.
+"""
 
 
 def family_of(pipeline_class: str, checkpoint: str) -> str:
@@ -40,11 +51,42 @@ def family_of(pipeline_class: str, checkpoint: str) -> str:
     Raises:
         UsageError: no adapter is for such pipelines; the known ones are listed.
     """
-    if pipeline_class not in PIPELINES:
-        known = ", ".join(f"{name} ({family})" for name, family in sorted(PIPELINES.items()))
-        near = did_you_mean(pipeline_class, PIPELINES)
+    if pipeline_class in PIPELINES:
+        return PIPELINES[pipeline_class]
+    pipelines = {**_installed(), **PIPELINES}
+    if pipeline_class not in pipelines:
+        known = ", ".join(f"{name} ({family})" for name, family in sorted(pipelines.items()))
+        near = did_you_mean(pipeline_class, pipelines)
         raise UsageError(f"{checkpoint} holds a {pipeline_class}; expected one of {known}.{near}")
-    return PIPELINES[pipeline_class]
+    return pipelines[pipeline_class]
+
+
+def _installed() -> dict[str, str]:
+    """Return the families of installed packages by pipeline class; what fails is told."""
+    found = {}
+    for entry in BACKBONES.entries().values():
+        if entry.origin == "built-in":
+            continue
+        try:
+            found[pipeline_class_of(BACKBONES.load(entry.name))] = entry.name
+        except BenchError as error:
+            LOG.warning("backbone %s of %s cannot be used: %s", entry.name, entry.origin, error)
+    return found
+
+
+def pipeline_class_of(load: Callable[..., Backbone]) -> str:
+    """Return which pipelines a family's `load_backbone` is for.
+
+    Raises:
+        ContractError: its module does not say it.
+    """
+    name = getattr(sys.modules.get(load.__module__), "PIPELINE_CLASS", None)
+    if not isinstance(name, str):
+        raise ContractError(
+            f"{load.__module__} has no PIPELINE_CLASS; set it to the `_class_name` that the "
+            "model_index.json of its checkpoints holds."
+        )
+    return name
 
 
 def load_backbone(
@@ -75,7 +117,7 @@ def load_backbone(
         checkpoint=str(checkpoint), revision=revision, local_files_only=local_files_only
     )
     family = family_of(source.pipeline_class(), source.checkpoint)
-    loaded: Backbone = importlib.import_module(FAMILIES[family]).load_backbone(
+    loaded: Backbone = BACKBONES.load(family)(
         checkpoint,
         revision=revision,
         dtype=dtype,

@@ -1,4 +1,4 @@
-"""`bench list methods|evaluators|tables|backends|suites`: what is known by name.
+"""`bench list methods|evaluators|tables|backends|backbones|suites`: what is known by name.
 
 Imports no plug-in.
 """
@@ -13,6 +13,7 @@ from typing import Any
 from bench.api.declared import VERIFIED, roles_of, verified_of
 from bench.api.errors import BenchError
 from bench.api.registry import BACKENDS, EVALUATORS, METHODS, Entry, Registry
+from bench.backbones import BACKBONES
 from bench.cli._output import print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._source import summary_of
@@ -24,6 +25,7 @@ _REGISTRIES: dict[str, Registry[Any]] = {
     "methods": METHODS,
     "evaluators": EVALUATORS,
     "backends": BACKENDS,
+    "backbones": BACKBONES,
 }
 
 
@@ -35,7 +37,7 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     return parser
 
 
-_WHAT = "methods, evaluators, backends, tables or suites"
+_WHAT = "methods, evaluators, backends, backbones, tables or suites"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _plugins(what: str) -> list[dict[str, Any]]:
     rows = []
-    profiles = {} if what == "methods" else {name: load_profile(name) for name in profile_names()}
+    told = what in ("evaluators", "backends")
+    profiles = {name: load_profile(name) for name in profile_names()} if told else {}
     for entry in _REGISTRIES[what].entries().values():
         row: dict[str, Any] = {"name": entry.name}
         if what == "backends":

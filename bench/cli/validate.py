@@ -1,40 +1,81 @@
-"""`bench validate pkg.mod:Class`: check a plug-in against its contract and say what to mend.
+"""`bench validate PLUG-IN`: check a plug-in against its contract and say what to mend.
 
-A method is run on random latents. An evaluator is run on rendered pictures of the tiny world that
-the tiny back-ends have looked at; `--suite` chooses the prompts. Exit code 2 when the contract is
-not fulfilled.
+bench validate my_method.py:MyMethod          # on random latents
+bench validate my_evaluator.py:MyEvaluator --set backends.my-role=my_evaluator.py:MyBackend
+bench validate my_evaluator.py:MyBackend      # on rendered pictures of the tiny world
+bench validate my_table.yaml
+bench validate my_backbone.py:load_backbone --checkpoint DIR
+
+An evaluator is run on pictures that the profile's back-ends have looked at; `--suite` chooses the
+prompts. Exit code 2 when the contract is not fulfilled.
 """
 
 from __future__ import annotations
 
 import argparse
-from functools import partial
+from typing import TYPE_CHECKING
 
 from bench.api.errors import ContractError
 from bench.cli._output import print_json
 from bench.cli._parser import Subparsers, add_common
+from bench.cli._request import add_trust, no_bars
 from bench.cli._verbs import VERBS
 
+if TYPE_CHECKING:
+    from bench.api.evaluator import Evaluator
+    from bench.validate import EvaluatorSample
+
+KINDS = ("method", "evaluator", "backend", "backbone", "table")
 SUITES = ("captions-tiny", "geneval-tiny", "compbench-tiny")
 
 
 def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Add the verb's arguments."""
     parser = subparsers.add_parser("validate", help=VERBS["validate"], description=__doc__)
-    parser.add_argument("target", metavar="pkg.mod:Class", help="a path, or a registered name")
+    parser.add_argument(
+        "target", metavar="PLUG-IN", help="a name, pkg.mod:Class, file.py:Class or table.yaml"
+    )
+    parser.add_argument("--kind", choices=KINDS, help="of a name that several kinds have")
     parser.add_argument(
         "--suite", choices=SUITES, help="prompts for an evaluator; default: what suits its name"
     )
+    parser.add_argument("--checkpoint", metavar="DIR", help="of a backbone: what it loads")
+    parser.add_argument(
+        "--profile", default="tiny", metavar="NAME", help="whose back-ends look (default: tiny)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help="change the profile, e.g. backends.my-role=my_evaluator.py:MyBackend",
+    )
+    add_trust(parser)
     add_common(parser, json=True)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Check and print the outcome."""
-    from bench.api.validate import validate
-    from bench.cli._sample import rendered_sample
+    no_bars()
+    from bench.spec.profile import load_profile
+    from bench.validate import validate
+    from bench.validate.sample import rendered_sample
 
-    outcome = validate(args.target, sample=partial(rendered_sample, suite_name=args.suite))
+    def sample(evaluator: Evaluator) -> EvaluatorSample:
+        profile = load_profile(args.profile, overrides=args.overrides, trust=args.trust)
+        return rendered_sample(evaluator, suite_name=args.suite, profile=profile)
+
+    outcome = validate(
+        args.target,
+        kind=args.kind,
+        sample=sample,
+        profile=args.profile,
+        overrides=args.overrides,
+        checkpoint=args.checkpoint,
+        trust=args.trust,
+    )
     if args.json:
         print_json(outcome.to_json())
     else:

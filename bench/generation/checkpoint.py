@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import UsageError, did_you_mean
-from bench.generation.parts import Found, find_weights
+from bench.generation.parts import Found, backbone_code, find_weights
 from bench.generation.weights import content_hash, hub_snapshot
 from bench.store import Artifact, Store
 from bench.tiny.assets import path_of
@@ -134,7 +134,7 @@ class CheckpointRef:
             files = {"files_sha256": content_hash(found.folder, store)}
             return {"weights": found.kind, **files, "into": self.base.identity(store)}
         folder = self.folder()
-        files = {"files_sha256": content_hash(folder, store)}
+        files = {"files_sha256": content_hash(folder, store), **backbone_code(folder)}
         if self.kind == "hub":
             return {"hub": self.location, "revision": folder.name, **files}
         return files

@@ -10,9 +10,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.api.errors import PrerequisiteError, UsageError
-from bench.backbones import family_of
+from bench.backbones import BACKBONES, PIPELINES, family_of
 from bench.backbones.lora_files import (
     LORA_FILE,
     PEFT_CONFIG,
@@ -23,6 +24,7 @@ from bench.backbones.lora_files import (
 )
 from bench.backbones.lora_names import COMPONENTS
 from bench.generation.weights import INDEX, hub_snapshot
+from bench.store import plugin_code
 
 NETWORKS = COMPONENTS
 
@@ -104,6 +106,24 @@ def _snapshot(repository: str, revision: str | None) -> Path:
         f"{repository} is not in the Hugging Face cache ({constants.HF_HUB_CACHE})",
         fix=f"python -m bench assets fetch {repository}{at}  (with the network on)",
     )
+
+
+def backbone_code(pipeline: Path) -> dict[str, Any]:
+    """Return what of an installed package's adapter enters identities; built-in ones add nothing.
+
+    Raises:
+        UsageError: no adapter is for such pipelines.
+        ContractError: the adapter's source cannot be read.
+    """
+    try:
+        name = str(json.loads((pipeline / INDEX).read_bytes()).get("_class_name"))
+    except (OSError, ValueError):
+        return {}  # who loads it says what is wrong with it
+    if name in PIPELINES:
+        return {}
+    family = family_of(name, str(pipeline))
+    found = plugin_code(BACKBONES.entry(family), BACKBONES.load(family))
+    return {"backbone": {"family": family, **found}}
 
 
 def network_folder(pipeline: Path) -> Path:

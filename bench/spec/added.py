@@ -42,7 +42,10 @@ def weights_row(text: str) -> RowSpec:
     """
     label, equals, weights = (part.strip() for part in text.partition("="))
     if not equals or not label or not weights:
-        raise UsageError(f"--row {text!r}; expected LABEL=WEIGHTS, e.g. mine=path/to/my-lora.")
+        raise UsageError(
+            f"--row {text!r}; expected LABEL=WEIGHTS, e.g. mine=path/to/my-lora. Rows that the "
+            "table has are chosen by --rows."
+        )
     key = _slug(label.lower())
     if not key:
         raise UsageError(f"--row {text!r}: the label needs a letter or a digit.")

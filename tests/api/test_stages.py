@@ -9,7 +9,7 @@ import torch
 
 from bench.api import ContractError, Method, Stage, StagedMethod, stages_of
 from bench.api.registry import METHODS
-from bench.api.validate import validate
+from bench.validate import validate
 
 
 @dataclass(frozen=True, kw_only=True)

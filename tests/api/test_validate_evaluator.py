@@ -18,7 +18,7 @@ from bench.api import (
     PromptSuite,
     Record,
 )
-from bench.api.validate import EvaluatorSample, Validation, validate
+from bench.validate import EvaluatorSample, Validation, validate
 
 _SUITE = PromptSuite(
     name="few", version="1", prompts=tuple(Prompt(id=f"p{i}", text=f"text {i}") for i in range(4))

@@ -17,7 +17,7 @@ from bench.api import (
     StepContext,
     UsageError,
 )
-from bench.api.validate import Validation, validate
+from bench.validate import Validation, validate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,5 +234,5 @@ def test_neither_a_method_nor_an_evaluator() -> None:
 
 
 def test_an_unknown_name() -> None:
-    with pytest.raises(UsageError, match=r"unknown method or evaluator 'ddpso'.*'ddspo'"):
+    with pytest.raises(UsageError, match=r"unknown plug-in 'ddpso'.*'ddspo'"):
         validate("ddpso")

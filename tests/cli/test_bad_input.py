@@ -14,9 +14,11 @@ from safetensors.torch import load_file, save_file
 
 from bench.cli import main
 from bench.generation.checkpoint import CheckpointRef, load_pipeline_backbone
+from bench.generation.weights import content_hash
 from bench.store import Store
 from tests.steps.test_others_weights import write_lora
 from tests.steps.toys import save_checkpoint, write_profile
+from tests.training.nets import tiny_backbone
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +144,29 @@ def test_a_lora_of_another_rank(
     file = tmp_path / "lora" / "pytorch_lora_weights.safetensors"
     assert f"{file} is a LoRA of rank 2 and alpha 2" in said
     assert "lora_rank: 4" in said and "set both to the LoRA's" in said
+
+
+def test_a_row_of_weights_is_compared_with_the_base_before_anything_runs(
+    shelf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = CheckpointRef(kind="path", location=str(shelf / "checkpoint"))
+    write_lora(
+        load_pipeline_backbone(base, Store(tmp_path), device="cpu"), tmp_path / "fits", rank=2
+    )
+    write_lora(tiny_backbone(tmp_path, block_out_channels=(16, 32)), tmp_path / "wide", rank=2)
+    profile = ["--profile", str(shelf / "micro.yaml"), "--store", str(tmp_path / "store")]
+    asked = ["plan", "--table", "1a", "--rows", "base", "--cols", "GE", "--json", *profile]
+
+    file = next((tmp_path / "fits").glob("*.safetensors"))
+    assert main([*asked, "--row", f"Their LoRA={file}"]) == 0
+    assert any("lora" in s["id"] for s in json.loads(capsys.readouterr().out)["steps"])
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / file.name).write_bytes(file.read_bytes())
+    assert content_hash(file) == content_hash(alone)  # as a folder that holds no other
+    wrong = next((tmp_path / "wide").glob("*.safetensors"))
+    assert main([*asked, "--row", f"Their LoRA={wrong}"]) == 2
+    said = refused(tmp_path / "store", capsys)
+    assert f"{wrong} was made for another network" in said or "another network than" in said
+    assert main([*asked, "--row", f"Their LoRA={tmp_path / 'absent.safetensors'}"]) == 0
+    assert "not run: there is no folder" in capsys.readouterr().out

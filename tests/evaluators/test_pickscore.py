@@ -12,9 +12,9 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPToken
 from bench.api import ImageSet, PrerequisiteError, ProtocolError
 from bench.api.evaluator import Predictions
 from bench.api.registry import BACKENDS, EVALUATORS
-from bench.api.validate import EvaluatorSample, validate
 from bench.data.curation.scores import Scorer
 from bench.data.curation.settings import ScoreSettings
+from bench.validate import EvaluatorSample, validate
 from evaluators.models.pickscore import NETWORK, PROCESSOR, PickScorer
 from evaluators.rewards import rules as rewards
 from evaluators.rewards.pickscore import PickScore

@@ -9,8 +9,8 @@ import pytest
 
 from bench.api import IncompleteError, Predictions, Prompt, PromptSuite, Record, UsageError
 from bench.api.registry import BACKENDS, EVALUATORS
-from bench.api.validate import EvaluatorSample, validate
 from bench.spec.profile import load_profile
+from bench.validate import EvaluatorSample, validate
 from evaluators.isolated.backend import IsolatedBackend
 from evaluators.isolated.process import WorkerError
 from evaluators.isolated.rewards import DeQAScorer, HPSv3Package, HPSv21Package, UnifiedRewardJudge

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from bench.api.errors import ContractError, UsageError
 from bench.api.stages import Stage, StagedMethod, stages_of
-from bench.api.validate import validate
 from bench.training.export import load_export
 from bench.training.objective import evaluate_halves
+from bench.validate import validate
 from methods.ddspo_dd_cpp import AlignToPair, DDSPODataDriven, FitImages
 from methods.sft import SFT
 from tests.methods.fields import Setting, draw

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from bench.api.method import Batch
-from bench.api.validate import validate
 from bench.data.pairing import RePaired, others
 from bench.training.randomness import Sample
 from bench.training.source import TensorPairs, Visits
+from bench.validate import validate
 from methods.ddspo import DDSPO
 from methods.ddspo_efficient import (
     DDSPOEfficient,

@@ -8,12 +8,12 @@ from torch import Tensor
 
 from bench.api.errors import ContractError, UsageError
 from bench.api.method import Batch
-from bench.api.validate import validate
 from bench.backbones.sd import StableDiffusionBackbone
 from bench.training.objective import evaluate_halves
 from bench.training.randomness import Sample
 from bench.training.single import SingleImages, for_method
 from bench.training.source import TensorPairs, Visits
+from bench.validate import validate
 from methods.diffusion_kto import DiffusionKTO
 from methods.sft import SFT
 from tests.methods.fields import Setting

@@ -10,8 +10,8 @@ import torch
 
 from bench.api.errors import ContractError
 from bench.api.method import Batch, Combination, FromReference, Half, StepContext, Target
-from bench.api.validate import validate
 from bench.training.objective import evaluate_halves
+from bench.validate import validate
 from methods.ddspo import DDSPO
 from methods.guidance_distillation import GuidanceDistillation
 from tests.methods.fields import ELEMENTS, PAIRS, SHAPE, Setting, draw, per_pair

@@ -226,7 +226,8 @@ def _roots(cls: type, target: str | None) -> tuple[str, ...]:
             "with it could not be told from those of an edited version; put the class in a .py "
             "file and name it as package.module:Class."
         )
-    known = [f"{c.__module__}:{c.__qualname__}" for c in cls.__mro__ if c is not object]
+    parts = getattr(cls, "__mro__", (cls,))  # a function has none
+    known = [f"{part.__module__}:{part.__qualname__}" for part in parts if part is not object]
     return tuple(dict.fromkeys([*known, *([] if target is None else [target])]))
 
 

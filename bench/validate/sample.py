@@ -1,21 +1,22 @@
-"""A small image set of the tiny world for `bench validate` to run an evaluator on."""
+"""Small image sets of the tiny world, for evaluators and back-ends to be run on."""
 
 from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from bench.api.declared import roles_of
 from bench.api.errors import UsageError, did_you_mean
 from bench.api.evaluator import Evaluator, Predictions
 from bench.api.generation import ImageRecord, ImageSet, image_seed
 from bench.api.prompts import PromptSuite
-from bench.api.registry import BACKENDS
-from bench.api.validate import EvaluatorSample
+from bench.api.registry import BACKENDS, EVALUATORS, Entry
 from bench.spec.profile import Profile, load_profile
 from bench.tiny.graph_suites import dpg_tiny, oneig_tiny
 from bench.tiny.plus_suites import compbench_plus_tiny
@@ -41,6 +42,45 @@ _SUITE_OF = {
     "oneig": "oneig-tiny",
     "dpg": "dpg-tiny",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatorSample:
+    """A small complete image set as an evaluator sees it.
+
+    Attributes:
+        suite: a few prompts of a kind the evaluator understands.
+        images_per_prompt: ordinals run from 0 to this less one.
+        predictions: by role, one record for each image.
+        reference: the same of a reference image set, for evaluators that need one.
+    """
+
+    suite: PromptSuite
+    images_per_prompt: int
+    predictions: Mapping[str, Predictions]
+    reference: Mapping[str, Predictions] | None = None
+
+
+def rendered_images(root: Path, roles: Sequence[str] = ()) -> ImageSet:
+    """Return pictures of 24 prompts, two each, of a suite that back-ends of the roles look at."""
+    name = next((_SUITE_OF[e.name] for e in _askers(roles) if e.name in _SUITE_OF), None)
+    suite = _SUITES[name or "captions-tiny"]("validation").limited(PROMPTS)
+    return _rendered(suite, root, seed=0)
+
+
+def questions_of(suite: PromptSuite, roles: Sequence[str] = ()) -> dict[str, Sequence[str]]:
+    """Return what is asked of the prompts' images by role; the prompt itself where nobody asks."""
+    for entry in _askers(roles):
+        evaluator = EVALUATORS.load(entry.name)()
+        role = next(role for role in roles if role in evaluator.spec.backends)
+        return {p.id: texts for p in suite if (texts := evaluator.queries(role, p))}
+    return {prompt.id: (prompt.text,) for prompt in suite}
+
+
+def _askers(roles: Sequence[str]) -> list[Entry]:
+    """Return the evaluators that have one of the roles; those that bring a suite come first."""
+    found = [e for e in EVALUATORS.entries().values() if {*roles} & {*roles_of(e)}]
+    return sorted(found, key=lambda entry: entry.name not in _SUITE_OF)
 
 
 def rendered_sample(

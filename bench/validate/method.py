@@ -10,16 +10,16 @@ import math
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from bench.api._checks import (
+from bench.api.method import DataNeeds, Method
+from bench.api.stages import Stage, StagedMethod
+from bench.validate.checks import (
     Checks,
     check_built,
     check_concrete,
     check_name_and_version,
     described,
 )
-from bench.api._validate_step import check_step
-from bench.api.method import DataNeeds, Method
-from bench.api.stages import Stage, StagedMethod
+from bench.validate.step import check_step
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.api._checks import Checks, check_built, check_concrete, check_name_and_version
 from bench.api.estimate import Estimate
 from bench.api.evaluator import Evaluator, EvaluatorSpec, MetricSpec, Predictions, Record
+from bench.validate.checks import (
+    Checks,
+    check_built,
+    check_concrete,
+    check_name_and_version,
+    check_plain,
+)
 
 if TYPE_CHECKING:
-    from bench.api.validate import EvaluatorSample
+    from bench.validate.sample import EvaluatorSample
 
 _PURE = "do not change arguments in place, and seed every resampling from the data"
 
@@ -121,18 +126,7 @@ def _score(evaluator: Evaluator, given: EvaluatorSample, checks: Checks) -> list
         expected=f"{len(wanted)} records, each with the prompt_id and ordinal of another image",
         mend=mend,
     )
-    try:
-        json.dumps(records, allow_nan=False)
-        plain, trouble = True, ""
-    except (TypeError, ValueError) as error:
-        plain, trouble = False, str(error)
-    checks.require(
-        plain,
-        "records are plain data",
-        found=trouble,
-        expected="strings, booleans, lists and finite numbers: records are stored",
-        mend="convert numpy and torch values with float() or int(); raise ValueError on NaN",
-    )
+    check_plain(records, checks, "records are plain data")
     again = list(evaluator.score(given.suite, given.predictions))
     checks.require(
         again == records and _snapshot(given.predictions) == before,

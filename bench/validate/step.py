@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.api._checks import Checks, described
 from bench.api.method import (
     Batch,
     Combination,
@@ -19,6 +18,7 @@ from bench.api.method import (
     requests_of,
 )
 from bench.api.rollout import Rollout
+from bench.validate.checks import Checks, described
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -99,6 +100,22 @@ def check_name_and_version(name: object, version: object, checks: Checks, where:
         found=repr(version),
         expected="a positive integer, bumped whenever its numbers may change",
         mend=f"set {where} `version`",
+    )
+
+
+def check_plain(value: object, checks: Checks, check: str) -> None:
+    """Check that a value is what JSON holds, for it is stored and hashed."""
+    try:
+        json.dumps(value, allow_nan=False)
+        trouble = ""
+    except (TypeError, ValueError) as error:
+        trouble = str(error)
+    checks.require(
+        not trouble,
+        check,
+        found=trouble,
+        expected="strings, booleans, lists, mappings and finite numbers",
+        mend="convert numpy and torch values with float() or int(); raise ValueError on NaN",
     )
 
 
