@@ -110,7 +110,7 @@ def _plain_names(names: list[str]) -> tuple[list[str], list[str]]:
 
 def _model(args: argparse.Namespace, repository: str, revision: str | None, purpose: str) -> Row:
     """Fetch a repository of the hub."""
-    from bench.cli._hub import about, fetch, revision_of
+    from bench.assets.hub import about, fetch, revision_of
 
     named = revision_of(repository, revision)
     row = {"repository": repository, "revision": named, "for": purpose, **about(repository)}

@@ -13,10 +13,10 @@ from typing import Any
 from bench.api.declared import VERIFIED, roles_of, verified_of
 from bench.api.errors import BenchError
 from bench.api.registry import BACKENDS, EVALUATORS, METHODS, Entry, Registry
+from bench.api.summaries import summary_of
 from bench.backbones import BACKBONES
 from bench.cli._output import print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
-from bench.cli._source import summary_of
 from bench.cli._verbs import VERBS
 from bench.spec.profile import Profile, load_profile, profile_names
 

@@ -12,13 +12,12 @@ bench score --evaluator human --votes votes-*.json
 from __future__ import annotations
 
 import argparse
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import UsageError
 from bench.api.registry import DEFAULT_EVALUATOR
-from bench.cli._folder import LAYOUTS, is_artifact, read_folder, size_of, take_folder
-from bench.cli._official import require_official, write_official
 from bench.cli._output import print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._progress import shown_work
@@ -34,6 +33,8 @@ from bench.cli._versus import (
     use_judges,
     votes_upstream,
 )
+from bench.harness.folders import LAYOUTS, is_artifact, read_folder, take_folder
+from bench.harness.official import require_official, write_official
 
 if TYPE_CHECKING:
     from bench.harness.scores import Scores
@@ -99,6 +100,14 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     add_work(parser)
     add_common(parser, json=True)
     return parser
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Return (width, height) of a text such as 512x512 (for argparse)."""
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 512x512")
+    return int(match[1]), int(match[2])
 
 
 def run(args: argparse.Namespace) -> int:

@@ -56,11 +56,11 @@ def run(args: argparse.Namespace) -> int:
     if args.backbone is not None and args.what != "method":
         raise UsageError(f"--backbone belongs to a method, not to a {args.what}; leave it out.")
     if args.backbone is not None:
-        from bench.cli._published import config_card
+        from bench.published.card import config_card
 
         card = config_card(args.name, args.backbone)
     elif args.what == "cell":
-        from bench.cli._cell import cell_card
+        from bench.report.cell import cell_card
 
         card = cell_card(args.name, args.store, args.source)
     else:

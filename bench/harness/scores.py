@@ -14,6 +14,7 @@ from bench.api.estimate import Estimate
 from bench.api.registry import BACKENDS, EVALUATORS
 from bench.executors.outcome import Listener, ignore
 from bench.generation.image_set import open_image_set
+from bench.harness.folders import is_artifact, read_folder, take_folder
 from bench.harness.images import Images
 from bench.harness.parts import Setting, finish
 from bench.harness.records import frame, write_results
@@ -32,6 +33,7 @@ from bench.votes.pairs import pair_set
 if TYPE_CHECKING:
     import pandas
 
+Pictures = Images | Path | str
 Change = Callable[[GraphBuilder], object]
 
 
@@ -144,7 +146,7 @@ class Scores:
 
 
 def score(
-    images: Images | str | tuple[Images | str, Images | str],
+    images: Pictures | tuple[Pictures, Pictures],
     evaluator: str = "geneval",
     profile: str = "tiny",
     *,
@@ -162,8 +164,9 @@ def score(
     """Measure images of the store; what was measured before is not measured again.
 
     Args:
-        images: what `generate` returned, or `images/NAME-HASH`. For an evaluator that compares
-            two systems two of them, the candidate's and the other's.
+        images: what `generate` returned, `images/NAME-HASH`, or a folder: an image set of another
+            store, one with a manifest.jsonl, or as the evaluator's authors lay it out. For an
+            evaluator that compares two systems two of them, the candidate's and the other's.
         evaluator: a name, `pkg.mod:Class` or `file.py:Class`.
         profile: a shipped name, or the path of a YAML file: says which back-ends look.
         per_prompt, limit, seed: of a comparison: so many pairs of each prompt, about so many
@@ -190,7 +193,7 @@ def score(
         raise UsageError(f"{evaluator} looks at {wanted}; found {len(sides)}.")
 
     def action() -> Scores:
-        found = [_image_set(setting, side) for side in sides]
+        found = [_image_set(setting, side, evaluator) for side in sides]
         artifact = found[0]
         if compares:
             artifact = pair_set(
@@ -201,10 +204,23 @@ def score(
     return with_repairs(action)
 
 
-def _image_set(setting: Setting, images: Images | str) -> Artifact:
+def _image_set(setting: Setting, images: Pictures, evaluator: str) -> Artifact:
     if isinstance(images, Images):
         return images.artifact
-    artifact = Store(Path(setting.store)).get(images)
+    store = Store(Path(setting.store))
+    folder = Path(images).expanduser()
+    if not is_artifact(str(images)) or folder.is_dir():
+        if not folder.is_dir():
+            raise UsageError(f"{images}: no folder of that name, and no artifact images/NAME-HASH.")
+        return take_folder(
+            store,
+            read_folder(folder, evaluator=evaluator),
+            size=None,
+            any_size=False,
+            profile=setting.builder().profile,
+            evaluator=evaluator,
+        )
+    artifact = store.get(str(images))
     if artifact.kind != "images":
         raise UsageError(f"{artifact.id} is of kind {artifact.kind!r}; expected images/...")
     return artifact

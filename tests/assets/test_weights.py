@@ -15,6 +15,7 @@ import pytest
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError
 from bench.api.registry import BACKENDS
 from bench.assets import weights
+from bench.assets.hub import fetch
 from bench.assets.weights import (
     REGISTRY,
     WeightsEntry,
@@ -24,7 +25,6 @@ from bench.assets.weights import (
     registry,
 )
 from bench.cli import main
-from bench.cli._hub import fetch
 from bench.published import backbones
 from bench.spec.profile import load_profile, profile_names
 from bench.spec.table import load_table, table_names
@@ -252,7 +252,7 @@ def test_nobody_there_is_tried_once_and_the_cache_will_do_for_the_rest(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "home" / "hub"))
     monkeypatch.setattr("huggingface_hub.HfApi.list_repo_files", files)
-    monkeypatch.setattr("bench.cli._hub._UNREACHABLE", set())
+    monkeypatch.setattr("bench.assets.hub._UNREACHABLE", set())
     with pytest.raises(PrerequisiteError, match="Connection refused"):
         fetch("someone/first")
     with pytest.raises(PrerequisiteError, match="not in the cache, and the hub cannot be reached"):

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from bench.api.errors import PrerequisiteError
+from bench.assets.hub import wanted_files
 from bench.assets.weights import WeightsEntry
 from bench.cli import main
-from bench.cli._hub import wanted_files
 from bench.steps.hub_models import HubModel
 from bench.steps.prerequisites import Need, Needs
 from tests.assets.server import Site, serve
@@ -104,11 +104,11 @@ def test_one_failure_does_not_keep_the_others_from_being_fetched(
         entry = replace(entry, url=f"{site.url}/toy.pth")
         monkeypatch.setattr("bench.assets.weights.registry", lambda: {"toy": entry})
         monkeypatch.setattr("bench.cli._fetch._needs", lambda _: needs)
-        monkeypatch.setattr("bench.cli._hub.fetch", fetch)
+        monkeypatch.setattr("bench.assets.hub.fetch", fetch)
         assert main(["assets", "fetch", "--table", "1a"]) == 3
         assert "cannot fetch 'someone/a'" in capsys.readouterr().err
         assert (cache / "weights" / "toy.pth").read_bytes() == content
-        monkeypatch.setattr("bench.cli._hub.fetch", lambda name, _: f"/cache/{name}")
+        monkeypatch.setattr("bench.assets.hub.fetch", lambda name, _: f"/cache/{name}")
         assert main(["assets", "fetch", "--table", "1a", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row.get("folder") for row in rows] == [

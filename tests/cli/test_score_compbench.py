@@ -15,7 +15,7 @@ from PIL import Image
 from bench.api.errors import IncompleteError, PrerequisiteError, UsageError
 from bench.api.prompts import Prompt, PromptSuite
 from bench.cli import main
-from bench.cli._folder import read_folder
+from bench.harness.folders import read_folder
 from evaluators.compbench import annotation
 from evaluators.compbench.folder import file_name
 

@@ -18,9 +18,9 @@ from bench.api.folder import image_set, read_flat
 from bench.api.generation import ImageSet
 from bench.api.prompts import Prompt, PromptSuite
 from bench.cli import main
-from bench.cli._folder import read_folder
 from bench.generation.folder import read_manifest
 from bench.generation.pictures import check_pictures
+from bench.harness.folders import read_folder
 from bench.store import read_jsonl, read_parquet
 from bench.tiny.render import render
 from bench.tiny.scenes import scene_for

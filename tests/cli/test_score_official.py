@@ -12,7 +12,7 @@ import pytest
 
 from bench.check.image_sets import read_set
 from bench.cli import main
-from bench.cli._folder import read_folder
+from bench.harness.folders import read_folder
 
 COMMITTED = Path(__file__).parents[2] / "results" / "regression"
 

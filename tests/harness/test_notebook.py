@@ -124,6 +124,14 @@ def test_scores_are_saved_with_what_was_measured(ran: dict[str, Any], tmp_path: 
     assert kept["metrics"]["overall"]["value"] == ran["scores"].metrics["overall"].value
 
 
+def test_a_folder_is_scored_as_the_images_in_it(ran: dict[str, Any], tmp_path: Path) -> None:
+    ran["images"].write_folder(tmp_path / "official", "geneval")
+    found = harness.score(tmp_path / "official", "geneval", store=tmp_path / "store")
+    assert found.metrics["overall"].value == ran["scores"].metrics["overall"].value
+    with pytest.raises(UsageError, match="no folder"):
+        harness.score("nowhere", "geneval")
+
+
 def test_prompts_may_be_texts(ran: dict[str, Any]) -> None:
     texts = ["a red circle", "two blue squares"]
     images = harness.generate(prompts=texts, images_per_prompt=1, seed=3)

@@ -11,9 +11,9 @@ import pytest
 from bench.api.errors import UsageError
 from bench.api.registry import METHODS
 from bench.api.stages import stages_of
-from bench.cli._published import config_card
 from bench.data.perturbation.options import read_options
 from bench.published import backbones, entries, entry, methods, read_entry
+from bench.published.card import config_card
 from bench.published.entry import Entry, Stage
 from bench.spec.methods import make_method
 from bench.spec.profile import load_profile

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli._cell import cell_card
+from bench.report.cell import cell_card
 from bench.report.circular import (
     KEY,
     Selections,

@@ -1,10 +1,9 @@
-"""`--images` as a folder: which reader, which checks, and into the store."""
+"""Images of a folder, whoever made them: which reader, which checks, and into the store."""
 
 from __future__ import annotations
 
 import logging
 import re
-from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,14 +25,6 @@ _ARTIFACT = re.compile(r"images/[\w.+=-]+-[0-9a-f]{12}")
 def is_artifact(text: str) -> bool:
     """Whether a text names an image set of the store: `images/NAME-HASH`."""
     return _ARTIFACT.fullmatch(text) is not None
-
-
-def size_of(text: str) -> tuple[int, int]:
-    """Return (width, height) of a text such as 512x512 (for argparse)."""
-    match = re.fullmatch(r"(\d+)x(\d+)", text)
-    if match is None:
-        raise ArgumentTypeError(f"{text!r} is no size such as 512x512")
-    return int(match[1]), int(match[2])
 
 
 def read_folder(
