@@ -305,7 +305,7 @@ def test_a_package_of_metrics_imports_no_other() -> None:
 
 # named statistics of FID's features are an asset of their own; a sample of the tiny world is
 # chosen by what the metric asks
-NAMING = ("bench.cli._references", "bench.cli._sample")
+NAMING = ("bench.cli._references",)
 
 
 def test_the_command_line_names_no_evaluator() -> None:
