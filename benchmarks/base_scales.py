@@ -15,31 +15,31 @@ from typing import Any
 from sweep import ROOT, run
 
 GRID = {"table": "methods", "profile": "tiny", "protocol": "validation"}
-IMAGES_PER_PROMPT = {"geneval": ("GE", 4), "fid": ("FID", 2)}
+COLUMNS = {"GE": "geneval", "FID": "fid"}
+IMAGES_PER_PROMPT = {"geneval": 4, "fid": 2}
 
 
-def settings(base: str, scale: float) -> list[str]:
-    """Return the `--set` assignments of one point."""
+def settings(base: str, scale: float, evaluator: str) -> list[str]:
+    """Return the `--set` assignments of one column of one point."""
     folder = Path(base)
     made = folder.is_dir()
+    count = IMAGES_PER_PROMPT[evaluator]
     return [
         f"checkpoint.kind={'path' if made else 'shipped'}",
         f"checkpoint.location={folder.resolve() if made else base}",
         f"generation.cfg_scale={scale}",
-        *(
-            f"protocols.{GRID['protocol']}.{evaluator}.images_per_prompt={count}"
-            for evaluator, (_, count) in IMAGES_PER_PROMPT.items()
-        ),
+        f"protocols.{GRID['protocol']}.{evaluator}.images_per_prompt={count}",
     ]
 
 
 def point(base: str, scale: float, jobs: int) -> dict[str, Any]:
     """Return {column: {value, stderr, images, parts}} of a base at one scale."""
-    sets = settings(base, scale)
     return {
-        column: run({**GRID, "column": column}, ["base"], sets, jobs)["base"]
-        for column, _ in IMAGES_PER_PROMPT.values()
-    }
+        column: run(
+            {**GRID, "column": column}, ["base"], settings(base, scale, evaluator), jobs
+        )["base"]
+        for column, evaluator in COLUMNS.items()
+    }  # fmt: skip
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -183,3 +184,25 @@ def test_another_seed_is_made_elsewhere_and_only_of_what_takes_one(
     assert "0 or above" in refusal("build", "tiny-sd-noisy", "--seed", -1, "--out", tmp_path)
     assert "assets build" in refusal("verify", "--seed", 1)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("shipped", [True, False])
+def test_the_verbs_take_either_base_at_the_benchmark_s_settings(
+    shipped: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    scales = import_module("base_scales")
+    base = "tiny-sd-noisy" if shipped else str(path_of("tiny-sd-noisy"))
+    for column, evaluator in scales.COLUMNS.items():
+        words = ["plan", "--rows", "base", "--cols", column, "--store", str(tmp_path)]
+        for name, value in scales.GRID.items():
+            words += [f"--{name}", value]
+        for assignment in scales.settings(base, 2.0, evaluator):
+            words += ["--set", assignment]
+        assert main(words) == 0
+        plan = capsys.readouterr().out
+        assert f"{576 if column == 'GE' else 400} images of tiny-sd-noisy" in plan
+        assert "CFG 2" in plan
