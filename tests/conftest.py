@@ -13,6 +13,9 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import bench  # noqa: F401  (installs the torchvision guard)
+from bench.executors import plugins
+
+plugins.HARMLESS.add("tests")  # ours patch nothing: they need no process of their own
 
 INSTALLED = str(Path(__file__).with_name("installed"))
 sys.path.append(INSTALLED)

@@ -11,6 +11,9 @@ from pathlib import Path
 from bench.api.errors import ContractError, PrerequisiteError, UsageError, did_you_mean
 from bench.api.exits import is_users, refused
 
+IMPORTED: set[str] = set()
+"""Modules that targets were taken from in this process; see `bench.executors.plugins`."""
+
 
 def import_target(target: str, *, kind: str = "plug-in") -> object:
     """Import `"module:attribute"` and return the attribute.
@@ -26,6 +29,8 @@ def import_target(target: str, *, kind: str = "plug-in") -> object:
             installed package does not have.
     """
     module_name, _, attribute = target.partition(":")
+    if kind != "step":  # those of the harness itself
+        IMPORTED.add(module_name)
     try:
         found: object = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

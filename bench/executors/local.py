@@ -1,4 +1,6 @@
-"""Makes the nodes of a graph: in this process, or in a few worker processes beside each other.
+"""Makes the nodes of a graph: in this process, or in worker processes, one or a few at a time.
+
+A node is never made where plug-ins that are not its own were imported (`bench.executors.plugins`).
 
 A node is started when all it is made from is there, those with the longest way ahead first. A
 failed node fails what is made from it; everything else still runs.
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from typing import Any
 from bench.api.errors import BenchError
 from bench.api.exits import is_users
 from bench.executors.outcome import Failure, Listener, Outcome, Tally, ignore
+from bench.executors.plugins import may_be_made_here
 from bench.executors.pool import Pool
 from bench.executors.worker import failure_of, make_node, one_thread
 from bench.steps.graph import Graph
@@ -67,7 +70,8 @@ def run_graph(
         graph: the nodes.
         targets: ids wanted.
         store: where artifacts are.
-        jobs: worker processes; with 1 all is done in this process.
+        jobs: worker processes; with 1 all is done in this process, unless plug-ins keep nodes
+            apart: then one process at a time.
         runtime: fields of `Runtime`.
         listener: told of every event.
         complete: what `complete_nodes` returned, where it was called already.
@@ -84,11 +88,11 @@ def run_graph(
     jobs = min(jobs, len(needed))
     seconds = {key: graph[key].seconds for key in needed}
     tally = Tally(seconds, jobs=max(jobs, 1), listener=listener)
-    if jobs <= 1:
+    if jobs <= 1 and may_be_made_here(graph[key] for key in needed):
         with one_thread():
             _run_here(schedule, store, Runtime(**(runtime or {})), tally)
     else:
-        _run_in_workers(schedule, store, jobs, dict(runtime or {}), tally)
+        _run_in_workers(schedule, store, max(jobs, 1), dict(runtime or {}), tally)
     return schedule.outcome
 
 
@@ -107,12 +111,15 @@ class _Schedule:
         self._remade: set[str] = set()
         self._tried_again: dict[tuple[str, str], int | None] = {}
 
-    def next(self) -> Step | None:
-        """Take the ready node with the longest way ahead; None where none is ready now."""
+    def next(self, suits: Callable[[Step], bool] = lambda _: True) -> Step | None:
+        """Take the ready node with the longest way ahead; None where none is ready now.
+
+        One that suits an idle worker comes before the others.
+        """
         ready = [key for key in self.needed - self.running if self._upstream(key) <= self.complete]
         if not ready:
             return None
-        key = max(ready, key=lambda k: (self._priority[k], k))
+        key = max(ready, key=lambda k: (suits(self.graph[k]), self._priority[k], k))
         self.running.add(key)
         return self.graph[key]
 
@@ -244,7 +251,7 @@ def _run_in_workers(
     began: dict[str, float] = {}
     with Pool(jobs, store=store.root, runtime=runtime) as pool:
         while not schedule.finished:
-            while pool.idle and (node := schedule.next()) is not None:
+            while pool.idle and (node := schedule.next(pool.suits)) is not None:
                 began[node.id] = time.monotonic()
                 tally.tell("started", node)
                 pool.start(node)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from bench.executors.plugins import foreign, plugins_of
 from bench.steps.step import Step, step_to_json
 
 _GRACE_SECONDS = 5.0
@@ -27,6 +28,7 @@ class _Worker:
 
     def __init__(self, start: Mapping[str, Any], messages: queue.Queue[Any]) -> None:
         self.node: Step | None = None
+        self.imported: frozenset[str] = frozenset()
         self.dead = False
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bench.executors.worker"],
@@ -64,6 +66,10 @@ class _Worker:
             if isinstance(message, dict) and message.get("event") in _EVENTS:
                 self._messages.put((self, message))
         self._messages.put((self, None))
+
+    def suits(self, node: Step) -> bool:
+        """Whether it is idle, and has imported no plug-in but those of a node."""
+        return self.node is None and self.imported <= plugins_of(node)
 
     def stop(self) -> None:
         """End the process: by closing its input, then by force."""
@@ -114,13 +120,22 @@ class Pool:
         """Whether another node can be started now."""
         return sum(worker.node is not None for worker in self._workers) < self._size
 
+    def suits(self, node: Step) -> bool:
+        """Whether a worker that is idle now can make a node; `start` replaces one otherwise."""
+        return any(worker.suits(node) for worker in self._workers)
+
     def start(self, node: Step) -> None:
-        """Give a node to an idle worker, starting a process where there is none."""
-        worker = next((w for w in self._workers if w.node is None), None)
+        """Give a node to an idle worker, starting a process where none suits it."""
+        worker = next((w for w in self._workers if w.suits(node)), None)
         if worker is None:
+            if len(self._workers) >= self._size:
+                other = next(w for w in self._workers if w.node is None)
+                self._workers.remove(other)
+                other.stop()
             worker = _Worker(self._start, self._messages)
             self._workers.append(worker)
         worker.node = node
+        worker.imported |= plugins_of(node)
         worker.send({"step": step_to_json(node)})
 
     def wait(self) -> tuple[Step, dict[str, Any]]:
@@ -142,6 +157,7 @@ class Pool:
                 return node, _death(worker.process.returncode)
             if message["event"] != "progress":
                 worker.node = None
+                worker.imported |= foreign(message.get("imported", ()))
             if node is not None:
                 return node, message
 

@@ -3,8 +3,9 @@
     <- {"store": ..., "runtime": {...}, "sys_path": [...]}     once
     <- {"step": {...}}                                          for each step
     -> {"event": "progress", "done": 3, "total": 10}
-    -> {"event": "done"} | {"event": "failed", ...}
+    -> {"event": "done"} | {"event": "failed", ...}            with "imported": [...]
 
+`imported` are the modules of third parties that plug-ins were taken from, up to now.
 The end of its standard input is the end of its parent: it stops at once, even inside a node, so
 that no worker outlives the command that started it. What a library prints goes to stderr.
 """
@@ -26,6 +27,7 @@ from typing import IO, Any
 
 from bench.api.errors import BenchError, CorruptArtifactError
 from bench.api.exits import end_process, refused, watched
+from bench.executors.plugins import imported
 from bench.steps.step import Runtime, Step, step_from_json
 from bench.store import Store, require_unchanged
 
@@ -152,9 +154,10 @@ def main() -> None:
             with watched():
                 make_node(node, store, runtime)
         except BaseException as error:  # nobody interrupts a worker: it is the plug-in's
-            channel.send({"event": "failed", **failure_of(error, node)})
+            ended: dict[str, Any] = {"event": "failed", **failure_of(error, node)}
         else:
-            channel.send({"event": "done"})
+            ended = {"event": "done"}
+        channel.send({**ended, "imported": sorted(imported())})
 
 
 def _log(level: int) -> None:

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import BenchError, PrerequisiteError
+from bench.api.loading import import_target
 from bench.steps.graph import Graph
 from bench.steps.step import Runtime, Step
 from bench.store import Artifact, Store, Work
+
+ONE = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +28,9 @@ class ToyStep(Step):
 
     def make(self, store: Store, runtime: Runtime) -> Artifact:
         def build(work: Work) -> None:
-            total = 1
+            for source in self.sources:
+                import_target(source.plugin[0])
+            total = ONE
             for key in self.upstream.values():
                 total += json.loads(store.get(key).file("value.json").read_text())["value"]
             if "log" in self.options:

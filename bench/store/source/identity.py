@@ -42,6 +42,11 @@ ASIDE = frozenset(
 """Methods of the evaluator contract that move pictures and results about: what was read from a
 folder has an identity of its own, and what is written into one is not read again."""
 
+_NO_SOURCE = (
+    "the source of {} cannot be found, so results made with it could not be told from those of an "
+    "edited version; put it in a .py file and name it as package.module:Name."
+)
+
 
 class SourceChangedError(BenchError):
     """What a step is made with was edited since the step was asked for (exit 1)."""
@@ -61,6 +66,11 @@ class Source:
     roots: tuple[str, ...]
     sha256: str
     files: Mapping[str, str]
+
+    @property
+    def plugin(self) -> tuple[str, str]:
+        """The class, and the name it was asked for by: what imports whose code it is."""
+        return self.roots[0], self.roots[-1]
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping."""
@@ -103,9 +113,13 @@ def code_identity(cls: type, target: str | None = None) -> dict[str, Any]:
     version = getattr(cls, "version", None)
     if version is None:
         version = getattr(getattr(cls, "spec", None), "version", None)
-    found = meaning_of(_roots(cls, target))
-    identity = {"version": version, "source_sha256": found.sha256}
-    if found.packages and not _is_ours(cls.__module__):
+    return {"version": version, **_code(_roots(cls, target))}
+
+
+def _code(roots: tuple[str, ...]) -> dict[str, Any]:
+    found = meaning_of(roots)
+    identity: dict[str, Any] = {"source_sha256": found.sha256}
+    if found.packages and not _is_ours(roots[0].partition(":")[0]):
         identity["packages"] = dict(found.packages)
     return identity
 
@@ -116,7 +130,10 @@ def source_of(cls: type, target: str | None = None) -> Source:
     Raises:
         ContractError: as there.
     """
-    roots = _roots(cls, target)
+    return _source(_roots(cls, target))
+
+
+def _source(roots: tuple[str, ...]) -> Source:
     found = meaning_of(roots)
     _edited_since_loaded(found)
     return Source(roots=roots, sha256=found.sha256, files=dict(found.files))
@@ -130,6 +147,40 @@ def plugin_code(entry: Entry, cls: type) -> dict[str, Any]:
         ContractError: as `plugin_source_hash`.
     """
     return {} if entry.origin == "built-in" else {"code": code_identity(cls, entry.target)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Foreign:
+    """What a part that a setting names by its place is made with, where it is a third party's.
+
+    Attributes:
+        identity: `{"code": ...}`, to stand in the identity of what is made; empty for our own.
+        sources: to be compared again where it is made; empty for our own.
+    """
+
+    identity: Mapping[str, Any]
+    sources: tuple[Source, ...]
+
+
+def foreign_part(target: str, cls: type | None = None) -> Foreign:
+    """Return the code behind `"module:attribute"`, which was imported already.
+
+    Args:
+        target: what the setting names.
+        cls: what was found there, where that is a class: its version and bases enter too.
+
+    Raises:
+        ContractError: its source cannot be found.
+    """
+    module = target.partition(":")[0]
+    if _is_ours(module):
+        return Foreign(identity={}, sources=())
+    if cls is not None:
+        code, source = code_identity(cls, target), source_of(cls, target)
+        return Foreign(identity={"code": code}, sources=(source,))
+    if _file(module) is None:
+        raise ContractError(_NO_SOURCE.format(target))
+    return Foreign(identity={"code": _code((target,))}, sources=(_source((target,)),))
 
 
 def require_unchanged(source: Source) -> None:
@@ -221,11 +272,7 @@ def meaning_of(roots: tuple[str, ...], closed: tuple[str, ...] | None = None) ->
 
 def _roots(cls: type, target: str | None) -> tuple[str, ...]:
     if _file(cls.__module__) is None:
-        raise ContractError(
-            f"the source of {cls.__module__}:{cls.__qualname__} cannot be found, so results made "
-            "with it could not be told from those of an edited version; put the class in a .py "
-            "file and name it as package.module:Class."
-        )
+        raise ContractError(_NO_SOURCE.format(f"{cls.__module__}:{cls.__qualname__}"))
     parts = getattr(cls, "__mro__", (cls,))  # a function has none
     known = [f"{part.__module__}:{part.__qualname__}" for part in parts if part is not object]
     return tuple(dict.fromkeys([*known, *([] if target is None else [target])]))
