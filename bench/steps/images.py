@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bench.api.generation import GenerationSpec
+from bench.api.loading import import_target
 from bench.api.prompts import PromptSuite
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.image_set import image_set_identity
 from bench.spec.protocol import ColumnProtocol, StoredName, load_suite
 from bench.steps.builder import GraphBuilder, NotExpressibleError
 from bench.steps.step import Runtime, Step
-from bench.store import Artifact, Store
+from bench.store import Artifact, Foreign, Store, foreign_part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +90,10 @@ class RenderStep(Step):
 
     def make(self, store: Store, runtime: Runtime) -> Artifact:
         """Render."""
-        artifact: Artifact = importlib.import_module(self.renderer).render_image_set(
-            store,
+        module, _ = renderer_of(self.renderer)
+        mark = {"code": self.identity["code"]} if "code" in self.identity else {}
+        artifact: Artifact = module.render_image_set(
+            store.marked(mark),
             self.suite,
             self.images_per_prompt,
             seed=self.noise_seed,
@@ -101,6 +104,18 @@ class RenderStep(Step):
             progress=runtime.progress,
         )
         return artifact
+
+
+def renderer_of(name: str) -> tuple[Any, Foreign]:
+    """Return a renderer's module, and its code where it is a third party's.
+
+    Raises:
+        UsageError: there is no such module, or it renders nothing.
+        ContractError: it cannot be imported, or its source cannot be found.
+    """
+    target = f"{name}:render_image_set"
+    import_target(target, kind="renderer")
+    return sys.modules[name], foreign_part(target)
 
 
 def add_images(
@@ -194,18 +209,20 @@ def add_renders(
         )
     if any("meaning" not in prompt.meta for prompt in suite):
         raise NotExpressibleError(f"the prompts of {suite.name} have no known truth to render")
-    module = importlib.import_module(profile.renderer)
+    module, part = renderer_of(profile.renderer)
     options: dict[str, Any] = {"seed": seed, "quality": quality, "through_vae": through_vae}
     count = len(suite) * images_per_prompt
     title = module.image_set_name(suite, seed, quality, through_vae)
     name = f"{title}.{len(suite)}x{images_per_prompt}"
     if through_vae is None or builder.known(through_vae):
-        identity = module.image_set_identity(builder.store, suite, images_per_prompt, **options)
+        own = module.image_set_identity(builder.store, suite, images_per_prompt, **options)
+        identity = {**own, **part.identity}
     else:
         identity = {"through_vae": None, "of": name}
     step = RenderStep(
         name=name[:120],
         identity=identity,
+        sources=part.sources,
         renderer=profile.renderer,
         suite=suite,
         images_per_prompt=images_per_prompt,

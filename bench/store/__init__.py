@@ -29,7 +29,15 @@ from bench.store.lock import ArtifactLock, LeaseLostError, OnWait
 from bench.store.owner import LockOwner
 from bench.store.provenance import collect as collect_provenance
 from bench.store.provenance import scrubbed, strip_credentials
-from bench.store.source import Source, SourceChangedError, plugin_code, require_unchanged, source_of
+from bench.store.source import (
+    Foreign,
+    Source,
+    SourceChangedError,
+    foreign_part,
+    plugin_code,
+    require_unchanged,
+    source_of,
+)
 from bench.store.store import Status, Store
 from bench.store.work import Details, Order, Work
 from bench.store.writer import DISK, Disk, store_error, writing_to
@@ -43,6 +51,7 @@ __all__ = [
     "Details",
     "Disk",
     "Entry",
+    "Foreign",
     "Journal",
     "LeaseLostError",
     "LeaseTimes",
@@ -64,6 +73,7 @@ __all__ = [
     "file_hash",
     "finish_publication",
     "folder_name",
+    "foreign_part",
     "identity_hash",
     "nobody_makes",
     "ordered_safetensors",

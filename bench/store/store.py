@@ -83,6 +83,7 @@ class Store:
         self.lock_timeout_seconds = lock_timeout_seconds
         self.times = times
         self._check: Callable[[], None] | None = None
+        self._mark: Mapping[str, Any] = {}
 
     def checked(self, check: Callable[[], None]) -> Store:
         """Return this store, one that calls `check` before it publishes anything.
@@ -94,9 +95,15 @@ class Store:
         store._check = check
         return store
 
+    def marked(self, mark: Mapping[str, Any]) -> Store:
+        """Return this store, one that adds `mark` to the identity of all it looks for and makes."""
+        store = copy(self)
+        store._mark = {**self._mark, **mark}
+        return store
+
     def path(self, kind: str, name: str, identity: Mapping[str, Any]) -> Path:
         """Return where the artifact lies, or would lie."""
-        return self.root / artifact_id(kind, name, identity)
+        return self.root / artifact_id(kind, name, {**identity, **self._mark})
 
     def find(self, kind: str, name: str, identity: Mapping[str, Any]) -> Artifact | None:
         """Return the artifact if it is complete: manifest present, sizes as listed.
@@ -145,7 +152,7 @@ class Store:
             return Status(state="corrupt", reason=fault)
         if _partials(path):
             return Status(state="partial", reason="an interrupted attempt will be continued")
-        wanted = scrubbed(plain(identity))
+        wanted = scrubbed(plain({**identity, **self._mark}))
         older = self._nearest(kind, name, wanted)
         if older is None:
             return Status(state="missing", reason=f"no {kind} named {name} was made yet")
@@ -182,7 +189,8 @@ class Store:
         found = self.find(kind, name, identity)
         if found:
             return found
-        order = Order(kind=kind, name=name, identity=identity, **details)
+        marked = {**identity, **self._mark}
+        order = Order(kind=kind, name=name, identity=marked, **details)
         for losses in range(_LOSSES + 1):
             with self._lock(self.root / order.id, on_wait) as lock:
                 found = self.find(kind, name, identity)
@@ -218,7 +226,8 @@ class Store:
             StoreError: the artifact is already complete, the disk fails, or the lock is not to
                 be had in time.
         """
-        order = Order(kind=kind, name=name, identity=identity, **details)
+        marked = {**identity, **self._mark}
+        order = Order(kind=kind, name=name, identity=marked, **details)
         with self._lock(self.root / order.id, on_wait) as lock:
             if self.find(kind, name, identity):
                 raise StoreError(
@@ -274,13 +283,14 @@ class Store:
     ) -> tuple[Artifact | None, str | None]:
         """Return (the artifact, None) if complete, else (None, what is wrong with it)."""
         path = self.path(kind, name, identity)
+        wanted = identity_hash(kind, name, {**identity, **self._mark})
         if not path.is_dir():
             return None, f"{path} is no folder" if path.is_file() else None
         try:
             artifact = Artifact(path)
         except CorruptArtifactError as error:
             return None, str(error).splitlines()[0]
-        if artifact.manifest["identity_sha256"] != identity_hash(kind, name, identity):
+        if artifact.manifest["identity_sha256"] != wanted:
             return None, f"{path} holds another identity with the same first digits"
         fault = artifact.fault()
         return (None, f"{path} is corrupt: {fault}") if fault else (artifact, None)

@@ -17,7 +17,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.api.errors import UsageError
-from bench.store import Artifact, Entry, Journal, Store, Work, read_jsonl, write_jsonl
+from bench.store import (
+    Artifact,
+    Entry,
+    Journal,
+    Source,
+    Store,
+    Work,
+    read_jsonl,
+    require_unchanged,
+    write_jsonl,
+)
 
 KIND = "curation"
 RECORDS_FILE, SUMMARY_FILE = "records.jsonl", "summary.json"
@@ -56,12 +66,14 @@ class Step:
         name: of the step.
         identity: everything that can change its rows and files.
         upstream: role -> artifact id of the steps it reads.
+        sources: third parties' code in the identity, compared again before anything is published.
     """
 
     run: str
     name: str
     identity: Mapping[str, Any]
     upstream: Mapping[str, str] = field(default_factory=dict)
+    sources: tuple[Source, ...] = ()
 
     @property
     def title(self) -> str:
@@ -122,7 +134,11 @@ def run_step(
         work.note("images", len(rows))
         work.note("seconds", round(ledger.seconds, 3))
 
-    return store.build(
+    def check() -> None:
+        for source in step.sources:
+            require_unchanged(source)
+
+    return (store.checked(check) if step.sources else store).build(
         KIND,
         step.title,
         step.whole_identity(),

@@ -24,7 +24,7 @@ from bench.data.curation.engine import (
     run_step,
 )
 from bench.data.curation.settings import CurationSettings
-from bench.store import Artifact, Store, Work
+from bench.store import Artifact, Store, Work, foreign_part
 
 if TYPE_CHECKING:
     import numpy as np
@@ -99,11 +99,14 @@ class Photos:
     def __init__(self, store: Store, settings: CurationSettings, *, source: str) -> None:
         self._store = store
         self._judge = load_judge(str(settings.judge.name), settings.judge.options)
+        name = str(settings.judge.name)
+        code = foreign_part(JUDGES.get(name, name), type(self._judge))
         self.step = Step(
             run=settings.name,
             name=NAME,
-            identity={"version": VERSION, "judge": self._judge.identity()},
+            identity={"version": VERSION, "judge": {**self._judge.identity(), **code.identity}},
             upstream={"images": source},
+            sources=code.sources,
         )
 
     def run(self, *, device: str, batch_size: int, progress: Progress | None = None) -> Artifact:

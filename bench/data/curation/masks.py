@@ -15,10 +15,10 @@ from bench.data.curation.engine import (
     read_pixels,
     run_step,
 )
-from bench.data.curation.saliency import load_saliency, switched_on
+from bench.data.curation.saliency import MODELS, load_saliency, switched_on
 from bench.data.curation.settings import CurationSettings
 from bench.generation.encode import encode
-from bench.store import Artifact, Store, Work
+from bench.store import Artifact, Store, Work, foreign_part
 
 NAME = "saliency"
 VERSION = 1
@@ -39,11 +39,14 @@ class Saliency:
     ) -> None:
         self._store = store
         self._model = load_saliency(settings.saliency.name, settings.saliency.options)
+        name = str(settings.saliency.name)
+        code = foreign_part(MODELS.get(name, name), type(self._model))
         self.step = Step(
             run=settings.name,
             name=NAME,
-            identity={"version": VERSION, "model": self._model.identity()},
+            identity={"version": VERSION, "model": {**self._model.identity(), **code.identity}},
             upstream={"entering": entering, "images": source},
+            sources=code.sources,
         )
 
     def run(self, *, device: str, batch_size: int, progress: Progress | None = None) -> Artifact:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,8 @@ from bench.data.curation.picture import VERSION, UnusableError, read_square
 from bench.data.curation.settings import CurationSettings, SourceSettings
 from bench.generation.encode import write_image
 from bench.generation.image_set import open_image_set
-from bench.store import Artifact, Store, Work
+from bench.store import Artifact, Foreign, Store, Work, foreign_part
+from bench.store import Source as CodeSource
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,14 +72,16 @@ class Source:
             "size": self._settings.size,
             "min_side": self._source.min_side,
         }
+        sources: tuple[CodeSource, ...] = ()
         if self._folder is None:
-            identity["rendered"] = self._renderer().image_set_identity(
-                self._store, self._suite(), 1, seed=self._source.seed
-            )
+            renderer, part = self._renderer()
+            own = renderer.image_set_identity(self._store, self._suite(), 1, seed=self._source.seed)
+            identity["rendered"] = {**own, **part.identity}
+            sources = part.sources
             identity["uids"] = listing_sha256([c.uid, c.fault] for c in self.candidates)
         else:
             identity["files"] = self._listing()
-        return Step(run=self._settings.name, name=NAME, identity=identity)
+        return Step(run=self._settings.name, name=NAME, identity=identity, sources=sources)
 
     def _listing(self) -> str:
         hashes = FileHashes(self._store)
@@ -103,16 +106,19 @@ class Source:
             raise UsageError(f"source.suite: {target.get('function')} gives no prompt suite.")
         return suite
 
-    def _renderer(self) -> Renderer:
-        return cast("Renderer", importlib.import_module(str(self._source.renderer)))
+    def _renderer(self) -> tuple[Renderer, Foreign]:
+        target = f"{self._source.renderer}:render_image_set"
+        import_target(target, kind="renderer")
+        return cast("Renderer", sys.modules[str(self._source.renderer)]), foreign_part(target)
 
     def with_files(self) -> list[Candidate]:
         """Return the candidates with their files, drawing them first where need be."""
         if self._folder is not None:
             return self.candidates
+        renderer, part = self._renderer()
         drawn = open_image_set(
-            self._renderer().render_image_set(
-                self._store, self._suite(), 1, seed=self._source.seed
+            renderer.render_image_set(
+                self._store.marked(part.identity), self._suite(), 1, seed=self._source.seed
             ),
             verify=False,
         )
