@@ -177,7 +177,7 @@ def test_the_training_loop_can_read_it(pairs: Artifact, spec: PairSpec) -> None:
         batch.condition["encoder_hidden_states"][0], batch.condition["encoder_hidden_states"][2]
     )
     # only the rows of a batch are read
-    assert _is_mapped(source._winner)
+    assert _is_mapped(source._latents["winner"])
     assert _is_mapped(source._conditions["encoder_hidden_states"])
     batch.winner.zero_()  # a batch is a copy
     assert np.array_equal(source.batch([4], CPU).winner.numpy(), latents["winner"][[4]])

@@ -110,7 +110,9 @@ def test_equal_prompts_have_no_gap(
     plan = plan_pairs(suite, spec)
     same = replace(plan, rows=tuple(replace(r, degraded=r.prompt) for r in plan.rows))
     source = PairsOnDisk(pairs)
-    gap = score_gap(same, backbone, source._loser, lambda texts: _encode(backbone, texts))
+    gap = score_gap(
+        same, backbone, source._latents["loser"], lambda texts: _encode(backbone, texts)
+    )
     assert gap["mean"] < 1e-10
 
 

@@ -87,7 +87,7 @@ class Place:
 
     def artifacts(self, kind: str) -> list[Path]:
         """Return the folders of the artifacts of a kind, by name."""
-        return sorted((self.work / "outputs" / kind).glob("paper.*"))
+        return sorted((self.work / "outputs" / kind).glob("stable-diffusion-v1-4.*"))
 
 
 def likely_classes() -> Sequence[int]:

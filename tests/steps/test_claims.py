@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+import bench
 from bench.api.errors import UsageError
 from bench.cli import main
-from bench.spec import table as spec
 from bench.spec.table import TableSpec, load_table, read_table, table_names
 from tests.steps.test_spec import MINIMAL
 
@@ -68,15 +68,15 @@ def test_a_wrong_statement_is_refused(parts: dict[str, Any], message: str) -> No
 
 
 def test_the_command_line_names_file_and_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    text = (spec.FOLDER / "3b.yaml").read_text()
+    text = (Path(bench.__file__).parent / "tables" / "3b.yaml").read_text()
     wrong = "{better: not-paired, worse: rand-positve, column: GE}"
     text = text.replace("{better: not-paired, worse: rand-positive, column: GE}", wrong)
     (tmp_path / "3b.yaml").write_text(text)
-    monkeypatch.setattr(spec, "FOLDER", tmp_path)
+    file = str(tmp_path / "3b.yaml")
     line = next(n for n, found in enumerate(text.splitlines(), start=1) if wrong in found)
-    for arguments in (["show", "table", "3b"], ["plan", "--table", "3b"]):
+    for arguments in (["show", "table", file], ["plan", "--table", file]):
         assert main(arguments) == 2
         said = capsys.readouterr().err
         assert f"3b.yaml:{line}: " in said and "'rand-positive'" in said
