@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError, did_you_mean
+from bench.api.files import files_below
 from bench.assets.download import agrees
 from bench.assets.places import cache_root
 from bench.store import DISK, file_hash
@@ -139,7 +140,7 @@ def hold_to_registry(repository: str, folder: Path, *, fix: str) -> dict[str, st
     place = f"{repository}@{folder.name}"
     pinned = dict(pins.get(place, {}))
     found: dict[str, str] = {}
-    for path in sorted(p for p in folder.rglob("*") if p.suffix in LARGE and p.is_file()):
+    for path in sorted(p for p in files_below(folder) if p.suffix in LARGE):
         name = path.relative_to(folder).as_posix()
         digest = file_hash(path)
         for expected in _expected(path, name, entry, pinned):

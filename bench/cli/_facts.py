@@ -192,6 +192,7 @@ def store(folder: Path, *, verify: bool, problems: list[Problem]) -> dict[str, A
     for path in sorted(folder.glob("[!.]*/*")):
         if not (_PUBLISHED.fullmatch(path.name) and path.is_dir()):
             continue
+        mend = "run the command that made it again; it is made anew"
         try:
             artifact = Artifact(path)
             if verify:
@@ -199,11 +200,12 @@ def store(folder: Path, *, verify: bool, problems: list[Problem]) -> dict[str, A
             fault = artifact.fault()
         except CorruptArtifactError as error:
             fault = str(error).partition("\n")[0]
+            mend = str(error).partition("to mend it: ")[2] or mend
         if fault:
             problems.append(
                 Problem(
                     found=f"{path.relative_to(folder)}: {fault}",
-                    mend="run the command that made it again; it is made anew",
+                    mend=mend,
                     exit_code=CorruptArtifactError.exit_code,
                 )
             )

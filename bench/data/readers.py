@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from bench.api.errors import PrerequisiteError, UsageError
+from bench.api.files import files_below
 from bench.data.images import resize_and_crop
 
 CAPTION = ("caption", "prompt", "text")
@@ -103,7 +104,9 @@ def tables_of(place: Path, split: str | None) -> list[Path]:
         if place.suffix not in TABLES:
             raise UsageError(f"{place} is no table; expected {', '.join(TABLES)}.")
         return [place]
-    parquet = sorted(place.rglob("*.parquet")) if place.is_dir() else []
+    parquet = (
+        sorted(f for f in files_below(place) if f.suffix == ".parquet") if place.is_dir() else []
+    )
     named = [file for file in parquet if split is None or file.name.startswith(split)]
     if named:
         return named

@@ -245,7 +245,7 @@ def export_folder(artifact: Artifact, step: int | None = None) -> Path:
 
     Raises:
         UsageError: there is no such export; the steps there are, are named.
-        CorruptArtifactError: a file was changed.
+        CorruptArtifactError: a file was changed, or one lies there that the training did not make.
     """
     found = {m[1]: (int(m[2]), bool(m[3])) for f in artifact.files if (m := _EXPORT.match(f))}
     steps = sorted({number for number, _ in found.values()})
@@ -257,7 +257,4 @@ def export_folder(artifact: Artifact, step: int | None = None) -> Path:
             "of those, or train with a save_every that divides the step."
         )
     name = max(names, key=lambda n: found[n][1])
-    for file in artifact.files:
-        if file.startswith(f"exports/{name}/"):
-            artifact.file(file)
-    return artifact.path / "exports" / name
+    return artifact.folder(f"exports/{name}")

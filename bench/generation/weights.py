@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from bench.api.errors import PrerequisiteError, StoreError
-from bench.store import Store, canonical_json, file_hash
+from bench.api.errors import PrerequisiteError
+from bench.api.files import blob_sha256, files_below
+from bench.backbones.lora_files import find_lora
+from bench.store import RememberedHashes, Store, canonical_json
 
 LOADED_SUFFIXES = (".json", ".safetensors", ".txt", ".model")
 """Weights are read from safetensors alone; other formats beside them change nothing."""
@@ -21,7 +20,7 @@ UNUSED_PARTS = ("safety_checker", "feature_extractor", "image_encoder")
 """Parts of published pipelines that no adapter loads."""
 
 INDEX = "model_index.json"
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_SHARDS = ".safetensors.index.json"
 _REMEMBERED_BYTES = 8 << 20
 _CACHE = ".cache/file-hashes.json"
 
@@ -36,12 +35,41 @@ def loaded_files(folder: Path) -> list[Path]:
 
 
 def _loaded(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
+    named = _named_by_indexes(folder)
+    for path in files_below(folder):
         parts = path.relative_to(folder).parts
         unused = any(part.startswith(".") for part in parts) or parts[0] in UNUSED_PARTS
-        variant = path.suffix == ".safetensors" and "." in path.stem
-        if path.suffix in LOADED_SUFFIXES and not unused and not variant and path.is_file():
+        variant = path.suffix == ".safetensors" and "." in path.stem and path not in named
+        if path.suffix in LOADED_SUFFIXES and not unused and not variant:
             yield path
+
+
+def _named_by_indexes(folder: Path) -> set[Path]:
+    """Return the files that indexes of shards name, whatever their names look like."""
+    named: set[Path] = set()
+    for path in files_below(folder):
+        if path.name.endswith(_SHARDS) and "." not in path.name.removesuffix(_SHARDS):
+            with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+                found = json.loads(path.read_bytes())["weight_map"].values()
+                named |= {path.parent / str(name) for name in found}
+    return named
+
+
+def missing_parts(folder: Path, files: Iterable[Path]) -> list[str]:
+    """Return the parts that a pipeline's index names and of which none of the files is."""
+    present = {path.relative_to(folder).parts[0] for path in files}
+    try:
+        index = json.loads((folder / INDEX).read_bytes())
+    except (OSError, ValueError):
+        return []
+    return [
+        name
+        for name, value in index.items()
+        if isinstance(value, list)
+        and None not in value
+        and name not in UNUSED_PARTS
+        and name not in present
+    ]
 
 
 def content_hash(folder: Path, store: Store | None = None) -> str:
@@ -49,66 +77,43 @@ def content_hash(folder: Path, store: Store | None = None) -> str:
 
     A file alone is as a folder that holds no other.
 
-    Where the folder lies does not enter. Hashes of large files are remembered in the store, by
-    path, size and time of modification.
+    Where the folder lies does not enter. Hashes of large files are remembered in the store, see
+    `RememberedHashes`.
 
     Raises:
-        PrerequisiteError: there is no such folder, or nothing to load in it.
+        PrerequisiteError: there is no such folder, nothing to load in it, or nothing of one of a
+            pipeline's parts; or several LoRAs, see `find_lora`.
     """
     files = [folder] if folder.is_file() else []
     if folder.is_dir():
         files = loaded_files(folder)
+        files += [lora for lora in _lora(folder) if lora not in files]
     if not files:
         raise PrerequisiteError(
             f"{folder} holds no checkpoint (no {INDEX}, no safetensors)",
             fix="name the folder of a whole pipeline, or python -m bench assets build",
         )
-    memory = _Memory(store)
+    missing = missing_parts(folder, files) if folder.is_dir() else []
+    if missing:
+        raise PrerequisiteError(
+            f"{folder} is a pipeline of which nothing can be hashed in {', '.join(missing)}",
+            fix=f"put the files there, as safetensors, or take the part out of its {INDEX}",
+        )
+    memory = RememberedHashes(store, _CACHE, least_bytes=_REMEMBERED_BYTES)
     root = folder.parent if folder.is_file() else folder
-    listing = {p.relative_to(root).as_posix(): memory.digest(p) for p in files}
+    listing = {
+        p.relative_to(root).as_posix(): blob_sha256(p) or memory.of(p.resolve()) for p in files
+    }
     memory.save()
     return hashlib.sha256(canonical_json(listing).encode("ascii")).hexdigest()
 
 
-@lru_cache(maxsize=1024)
-def _small_hash(path: Path, stamp: tuple[int, ...]) -> str:
-    """Hash of a file, taken again in this process only when its stamp has changed."""
-    return file_hash(path)
-
-
-class _Memory:
-    """Hashes of large files, kept between processes."""
-
-    def __init__(self, store: Store | None) -> None:
-        self._store = store
-        self._known: dict[str, list[Any]] = {}
-        self._changed = False
-        if store is not None:
-            with suppress(OSError, ValueError):
-                self._known = dict(json.loads((store.root / _CACHE).read_bytes()))
-
-    def digest(self, path: Path) -> str:
-        """Return the sha256 of a file; the hub's cache names its blobs by it."""
-        real = path.resolve()
-        if path.is_symlink() and _SHA256.fullmatch(real.name):
-            return real.name
-        stat = real.stat()
-        if stat.st_size < _REMEMBERED_BYTES:
-            return _small_hash(real, (stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns))
-        known = self._known.get(str(real))
-        if isinstance(known, list) and known[:2] == [stat.st_size, stat.st_mtime_ns]:
-            return str(known[2])
-        digest = file_hash(real)
-        self._known[str(real)] = [stat.st_size, stat.st_mtime_ns, digest]
-        self._changed = True
-        return digest
-
-    def save(self) -> None:
-        """Write what was learnt; a store that cannot be written is hashed again next time."""
-        if self._store is not None and self._changed:
-            with suppress(StoreError):
-                data = json.dumps(self._known, sort_keys=True).encode()
-                self._store.disk.write_atomically(self._store.root / _CACHE, data)
+def _lora(folder: Path) -> list[Path]:
+    """Return the file that a folder's LoRA is loaded from, whatever its name looks like."""
+    if any((folder / name).is_file() for name in (INDEX, "config.json")):
+        return []
+    found = find_lora(folder)
+    return [] if found is None else [found]
 
 
 def hub_snapshot(repository: str, revision: str | None) -> Path:
@@ -128,13 +133,7 @@ def hub_snapshot(repository: str, revision: str | None) -> Path:
     if not isinstance(index, str):
         raise PrerequisiteError(f"{repository} is not in {cache}", fix=fix)
     folder = Path(index).parent
-    present = {path.relative_to(folder).parts[0] for path in loaded_files(folder)}
-    wanted = [
-        name
-        for name, value in json.loads(Path(index).read_bytes()).items()
-        if isinstance(value, list) and None not in value and name not in UNUSED_PARTS
-    ]
-    missing = [name for name in wanted if name not in present]
+    missing = missing_parts(folder, loaded_files(folder))
     if missing:
         raise PrerequisiteError(
             f"{repository} is in {cache} without its {', '.join(missing)}", fix=fix

@@ -1,6 +1,7 @@
 """Artifacts on disk: identity, manifest, atomic publication, lock, verification. No torch."""
 
-from bench.store.artifact import MANIFEST, Artifact, content_hash, file_hash
+from bench.api.files import file_hash
+from bench.store.artifact import MANIFEST, Artifact, content_hash
 from bench.store.damage import FOUND, nobody_makes, state_of
 from bench.store.folder import Published, finish_publication, publish_folder, read_folder
 from bench.store.formats import (
@@ -29,6 +30,7 @@ from bench.store.lock import ArtifactLock, LeaseLostError, OnWait
 from bench.store.owner import LockOwner
 from bench.store.provenance import collect as collect_provenance
 from bench.store.provenance import scrubbed, strip_credentials
+from bench.store.remembered import RememberedHashes
 from bench.store.source import (
     Foreign,
     Source,
@@ -59,6 +61,7 @@ __all__ = [
     "OnWait",
     "Order",
     "Published",
+    "RememberedHashes",
     "Source",
     "SourceChangedError",
     "Status",

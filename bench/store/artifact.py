@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import CorruptArtifactError, StoreError, UsageError, did_you_mean
+from bench.api.files import file_hash, files_below
 from bench.store.damage import mark_damaged
 from bench.store.identity import canonical_json
 from bench.store.writer import DISK
@@ -24,9 +25,6 @@ FORMAT = 1
 """Version of the manifest's layout."""
 
 _REQUIRED = ("kind", "name", "id", "identity_sha256", "identity", "upstream", "files")
-_CHUNK_BYTES = 1 << 20
-# (path, inode, size, mtime, ctime) -> sha256, of the files this process has hashed
-_HASHED: dict[tuple[str, int, int, int, int], str] = {}
 
 
 def sealed(manifest: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,19 +38,6 @@ def content_hash(files: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the sha256 over names and hashes of an artifact's files: equal bytes, equal hash."""
     text = canonical_json({name: entry["sha256"] for name, entry in files.items()})
     return hashlib.sha256(text.encode("ascii")).hexdigest()
-
-
-def file_hash(path: Path) -> str:
-    """Return the sha256 of a file; hashed once per process while the file stays as it is."""
-    stat = path.stat()
-    key = (str(path), stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-    if key not in _HASHED:
-        with path.open("rb", buffering=0) as file:
-            digest = hashlib.sha256()
-            while chunk := file.read(_CHUNK_BYTES):
-                digest.update(chunk)
-        _HASHED[key] = digest.hexdigest()
-    return _HASHED[key]
 
 
 class Artifact:
@@ -135,10 +120,41 @@ class Artifact:
         """Hash every file.
 
         Raises:
-            CorruptArtifactError: naming the first file that is missing or differs.
+            CorruptArtifactError: naming the first file that is missing, differs, or is not the
+                artifact's.
         """
         for name in self.files:
             self.file(name)
+        self._refuse_strangers()
+
+    def folder(self, name: str) -> Path:
+        """Return the path of a folder for a library that chooses its files by what lies there.
+
+        Args:
+            name: of a folder of the artifact, such as `exports/step-00000002`.
+
+        Raises:
+            CorruptArtifactError: a file in it is missing, differs, or is not the artifact's.
+            UsageError: the artifact has no file there.
+        """
+        inside = [file for file in self.files if file.startswith(f"{name}/")]
+        if not inside:
+            raise UsageError(f"{self.id} has no folder {name!r}.")
+        for file in inside:
+            self.file(file)
+        self._refuse_strangers(name)
+        return self.path / name
+
+    def _refuse_strangers(self, name: str = "") -> None:
+        """Raise CorruptArtifactError where a file lies in a folder that the manifest lacks."""
+        known = {MANIFEST, *self.files}
+        for path in files_below(self.path / name):
+            stranger = path.relative_to(self.path).as_posix()
+            if stranger not in known and not path.name.startswith("."):
+                raise CorruptArtifactError(
+                    f"{self.path}: {stranger} is none of its files, and a library may load it.\n"
+                    f"  to mend it: rm {path}"
+                )
 
     def fault(self) -> str | None:
         """Return what is wrong at a cheap look, or None.

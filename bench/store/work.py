@@ -18,8 +18,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypedDict
 
 from bench.api.errors import StoreError, UsageError
+from bench.api.files import file_hash
 from bench.store import provenance
-from bench.store.artifact import FORMAT, MANIFEST, Artifact, content_hash, file_hash, sealed
+from bench.store.artifact import FORMAT, MANIFEST, Artifact, content_hash, sealed
 from bench.store.identity import artifact_id, identity_hash, plain
 from bench.store.writer import UNFINISHED_SUFFIX, Disk, writing_to
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, unknown
+from bench.api.files import file_hash, files_below
 
 NAMES = (
     "tiny-sd",
@@ -56,9 +57,9 @@ def path_of(name: str) -> Path:
 def file_hashes(folder: Path) -> dict[str, str]:
     """Return the sha256 of every file below a folder except its card, by relative path."""
     return {
-        str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest()
-        for f in sorted(folder.rglob("*"))
-        if f.is_file() and f.name != "README.md"
+        str(f.relative_to(folder)): file_hash(f)
+        for f in files_below(folder)
+        if f.name != "README.md"
     }
 
 

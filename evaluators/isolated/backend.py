@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ import numpy as np
 
 import bench.torchvision_guard
 from bench.api.evaluator import Backend, Record
+from bench.api.files import blob_sha256, file_hash
 from bench.api.generation import ImageRecord, ImageSet
 from bench.api.prompts import Prompt
 from evaluators.isolated.environments import Environment, environment
@@ -23,7 +23,7 @@ from evaluators.isolated.process import (
     WorkerError,
     WorkerProcess,
 )
-from evaluators.workers.serve import PROTOCOL, content_sha256, file_sha256
+from evaluators.workers.serve import PROTOCOL, content_sha256
 
 LOG = logging.getLogger(__name__)
 
@@ -231,13 +231,4 @@ def weights_sha256(path: Path) -> str:
 
 
 def _known(path: Path) -> str:
-    blob = path.resolve().name
-    if path.is_symlink() and len(blob) == 64 and set(blob) <= set("0123456789abcdef"):
-        return blob
-    stat = path.stat()
-    return _file_sha256(path, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache
-def _file_sha256(path: Path, _size: int, _mtime_ns: int) -> str:
-    return file_sha256(path)
+    return blob_sha256(path) or file_hash(path)

@@ -19,8 +19,9 @@ from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
 from evaluators.models import hub
 from evaluators.models.affine_head import affine_head
+from evaluators.models.hub import digest
 from evaluators.models.images import read_batches
-from evaluators.models.reward_weights import digest, fill, read_tensors
+from evaluators.models.reward_weights import fill, read_tensors
 
 CLIP = "openai/clip-vit-large-patch14"
 HEAD = "trl-lib/ddpo-aesthetic-predictor"

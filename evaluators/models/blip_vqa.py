@@ -19,6 +19,7 @@ import numpy as np
 
 from bench.api.errors import PrerequisiteError, ProtocolError
 from bench.api.evaluator import Backend, Record
+from bench.api.files import file_hash
 from bench.api.generation import ImageSet
 from bench.assets.places import cache_root
 from evaluators.models import hub
@@ -58,7 +59,7 @@ class BlipVqa(Backend):
         """
         return {
             **super().identity(),
-            "weights": hub.file_hash(weights_path()),
+            "weights": file_hash(weights_path()),
             "tokenizer": hub.content_hash(hub.snapshot(TOKENIZER, needs=_TOKENIZER_FILES)),
             "image_size": IMAGE_SIZE,
         }

@@ -18,9 +18,10 @@ from bench.api.errors import CorruptArtifactError, PrerequisiteError
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
 from evaluators.models import hub
+from evaluators.models.hub import digest
 from evaluators.models.images import read_batches
 from evaluators.models.local_folder import file_in, named_folder
-from evaluators.models.reward_weights import digest, fill, read_tensors
+from evaluators.models.reward_weights import fill, read_tensors
 
 VARIABLE = "DREAMSIM_HOME"
 FILES = {

@@ -21,6 +21,7 @@ import numpy as np
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
 from evaluators.models import hub
+from evaluators.models.hub import digest
 from evaluators.models.images import read_batches
 from evaluators.models.open_clip_text import (
     Tokenise,
@@ -28,7 +29,7 @@ from evaluators.models.open_clip_text import (
     named_config,
     new_network,
 )
-from evaluators.models.reward_weights import digest, fill, read_tensors
+from evaluators.models.reward_weights import fill, read_tensors
 
 REPOSITORY = "xswu/HPSv2"
 ARCHITECTURE = "ViT-H-14"

@@ -9,11 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError
+from bench.api.files import blob_name, file_hash
 
 Alternatives = Sequence[str]
 """File names, one of which must be there."""
@@ -85,24 +85,13 @@ def content_hash(folder: Path) -> str:
     The hub's cache names its blobs by a hash of their content, which stands for it here.
     """
     files = sorted(path for path in folder.iterdir() if path.suffix in _IDENTITY_SUFFIXES)
-    listing = {path.name: _digest(path) for path in files}
+    listing = {path.name: digest(path) for path in files}
     return hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()
 
 
-def _digest(path: Path) -> str:
-    return path.resolve().name if path.is_symlink() else file_hash(path)
-
-
-def file_hash(path: Path) -> str:
-    """Return the sha256 of a file; read again only when its size or date has changed."""
-    stat = path.stat()
-    return _file_hash(path, stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache
-def _file_hash(path: Path, _size: int, _mtime_ns: int) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def digest(path: Path) -> str:
+    """Return the hash that the hub's cache names a file by, of any other file its sha256."""
+    return blob_name(path) or file_hash(path)
 
 
 def load_network(network_class: Any, folder: Path, *, device: str) -> Any:

@@ -119,6 +119,4 @@ class RealismScorer(PickScorer):
 
 
 def _digest(path: Path) -> str | None:
-    from evaluators.models.reward_weights import digest
-
-    return digest(path) if path.is_file() else None
+    return hub.digest(path) if path.is_file() else None

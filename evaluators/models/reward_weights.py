@@ -7,12 +7,6 @@ from pickle import UnpicklingError
 from typing import Any
 
 from bench.api.errors import CorruptArtifactError
-from evaluators.models import hub
-
-
-def digest(path: Path) -> str:
-    """Return the sha256 of a file; the hub's cache names its blobs by it."""
-    return path.resolve().name if path.is_symlink() else hub.file_hash(path)
 
 
 def read_tensors(path: Path, *, under: str | None = None) -> dict[str, Any]:

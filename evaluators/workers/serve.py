@@ -64,9 +64,23 @@ def content_sha256(path: Path, of_file: Callable[[Path], str] = file_sha256) -> 
     """
     if path.is_file():
         return of_file(path)
-    files = sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith("."))
+    files = sorted(f for f in _files_below(path) if not f.name.startswith("."))
     listing = {f.relative_to(path).as_posix(): of_file(f) for f in files}
     return hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()
+
+
+def _files_below(folder: Path, above: tuple[Path, ...] = ()) -> list[Path]:
+    """Return the files below a folder and linked folders (`bench.api.files.files_below`)."""
+    real = folder.resolve()
+    if real in above:
+        raise OSError(f"{folder} links to a folder that it lies in; remove that link")
+    found: list[Path] = []
+    for path in folder.iterdir():
+        if path.is_dir():
+            found += _files_below(path, (*above, real))
+        elif path.is_file():
+            found.append(path)
+    return found
 
 
 def versions(packages: list[str]) -> dict[str, str | None]:

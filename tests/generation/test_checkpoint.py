@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from bench.backbones.base import Backbone
 from bench.generation import weights
 from bench.generation.checkpoint import CheckpointRef, export_folder, load_pipeline_backbone
 from bench.generation.weights import content_hash, loaded_files
-from bench.store import Store, file_hash
+from bench.store import Store, file_hash, remembered
 from bench.training.export import POLICY, export_lora, export_network
 from tests.precision import FORWARD
 
@@ -68,7 +69,7 @@ def test_large_files_are_hashed_once(
         hashed.append(path)
         return file_hash(path)
 
-    monkeypatch.setattr(weights, "file_hash", spy)
+    monkeypatch.setattr(remembered, "file_hash", spy)
     assert content_hash(copy, store) == first
     assert hashed == []
     file = copy / "unet/config.json"
@@ -76,6 +77,67 @@ def test_large_files_are_hashed_once(
     assert content_hash(copy, store) != first
     assert hashed == [file.resolve()]
     assert content_hash(copy) == content_hash(copy, store)  # with no memory at all
+
+
+def negate(file: Path) -> None:
+    """Change the last tensor's bytes in place; size and time of modification stay."""
+    before = file.stat()
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 0x80
+    file.write_bytes(data)
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+
+
+def test_weights_changed_in_place_are_seen_though_size_and_time_are_put_back(
+    copy: Path, store: Store
+) -> None:
+    file = copy / "unet/diffusion_pytorch_model.safetensors"
+    large = shutil.copyfile(file, copy / "unet/diffusion_pytorch_model-2.safetensors")
+    with large.open("ab") as end:
+        end.write(bytes(weights._REMEMBERED_BYTES))
+    first = content_hash(copy, store)
+    assert str(large) in (store.root / ".cache/file-hashes.json").read_text()
+    for changed in (large, file):
+        negate(changed)
+        second = content_hash(copy, store)
+        assert second != first
+        first = second
+
+
+def test_a_linked_part_is_hashed_as_one_that_lies_there(
+    ref: CheckpointRef, copy: Path, tmp_path: Path, store: Store
+) -> None:
+    (copy / "unet").rename(tmp_path / "elsewhere")
+    with pytest.raises(PrerequisiteError, match="nothing can be hashed in unet"):
+        at(copy).identity(store)
+    (copy / "unet").symlink_to(tmp_path / "elsewhere")
+    assert at(copy).identity(store) == ref.identity(store)
+    negate(tmp_path / "elsewhere/diffusion_pytorch_model.safetensors")
+    assert at(copy).identity(store) != ref.identity(store)
+    (copy / "vae/again").symlink_to(copy)
+    with pytest.raises(PrerequisiteError, match="links to a folder that it lies in"):
+        at(copy).identity(store)
+
+
+def test_a_link_is_believed_in_the_cache_of_the_hub_alone(
+    ref: CheckpointRef, copy: Path, tmp_path: Path, store: Store
+) -> None:
+    file = copy / "unet/diffusion_pytorch_model.safetensors"
+    blob = file.rename(tmp_path / file_hash(file))
+    file.symlink_to(blob)
+    assert at(copy).identity(store) == ref.identity(store)
+    negate(blob)
+    assert at(copy).identity(store) != ref.identity(store)
+
+
+def test_shards_are_hashed_whatever_their_index_calls_them(copy: Path) -> None:
+    shard = copy / "unet/part.1.safetensors"
+    shutil.copyfile(copy / "unet/diffusion_pytorch_model.safetensors", shard)
+    assert shard not in loaded_files(copy)
+    index = copy / "unet/diffusion_pytorch_model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"conv_out.weight": shard.name}}))
+    assert shard in loaded_files(copy)
 
 
 def test_missing_checkpoints_say_what_to_do(tmp_path: Path, store: Store) -> None:
@@ -214,6 +276,25 @@ def test_a_damaged_export_is_refused(backbone: Backbone, ref: CheckpointRef, sto
     file.write_bytes(file.read_bytes()[:-1] + b"\x7f")
     with pytest.raises(CorruptArtifactError, match="step-00000002"):
         load_pipeline_backbone(run, store)
+
+
+def test_a_file_that_the_training_did_not_make_is_no_part_of_its_export(
+    backbone: Backbone, ref: CheckpointRef, store: Store, tmp_path: Path
+) -> None:
+    run = trained(store, backbone, ref, "full")
+    folder = export_folder(store.get(run.location))
+    index = folder / "diffusion_pytorch_model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {}}))
+    with pytest.raises(CorruptArtifactError, match=f"none of its files.*\n.*rm {index}"):
+        load_pipeline_backbone(run, store, device="cpu")
+    command = ["doctor", "--verify", "--store", str(store.root), "--results", str(tmp_path / "no")]
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == CorruptArtifactError.exit_code
+    assert f"to mend it: rm {index}" in done.stdout
+    index.unlink()
+    load_pipeline_backbone(run, store, device="cpu")
 
 
 def test_a_moving_average_is_preferred(store: Store) -> None:

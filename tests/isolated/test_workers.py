@@ -17,9 +17,11 @@ from bench.api.errors import PrerequisiteError
 from bench.api.prompts import Prompt
 from evaluators.detections import parse_detections
 from evaluators.geneval.prompts import OBJECT_NAMES
+from evaluators.isolated.backend import weights_sha256
 from evaluators.isolated.detectors import MMDetDetector, UniDetDetector, unpack_mask, users_file
 from evaluators.isolated.environments import environment
-from evaluators.workers.serve import load_module
+from evaluators.models.hub import content_hash
+from evaluators.workers.serve import content_sha256, load_module
 from tests.paper.hub_cache import add_repository
 from tests.paper.repositories import CLIP_LARGE, write_clip
 from tests.precision import FORWARD
@@ -30,6 +32,34 @@ HEIGHT, WIDTH = 13, 21
 
 def worker(name: str) -> Any:
     return load_module(environment(name).worker, "worker_under_test")
+
+
+def test_linked_folders_are_hashed_and_only_the_hubs_names_believed(tmp_path: Path) -> None:
+    folder, outside = tmp_path / "weights", tmp_path / "outside"
+    folder.mkdir()
+    outside.mkdir()
+    (folder / "part").symlink_to(outside)
+    (outside / "w.bin").write_text("first")
+    link = folder / "link.bin"
+    for cache, believed in (("other", False), ("models--owner--name/blobs", True)):
+        blob = tmp_path / cache / ("0" * 64)
+        blob.parent.mkdir(parents=True)
+        blob.write_text("first")
+        link.unlink(missing_ok=True)
+        link.symlink_to(blob)
+        before = weights_sha256(folder), content_hash(folder)
+        blob.write_text("other content")
+        assert (weights_sha256(folder) == before[0]) is believed
+        assert (content_hash(folder) == before[1]) is believed
+    for of in (content_sha256, weights_sha256):
+        (outside / "w.bin").write_text("first")
+        first = of(folder)
+        (outside / "w.bin").write_text("second")
+        assert of(folder) != first
+        (outside / "circle").symlink_to(folder)
+        with pytest.raises(OSError, match="links to a folder that it lies in"):
+            of(folder)
+        (outside / "circle").unlink()
 
 
 @pytest.fixture

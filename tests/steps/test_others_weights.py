@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from peft import LoraConfig
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError
 from bench.backbones.base import Backbone
+from bench.backbones.lora_files import find_lora
 from bench.executors.local import run_graph
 from bench.generation.checkpoint import (
     CheckpointRef,
@@ -184,6 +186,20 @@ def test_a_row_without_its_weights_shows_what_was_published(shelf: Shelf, tmp_pa
     text = make_report(data, graph.targets).render("md")
     assert "| theirs | not run | 12.5" in text
     assert "not run: theirs/FID: there is no folder" in text
+
+
+def test_a_lora_is_hashed_whatever_its_file_is_called(shelf: Shelf, tmp_path: Path) -> None:
+    (file,) = (shelf.folder / "lora").glob("*.safetensors")
+    copy = shutil.copyfile(file, tmp_path / "tiny-v1.5.safetensors")
+    alone = content_hash(tmp_path)
+    (tmp_path / "info.json").write_text("{}")
+    before = content_hash(tmp_path)
+    assert alone != before
+    data = bytearray(copy.read_bytes())
+    data[-1] ^= 0x80
+    copy.write_bytes(data)
+    assert find_lora(tmp_path) == copy
+    assert content_hash(tmp_path) != before
 
 
 def test_stages_start_from_each_other_and_the_manifest_says_from_what(

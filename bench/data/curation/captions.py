@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import PrerequisiteError, UsageError
+from bench.api.files import files_below
 from bench.data.curation.picture import SUFFIXES
 
 FILES = ("captions.jsonl", "captions.csv", "metadata.jsonl", "metadata.csv")
@@ -88,7 +89,7 @@ def find_candidates(folder: Path, captions: str | None = None) -> list[Candidate
     """
     images = sorted(
         path
-        for path in folder.rglob("*")
+        for path in files_below(folder)
         if path.suffix.lower() in SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     )

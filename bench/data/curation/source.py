@@ -13,12 +13,12 @@ from bench.api.loading import import_target
 from bench.api.prompts import PromptSuite
 from bench.data.curation.captions import Candidate, find_candidates, read_uids, resolve_folder
 from bench.data.curation.engine import Progress, Row, Step, Verdict, run_step
-from bench.data.curation.hashes import FileHashes, listing_sha256
+from bench.data.curation.hashes import MEMORY, listing_sha256
 from bench.data.curation.picture import VERSION, UnusableError, read_square
 from bench.data.curation.settings import CurationSettings, SourceSettings
 from bench.generation.encode import write_image
 from bench.generation.image_set import open_image_set
-from bench.store import Artifact, Foreign, Store, Work, foreign_part
+from bench.store import Artifact, Foreign, RememberedHashes, Store, Work, foreign_part
 from bench.store import Source as CodeSource
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Source:
         return Step(run=self._settings.name, name=NAME, identity=identity, sources=sources)
 
     def _listing(self) -> str:
-        hashes = FileHashes(self._store)
+        hashes = RememberedHashes(self._store, MEMORY)
 
         def digest(path: Path | None) -> str | None:
             try:
