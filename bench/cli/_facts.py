@@ -222,3 +222,20 @@ def store(folder: Path, *, verify: bool, problems: list[Problem]) -> dict[str, A
         "every byte hashed": verify,
     }
     return facts
+
+
+def shipped(problems: list[Problem]) -> dict[str, str]:
+    """Return what is known of the package's own weights, and note those that were changed."""
+    from bench.api.errors import BenchError
+    from bench.tiny.assets import expected_hashes, weights_sha256
+
+    facts: dict[str, str] = {}
+    for name in expected_hashes():
+        try:
+            weights_sha256(name)
+            facts[name] = "as shipped"
+        except BenchError as error:
+            found, _, mend = str(error).partition("\n  to mend it: ")
+            facts[name] = "changed" if isinstance(error, CorruptArtifactError) else "missing"
+            problems.append(Problem(found=found, mend=mend, exit_code=error.exit_code))
+    return facts

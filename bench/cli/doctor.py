@@ -27,7 +27,7 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument(
         "--verify",
         action="store_true",
-        help="hash every file of the store against its manifest, and derive every table again",
+        help="hash every file of the store and of the shipped weights, derive every table again",
     )
     add_common(parser, json=True)
     return parser
@@ -49,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
         "store": _facts.store(args.store, verify=args.verify, problems=problems),
         "published": published(args.store, args.results, verify=args.verify, problems=problems),
     }
+    if args.verify:
+        report["shipped weights"] = _facts.shipped(problems)
     report["problems"] = [problem.to_json() for problem in problems]
     if args.json:
         print_json(report)

@@ -37,12 +37,12 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def make_node(node: Step, store: Store, runtime: Runtime) -> None:
-    """Make a node's artifact in this process, unless the source of what makes it has changed.
+    """Make a node's artifact in this process, unless source or weights it is made with changed.
 
-    It is looked at before the work, so that it is not done in vain, and before publishing.
+    They are looked at before the work, so that it is not done in vain, and before publishing.
 
     Raises:
-        SourceChangedError: it has.
+        SourceChangedError, WeightsChangedError: they have.
         BenchError: it failed in a way the user can act on.
         Exception: it failed otherwise.
     """
@@ -50,6 +50,8 @@ def make_node(node: Step, store: Store, runtime: Runtime) -> None:
     def check() -> None:
         for source in node.sources:
             require_unchanged(source)
+        for held in node.weights:
+            held.require_unchanged(store)
 
     check()
     artifact = node.make(store.checked(check), runtime)

@@ -12,7 +12,7 @@ from bench.api.errors import UsageError, did_you_mean
 from bench.generation.parts import Found, backbone_code, find_weights
 from bench.generation.weights import content_hash, hub_snapshot
 from bench.store import Artifact, Store
-from bench.tiny.assets import path_of
+from bench.tiny.assets import path_of, weights_sha256
 
 if TYPE_CHECKING:
     from bench.backbones.base import Backbone
@@ -126,6 +126,7 @@ class CheckpointRef:
 
         Raises:
             PrerequisiteError: the checkpoint is not on this machine.
+            CorruptArtifactError: a shipped one is not what was shipped.
         """
         if self.kind == "train":
             return {"train": self.location, "step": self.step}
@@ -134,6 +135,8 @@ class CheckpointRef:
             files = {"files_sha256": content_hash(found.folder, store)}
             return {"weights": found.kind, **files, "into": self.base.identity(store)}
         folder = self.folder()
+        if self.kind == "shipped":
+            weights_sha256(self.location)
         files = {"files_sha256": content_hash(folder, store), **backbone_code(folder)}
         if self.kind == "hub":
             return {"hub": self.location, "revision": folder.name, **files}

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.api.errors import BenchError, PrerequisiteError
 from bench.generation.checkpoint import CheckpointRef
+from bench.generation.held import HeldWeights
 from bench.spec.profile import Profile
 from bench.spec.table import RowSpec
 from bench.steps.graph import Graph
@@ -56,3 +57,19 @@ class GraphBuilder:
             self.missing.setdefault(checkpoint.location, error)
             return False
         return True
+
+    def held(self, *checkpoints: CheckpointRef | None) -> tuple[HeldWeights, ...]:
+        """Return what is to be compared again of the checkpoints that a step is made with.
+
+        A training's result is sealed in the store; what it is put into is compared. What is
+        missing is left out: such a step is not made.
+        """
+        found: dict[CheckpointRef, HeldWeights] = {}
+        for checkpoint in checkpoints:
+            ref = checkpoint
+            while ref is not None and ref.kind == "train":
+                ref = ref.base
+            if ref is not None and self.known(ref):
+                identity = ref.identity(self.store)
+                found[ref] = HeldWeights(checkpoint=ref, identity=identity)
+        return tuple(found.values())

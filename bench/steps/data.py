@@ -134,6 +134,7 @@ def _add(
     step = PairStep(
         name=title[:120],
         identity=identity,
+        weights=builder.held(base),
         data_kind=kind,
         settings=settings,
         checkpoint=base,

@@ -15,6 +15,7 @@ from typing import Any
 
 from bench.api.registry import import_target
 from bench.config import read
+from bench.generation.held import HeldWeights
 from bench.store import Artifact, Source, Store, nobody_makes
 from bench.store.identity import artifact_id, plain
 
@@ -52,6 +53,7 @@ class Step(ABC):
         upstream: role -> id of the step it is made from.
         sources: of the parts whose code is in the identity, what it was; compared again where the
             artifact is made.
+        weights: checkpoints it is made with, as they were; compared again as `sources` are.
         label: what the progress shows.
         seconds, bytes: estimates.
     """
@@ -61,6 +63,7 @@ class Step(ABC):
     identity: Mapping[str, Any]
     upstream: Mapping[str, str] = field(default_factory=dict)
     sources: tuple[Source, ...] = ()
+    weights: tuple[HeldWeights, ...] = ()
     label: str = ""
     seconds: float = 0.0
     bytes: int = 0

@@ -245,6 +245,7 @@ def _add_stage(
         identity=identity,
         upstream=upstream,
         sources=(source_of(cls, target),),
+        weights=builder.held(backbone, begin, *(found.checkpoint for found in suppliers.values())),
         method=portable(str(row.method)),
         settings=plan.method.config(),
         stage=stage.name if plan.staged else None,

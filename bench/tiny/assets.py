@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import lru_cache
 from pathlib import Path
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, unknown
@@ -55,11 +54,11 @@ def path_of(name: str) -> Path:
 
 
 def file_hashes(folder: Path) -> dict[str, str]:
-    """Return the sha256 of every file below a folder except its card, by relative path."""
+    """Return the sha256 of every file below a folder, by path; not of its card or hidden ones."""
     return {
         str(f.relative_to(folder)): file_hash(f)
         for f in files_below(folder)
-        if f.name != "README.md"
+        if f.name != "README.md" and not f.name.startswith(".")
     }
 
 
@@ -69,10 +68,24 @@ def folder_sha256(folder: Path) -> str:
     return hashlib.sha256(listed.encode()).hexdigest()
 
 
-@lru_cache
 def weights_sha256(name: str) -> str:
-    """Return the hash of an asset, read once per process."""
-    return folder_sha256(path_of(name))
+    """Return the hash of an asset after comparing it with the one that was shipped.
+
+    What is called by a shipped name is what was shipped; files that have not changed since are
+    not read again.
+
+    Raises:
+        CorruptArtifactError: its bytes are others.
+        PrerequisiteError: the asset, or the list of hashes, is not there.
+    """
+    found, shipped = folder_sha256(path_of(name)), expected_hashes().get(name, "")
+    if found != shipped:
+        raise CorruptArtifactError(
+            f"the weights of {name} hash to {found[:12]}, shipped were {shipped[:12] or 'none'}.\n"
+            f"  to mend it: git checkout -- {path_of(name)}, or {FIX} {name}; to measure other "
+            "weights, name their folder elsewhere"
+        )
+    return found
 
 
 def expected_hashes() -> dict[str, str]:
@@ -90,12 +103,4 @@ def verify() -> dict[str, str]:
     Raises:
         CorruptArtifactError: an asset's bytes are not those that were shipped; it is named.
     """
-    seen = {}
-    for name, shipped in expected_hashes().items():
-        seen[name] = weights_sha256(name)
-        if seen[name] != shipped:
-            raise CorruptArtifactError(
-                f"the weights of {name} hash to {seen[name][:12]}, shipped were {shipped[:12]}; "
-                f"get them back with `git checkout -- {path_of(name)}` or `{FIX} {name}`"
-            )
-    return seen
+    return {name: weights_sha256(name) for name in expected_hashes()}

@@ -11,6 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bench.api.errors import CorruptArtifactError, UsageError
+from bench.cli._facts import Problem, shipped
+from bench.generation.checkpoint import CheckpointRef
 from bench.tiny import assets
 from bench.tiny.build.calibrate import fit_logistic
 from bench.tiny.build.heads import class_of, question
@@ -165,12 +167,20 @@ def test_shipped_weights_are_the_listed_ones_and_an_edit_is_noticed(
     copy = tmp_path / "weights"
     shutil.copytree(assets.WEIGHTS, copy)
     monkeypatch.setattr(assets, "WEIGHTS", copy)
-    assets.weights_sha256.cache_clear()
     target = copy / "tiny-detector" / "config.json"
     target.write_text(target.read_text().replace("0", "1", 1))
     with pytest.raises(CorruptArtifactError, match="tiny-detector"):
         assets.verify()
-    assets.weights_sha256.cache_clear()
+    problems: list[Problem] = []
+    facts = shipped(problems)
+    assert [name for name, fact in facts.items() if fact != "as shipped"] == ["tiny-detector"]
+    assert [(p.exit_code, "git checkout" in p.mend) for p in problems] == [(1, True)]
+    base = CheckpointRef(kind="shipped", location="tiny-sd")
+    base.identity()
+    unet = copy / "tiny-sd/unet/diffusion_pytorch_model.safetensors"
+    unet.write_bytes(unet.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(CorruptArtifactError, match=r"tiny-sd hash to .*, shipped were"):
+        base.identity()
 
 
 def test_weights_that_half_precision_cannot_hold_are_refused(tmp_path: Path) -> None:

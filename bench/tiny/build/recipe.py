@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError, unknown
-from bench.tiny.assets import FIX, NAMES, folder_sha256, weights_folder, weights_sha256
+from bench.tiny.assets import FIX, NAMES, folder_sha256, weights_folder
 from bench.tiny.build.calibrate import calibrate
 from bench.tiny.build.cards import write_card
 from bench.tiny.build.clip import train_clip
@@ -362,5 +362,4 @@ def write_hashes(out: Path) -> dict[str, str]:
     temporary = out / "SHA256.json.tmp"
     temporary.write_text(json.dumps(hashes, indent=1, sort_keys=True) + "\n")
     temporary.replace(out / "SHA256.json")
-    weights_sha256.cache_clear()
     return hashes
