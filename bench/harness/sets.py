@@ -22,7 +22,8 @@ def require_table_sets(
 ) -> None:
     """Make sure that a table reads each setting (UsageError otherwise).
 
-    Where something is missing on this machine it is not known what would be read: all pass.
+    Where something is missing on this machine it is not known what would be read: there the names
+    of methods and roles are looked at, and all else passes.
     """
     if not overrides:
         return
@@ -31,12 +32,39 @@ def require_table_sets(
 
     graph = build_graph(load(overrides), store)
     if graph.missing or any(MENDED in cell.reason for cell in graph.cells):
+        _require_names(overrides, load(()))
         return
 
     def made(request: Request) -> object:
         return [of_graph(build_graph(request, store)), of_profile(request.profile)]
 
     require_read(overrides, load, made, lambda: known_profile(load(()).profile))
+
+
+def _require_names(overrides: Sequence[str], request: Request) -> None:
+    """Make sure that methods and roles that settings name exist (UsageError otherwise)."""
+    from bench.api.errors import unknown
+    from bench.api.registry import EVALUATORS, METHODS
+    from bench.spec.overrides import asked_of
+    from bench.spec.profile import Profile
+
+    profile, asked = request.profile, asked_of(overrides)
+    if not isinstance(profile, Profile):
+        return
+    methods = {*METHODS.names(), *profile.training.methods}
+    for target in (row.method for row in request.rows if row.method):
+        methods |= {target, str(METHODS.load(target).name)}
+    roles = {*profile.backends, *(r for own in profile.evaluator_backends.values() for r in own)}
+    evaluators = {*EVALUATORS.names(), *(column.evaluator for column in request.columns)}
+    roles |= {role for name in evaluators for role in EVALUATORS.load(name).spec.backends}
+    told = asked.get("training", {}).get("methods", {})
+    for kind, given, known in (
+        ("method in --set training.methods", told, methods),
+        ("role in --set backends", asked.get("backends", {}), roles),
+    ):
+        for name in given:
+            if name not in known:
+                raise unknown(kind, name, known)
 
 
 def require_part_sets(

@@ -162,3 +162,21 @@ def test_the_rate_that_is_set_is_the_rate_that_is_trained_with(
     assert main([*words, "--set", "training.common.lr=3e-4"]) == 0
     (training,) = json.loads(capsys.readouterr().out)["trainings"]
     assert training["train"]["lr"] == 3e-4
+
+
+@pytest.mark.parametrize(
+    ("setting", "near"),
+    [("training.methods.ddpso.train.lr=1", "ddspo"), ("backends.detektor=owlv2", "detector")],
+)
+def test_a_misspelt_method_or_role_is_refused_where_weights_are_missing(
+    setting: str,
+    near: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in ("HF_HOME", "HF_HUB_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path / "hub"))
+    where = ["--profile", "paper", "--rows", "ddspo", "--cols", "GE", "--store", str(tmp_path)]
+    assert main(["plan", "--table", "1a", *where, "--set", setting]) == 2
+    assert f"Did you mean '{near}'" in capsys.readouterr().err
