@@ -11,6 +11,8 @@ from bench.store.source.modules import Module, Modules, Stamp, stamp_of
 
 _NAME = re.compile(r"[\w+-][\w +.-]*(/[\w+-][\w +.-]*)*")
 _SUFFIX = re.compile(r"\*?(\.[A-Za-z]\w*)+")
+_ELSEWHERE = ("/", "~", "../")
+_UNSTORED = ("/proc/", "/sys/")
 _DEEPEST = 100
 _CODE = (".py", ".pyc", ".pyi")
 
@@ -21,7 +23,8 @@ def files_named(
     """Yield (name, path) of each file that a module's texts name.
 
     A text names a file if there is one of that path in the module's folder, or in one around it
-    that still belongs to its package. Where the code asks where it lies (`reads_files`), a text
+    that still belongs to its package; or if it is a whole path, one from the home folder (`~`), or
+    one that leaves the folder (`../`). Where the code asks where it lies (`reads_files`), a text
     may also name a folder, or end all names that are meant (`".yaml"`). Code in such a folder is
     followed as modules are, unless files are run (`runs_files`).
     """
@@ -37,6 +40,8 @@ def files_named(
         if reads_files and _SUFFIX.fullmatch(text):
             suffix = text.lstrip("*")
             yield from _all(modules, folders[0], suffix, deep=False, skipped=skipped)
+        if text.startswith(_ELSEWHERE):
+            yield from _elsewhere(folders[0], text)
         if not _NAME.fullmatch(text):
             continue
         for folder in folders:
@@ -52,6 +57,15 @@ def files_named(
 def file_digest(modules: Modules, path: Path) -> str:
     """Return the sha256 of a file's bytes, read again only when its stamp has changed."""
     return _digest(path, modules.watch(path))
+
+
+def _elsewhere(folder: Path, text: str) -> Iterator[tuple[str, Path]]:
+    try:
+        path = folder / Path(text).expanduser()
+    except RuntimeError:  # there is no such user
+        return
+    if path.is_file() and not str(path.resolve()).startswith(_UNSTORED):
+        yield text, path
 
 
 def _folders(module: Module) -> list[Path]:
