@@ -109,10 +109,11 @@ def _snapshot(repository: str, revision: str | None) -> Path:
 
 
 def backbone_code(pipeline: Path) -> dict[str, Any]:
-    """Return what of an installed package's adapter enters identities; built-in ones add nothing.
+    """Return what of an installed package's adapter enters identities; built-in ones add nothing,
+    nor does a pipeline that no adapter is for: curation paints with such, and who samples from
+    one says what is wrong.
 
     Raises:
-        UsageError: no adapter is for such pipelines.
         ContractError: the adapter's source cannot be read.
     """
     try:
@@ -121,7 +122,10 @@ def backbone_code(pipeline: Path) -> dict[str, Any]:
         return {}  # who loads it says what is wrong with it
     if name in PIPELINES:
         return {}
-    family = family_of(name, str(pipeline))
+    try:
+        family = family_of(name, str(pipeline))
+    except UsageError:
+        return {}
     found = plugin_code(BACKBONES.entry(family), BACKBONES.load(family))
     return {"backbone": {"family": family, **found}}
 
