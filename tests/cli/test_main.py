@@ -69,7 +69,7 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
         (["list", "methods", "more"], "unknown argument 'more'"),
         (["list"], "required: WHAT"),
         (["show", "method", "ddpso"], "unknown method 'ddpso'. Did you mean 'ddspo'"),
-        (["validate", "ddpso"], "unknown method or evaluator 'ddpso'"),
+        (["validate", "ddpso"], "unknown plug-in 'ddpso'. Did you mean 'ddspo'"),
         (["list", "methods", "-v", "-q"], "not allowed with argument"),
     ],
 )
