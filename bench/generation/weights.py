@@ -65,7 +65,9 @@ def missing_parts(folder: Path, files: Iterable[Path]) -> list[str]:
     return [
         name
         for name, value in index.items()
+        # [library, class]; settings begin with an underscore, and may be lists as well
         if isinstance(value, list)
+        and not name.startswith("_")
         and None not in value
         and name not in UNUSED_PARTS
         and name not in present
