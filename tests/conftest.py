@@ -13,6 +13,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import bench  # noqa: F401  (installs the torchvision guard)
+from bench.api import loading
 from bench.executors import plugins
 
 plugins.HARMLESS.add("tests")  # ours patch nothing: they need no process of their own
@@ -61,6 +62,15 @@ NUMERIC = (
     "training/test_runner.py",
 )
 """Files and folders beneath tests/ that `make test-cpus` runs under every instruction set."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Let each test begin as a process that took no plug-in from anywhere.
+
+    What an earlier test imported would else decide in which process a later one does its work.
+    """
+    loading.IMPORTED.clear()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
