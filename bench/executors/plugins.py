@@ -6,6 +6,7 @@ plug-ins was imported: what names none has the same bytes, whichever plug-ins ot
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from functools import lru_cache
 
@@ -29,9 +30,10 @@ def imported() -> frozenset[str]:
 
 
 def foreign(modules: Iterable[str]) -> frozenset[str]:
-    """Return those of the modules that are third parties'."""
+    """Return those of the modules that are third parties': neither ours nor of Python itself."""
+    harmless = HARMLESS | sys.stdlib_module_names
     return frozenset(
-        name for name in modules if name.partition(".")[0] not in HARMLESS and not _is_ours(name)
+        name for name in modules if name.partition(".")[0] not in harmless and not _is_ours(name)
     )
 
 
