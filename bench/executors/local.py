@@ -20,7 +20,7 @@ from bench.api.exits import is_users
 from bench.executors.outcome import Failure, Listener, Outcome, Tally, ignore
 from bench.executors.plugins import may_be_made_here
 from bench.executors.pool import Pool
-from bench.executors.worker import failure_of, make_node, one_thread
+from bench.executors.worker import failure_of, make_node, one_thread, require_sources
 from bench.steps.graph import Graph
 from bench.steps.step import Runtime, Step, StoredStep
 from bench.store import FOUND, MANIFEST, Store, nobody_makes, state_of
@@ -254,9 +254,16 @@ def _run_in_workers(
             while pool.idle and (node := schedule.next(pool.suits)) is not None:
                 began[node.id] = time.monotonic()
                 tally.tell("started", node)
-                pool.start(node)
+                try:
+                    require_sources(node)  # this process made the graph, with what it has loaded
+                except BenchError as error:
+                    failure = failure_of(error, node)
+                    _tell_failure(schedule, node, failure, store, tally, began[node.id])
+                else:
+                    pool.start(node)
             if not schedule.running:
                 schedule.require_finished()
+                break
             node, message = pool.wait()
             seconds = time.monotonic() - began[node.id]
             if message["event"] == "progress":

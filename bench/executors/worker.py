@@ -48,8 +48,7 @@ def make_node(node: Step, store: Store, runtime: Runtime) -> None:
     """
 
     def check() -> None:
-        for source in node.sources:
-            require_unchanged(source)
+        require_sources(node)
         for held in node.weights:
             held.require_unchanged(store)
 
@@ -57,6 +56,16 @@ def make_node(node: Step, store: Store, runtime: Runtime) -> None:
     artifact = node.make(store.checked(check), runtime)
     if artifact.id != node.id:
         raise AssertionError(f"{type(node).__name__} made {artifact.id} in place of {node.id}")
+
+
+def require_sources(node: Step) -> None:
+    """Look whether the source of what makes a node is what it was, on disk and in this process.
+
+    Raises:
+        SourceChangedError: it is not.
+    """
+    for source in node.sources:
+        require_unchanged(source)
 
 
 def failure_of(error: BaseException, node: Step) -> dict[str, Any]:
