@@ -110,24 +110,41 @@ def _snapshot(repository: str, revision: str | None) -> Path:
 
 def backbone_code(pipeline: Path) -> dict[str, Any]:
     """Return what of an installed package's adapter enters identities; built-in ones add nothing,
-    nor does a pipeline that no adapter is for: curation paints with such, and who samples from
-    one says what is wrong.
+    nor does a pipeline that no adapter is for: curation paints with such.
 
     Raises:
         ContractError: the adapter's source cannot be read.
     """
     try:
-        name = str(json.loads((pipeline / INDEX).read_bytes()).get("_class_name"))
-    except (OSError, ValueError):
-        return {}  # who loads it says what is wrong with it
-    if name in PIPELINES:
-        return {}
-    try:
-        family = family_of(name, str(pipeline))
+        family = _foreign_family(pipeline)
     except UsageError:
+        return {}
+    if family is None:
         return {}
     found = plugin_code(BACKBONES.entry(family), BACKBONES.load(family))
     return {"backbone": {"family": family, **found}}
+
+
+def require_adapter(pipeline: Path) -> None:
+    """Make sure that a pipeline that says what it is can be sampled from.
+
+    Raises:
+        UsageError: no adapter is for such pipelines.
+    """
+    _foreign_family(pipeline)
+
+
+def _foreign_family(pipeline: Path) -> str | None:
+    """Return the family of a pipeline that no built-in adapter is for; None of one that does not
+    say what it is: who loads it says what is wrong with it.
+    """
+    try:
+        name = json.loads((pipeline / INDEX).read_bytes()).get("_class_name")
+    except (OSError, ValueError):
+        return None
+    if name is None or name in PIPELINES:
+        return None
+    return family_of(str(name), str(pipeline))
 
 
 def network_folder(pipeline: Path) -> Path:

@@ -12,6 +12,7 @@ from bench.api.loading import import_target
 from bench.api.prompts import PromptSuite
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.image_set import image_set_identity
+from bench.generation.parts import require_adapter
 from bench.spec.protocol import ColumnProtocol, StoredName, load_suite
 from bench.steps.builder import GraphBuilder, NotExpressibleError
 from bench.steps.step import Runtime, Step
@@ -148,7 +149,10 @@ def add_images(
     forwards = spec.steps * (2 if spec.cfg_scale != 1.0 else 1)
     name = f"{checkpoint.label}.{suite.name}.{len(suite)}x{each}.s{noise_seed}"[:120]
     identity: Mapping[str, Any]
-    if builder.known(builder.base() if checkpoint.kind == "train" else checkpoint):
+    whole = builder.base() if checkpoint.kind == "train" else checkpoint
+    if builder.known(whole):
+        if whole.kind != "train":
+            require_adapter(whole.folder())
         identity = image_set_identity(builder.store, checkpoint, suite, spec, each, noise_seed)
     else:
         identity = {"checkpoint": None, "of": name, "spec": spec.identity()}
