@@ -6,6 +6,7 @@ And which tests are `numeric`: those whose numbers hang on the order in which a 
 
 import os
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -64,13 +65,19 @@ NUMERIC = (
 """Files and folders beneath tests/ that `make test-cpus` runs under every instruction set."""
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
     """Let each test begin as a process that took no plug-in from anywhere.
 
-    What an earlier test imported would else decide in which process a later one does its work.
+    What an earlier test imported would else decide in which process a later one does its work,
+    and a folder it made importable would hide a file of the same name.
     """
     loading.IMPORTED.clear()
+    paths = [*sys.path]
+    try:
+        return (yield)
+    finally:
+        sys.path[:] = paths
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
