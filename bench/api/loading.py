@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bench.api.errors import ContractError, PrerequisiteError, UsageError, did_you_mean
 from bench.api.exits import is_users, refused
+from bench.api.observed import watch_module
 
 IMPORTED: set[str] = set()
 """Modules that targets were taken from in this process; see `bench.executors.plugins`."""
@@ -31,6 +32,7 @@ def import_target(target: str, *, kind: str = "plug-in") -> object:
     module_name, _, attribute = target.partition(":")
     if kind != "step":  # those of the harness itself
         IMPORTED.add(module_name)
+        watch_module(module_name)
     try:
         found: object = importlib.import_module(module_name)
     except ModuleNotFoundError as error:

@@ -17,6 +17,7 @@ from bench import __version__, torchvision_guard
 from bench.api.errors import CorruptArtifactError
 from bench.store.identity import HASH_LENGTH
 from bench.store.processor import describe, made_on
+from bench.store.surroundings import changed
 
 REQUIRED = (
     "torch",
@@ -197,7 +198,7 @@ def store(folder: Path, *, verify: bool, problems: list[Problem]) -> dict[str, A
             artifact = Artifact(path)
             if verify:
                 artifact.verify()
-            fault = artifact.fault()
+            fault = artifact.fault() or (changed(folder, artifact.manifest) if verify else None)
         except CorruptArtifactError as error:
             fault = str(error).partition("\n")[0]
             mend = str(error).partition("to mend it: ")[2] or mend

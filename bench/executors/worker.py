@@ -27,7 +27,8 @@ from typing import IO, Any
 
 from bench.api.errors import BenchError, CorruptArtifactError
 from bench.api.exits import end_process, refused, watched
-from bench.executors.plugins import imported
+from bench.api.observed import SEEN, watch, watch_module
+from bench.executors.plugins import imported, plugins_of
 from bench.steps.step import Runtime, Step, step_from_json
 from bench.store import Store, require_unchanged
 
@@ -52,6 +53,14 @@ def make_node(node: Step, store: Store, runtime: Runtime) -> None:
         for held in node.weights:
             held.require_unchanged(store)
 
+    plugins = plugins_of(node)
+    for module in plugins:
+        watch_module(module)
+    if plugins:
+        SEEN.begin()
+        files = {path for source in node.sources for path in source.files}
+        watch(path for path in files if path.endswith(".py"))
+        store = store.observing(SEEN, files)
     check()
     artifact = node.make(store.checked(check), runtime)
     if artifact.id != node.id:

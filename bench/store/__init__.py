@@ -40,7 +40,8 @@ from bench.store.source import (
     require_unchanged,
     source_of,
 )
-from bench.store.store import Status, Store
+from bench.store.status import Status
+from bench.store.store import Store
 from bench.store.work import Details, Order, Work
 from bench.store.writer import DISK, Disk, store_error, writing_to
 

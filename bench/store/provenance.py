@@ -157,11 +157,16 @@ def strip_credentials(url: str) -> str:
     return f"{scheme}://{host}{slash}{path}"
 
 
+def is_secret(name: str) -> bool:
+    """Whether a variable or a key of that name holds what nobody else should read."""
+    return _SECRET_NAME.search(name) is not None
+
+
 def scrubbed(value: Any) -> Any:
     """Return JSON-able `value` without credentials in URLs and values under secret-like keys."""
     if isinstance(value, Mapping):
         return {
-            k: "(removed)" if isinstance(v, str) and _SECRET_NAME.search(k) else scrubbed(v)
+            k: "(removed)" if isinstance(v, str) and is_secret(k) else scrubbed(v)
             for k, v in value.items()
         }
     if isinstance(value, list | tuple):
@@ -191,8 +196,7 @@ def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
     return {
         name: source[name]
         for name in sorted(source)
-        if (name in _VARIABLES or name.startswith(_VARIABLE_PREFIXES))
-        and not _SECRET_NAME.search(name)
+        if (name in _VARIABLES or name.startswith(_VARIABLE_PREFIXES)) and not is_secret(name)
     }
 
 

@@ -12,20 +12,22 @@ from __future__ import annotations
 import errno
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Unpack
+from typing import Any, Unpack
 
 from bench.api.errors import CorruptArtifactError, StoreError, UsageError, did_you_mean
+from bench.api.observed import Observed
 from bench.store.artifact import Artifact
 from bench.store.heartbeat import LeaseTimes
 from bench.store.identity import HASH_LENGTH, artifact_id, diff_identity, identity_hash, plain
 from bench.store.lock import ArtifactLock, LeaseLostError, OnWait
 from bench.store.owner import live_owner
 from bench.store.provenance import scrubbed
+from bench.store.status import State, Status
+from bench.store.surroundings import changed, surroundings
 from bench.store.work import Details, Order, Work
 from bench.store.writer import DISK, Disk, store_error
 
@@ -38,25 +40,6 @@ _LOSSES = 3
 """How often a lease may be lost in one `build`."""
 # What makes an OSError in the work itself a failure of the store's disk.
 _DISK_FAILURES = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-
-State = Literal["complete", "partial", "missing", "corrupt", "stale"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Status:
-    """What the store knows about one artifact.
-
-    Attributes:
-        state: `complete`; `corrupt` (published, but damaged); `partial` (interrupted, or being
-            made); `stale` (only results of another identity under the same name exist);
-            `missing`.
-        reason: one sentence; empty when complete.
-        changes: for `stale`, the lines of `diff_identity` against the newest such result.
-    """
-
-    state: State
-    reason: str = ""
-    changes: tuple[str, ...] = ()
 
 
 class Store:
@@ -84,6 +67,16 @@ class Store:
         self.times = times
         self._check: Callable[[], None] | None = None
         self._mark: Mapping[str, Any] = {}
+        self._observed: tuple[Observed, frozenset[str]] | None = None
+
+    def observing(self, observed: Observed, known: Iterable[str]) -> Store:
+        """Return this store, one that records what plug-ins `observed` in all that it publishes.
+
+        Files of `known` paths are in the identity already.
+        """
+        store = copy(self)
+        store._observed = observed, frozenset(known)
+        return store
 
     def checked(self, check: Callable[[], None]) -> Store:
         """Return this store, one that calls `check` before it publishes anything.
@@ -111,8 +104,7 @@ class Store:
         Raises:
             StoreError: it cannot be read.
         """
-        artifact, _ = self._look(kind, name, identity)
-        return artifact
+        return self._look(kind, name, identity)[0]
 
     def get(self, artifact_id: str) -> Artifact:
         """Open a published artifact by its id.
@@ -149,7 +141,7 @@ class Store:
         if owner:
             return Status(state="partial", reason=f"it is being made by {owner.described}")
         if fault:
-            return Status(state="corrupt", reason=fault)
+            return fault
         if _partials(path):
             return Status(state="partial", reason="an interrupted attempt will be continued")
         wanted = scrubbed(plain({**identity, **self._mark}))
@@ -280,20 +272,27 @@ class Store:
 
     def _look(
         self, kind: str, name: str, identity: Mapping[str, Any]
-    ) -> tuple[Artifact | None, str | None]:
-        """Return (the artifact, None) if complete, else (None, what is wrong with it)."""
+    ) -> tuple[Artifact | None, Status | None]:
+        """Return (the artifact, None) if it is complete, else (None, what is wrong with it)."""
         path = self.path(kind, name, identity)
         wanted = identity_hash(kind, name, {**identity, **self._mark})
+        state: State = "corrupt"
         if not path.is_dir():
-            return None, f"{path} is no folder" if path.is_file() else None
+            reason = f"{path} is no folder" if path.is_file() else None
+            return None, Status(state=state, reason=reason) if reason else None
         try:
             artifact = Artifact(path)
+            if artifact.manifest["identity_sha256"] != wanted:
+                reason = f"{path} holds another identity with the same first digits"
+            elif fault := artifact.fault():
+                reason = f"{path} is corrupt: {fault}"
+            elif change := changed(self.root, artifact.manifest):
+                state, reason = "stale", f"{path} does not hold any more: {change}"
+            else:
+                return artifact, None
         except CorruptArtifactError as error:
-            return None, str(error).splitlines()[0]
-        if artifact.manifest["identity_sha256"] != wanted:
-            return None, f"{path} holds another identity with the same first digits"
-        fault = artifact.fault()
-        return (None, f"{path} is corrupt: {fault}") if fault else (artifact, None)
+            reason = str(error).splitlines()[0]
+        return None, Status(state=state, reason=reason)
 
     def _lock(self, path: Path, on_wait: OnWait | None) -> ArtifactLock:
         return ArtifactLock(
@@ -326,14 +325,16 @@ class Store:
         found = _partials(path)
         lock.require()  # so what was found is of the time the lock was held
         if fault:
-            LOG.warning("%s; it is removed and made anew", fault)
+            LOG.warning("%s; it is removed and made anew", fault.reason)
             self.disk.remove_tree(path)
         folder = found[-1] if found else _beside(path, ".partial")
         try:
             work = Work(folder, order, self.disk)
             yield work
             self._require_unchanged(folder)
-            work.publish(path, lock.require)
+            observed, known = self._observed or (None, ())
+            beside = surroundings(self.root, order.upstream or {}, observed, known)
+            work.publish(path, lock.require, surroundings=beside)
         except Exception as error:
             if lock.lost:  # and the folder was taken from under the work: that is what happened
                 lock.require()

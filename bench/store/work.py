@@ -135,12 +135,19 @@ class Work:
         """
         self._notes[key] = plain(value, key)
 
-    def publish(self, target: Path, allowed: Callable[[], None] = lambda: None) -> Artifact:
+    def publish(
+        self,
+        target: Path,
+        allowed: Callable[[], None] = lambda: None,
+        *,
+        surroundings: Mapping[str, Any] | None = None,
+    ) -> Artifact:
         """Publish the folder as `target`; see the module's docstring.
 
         Args:
             target: its final path.
             allowed: called last before the renaming; raises where it must not happen.
+            surroundings: further keys of the manifest, see `bench.store.surroundings`.
 
         Raises:
             StoreError: nothing was written, something in the folder is no plain file, or the
@@ -157,7 +164,8 @@ class Work:
         entries = {name: self._entry(name) for name in files}
         for folder in folders:
             self.disk.fsync_directory(self.path / folder)
-        manifest = json.dumps(self._manifest(entries), sort_keys=True, indent=1)
+        body = {**self._manifest(entries), **(surroundings or {})}
+        manifest = json.dumps(sealed(body), sort_keys=True, indent=1)
         self.disk.write_atomically(self.path / MANIFEST, f"{manifest}\n".encode("ascii"))
         allowed()
         self.disk.replace(self.path, target)
@@ -178,7 +186,7 @@ class Work:
         order = self.order
         seconds = round(time.monotonic() - self._began, 3)
         origin = provenance.collect(device=order.device, wall_seconds=seconds)
-        body = {
+        return {
             "format": FORMAT,
             "kind": order.kind,
             "name": order.name,
@@ -196,7 +204,6 @@ class Work:
             "resumed": self.resumed,
             "wall_seconds": seconds,  # of the last attempt, where earlier ones were interrupted
         }
-        return sealed(body)
 
     def _remove_scratch(self) -> None:
         folders, files = _contents(self.path)
