@@ -13,7 +13,6 @@ from PIL import Image
 
 from bench.api import ImageRecord, ImageSet, Predictions, Prompt, PromptSuite
 from bench.cli import main
-from bench.spec import table as spec
 from bench.spec.profile import load_profile
 from bench.steps.images import NotExpressibleError
 from bench.steps.predictions import needed_roles
@@ -129,13 +128,12 @@ columns:
 
 @pytest.mark.slow
 def test_a_table_and_the_score_of_its_images(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "tables").mkdir()
-    (tmp_path / "tables" / "plus.yaml").write_text(TABLE)
-    monkeypatch.setattr(spec, "FOLDER", tmp_path / "tables")
+    table = tmp_path / "plus.yaml"
+    table.write_text(TABLE)
     store = tmp_path / "store"
-    asked = ["run", "--table", "plus", "--rows", "ceiling", "--protocol", "validation", "-q"]
+    asked = ["run", "--table", str(table), "--rows", "ceiling", "--protocol", "validation", "-q"]
     assert main([*asked, "--jobs", "1", "--store", str(store)]) == 0
     found: dict[str, Any] = json.loads((store / "tables" / "plus" / "table.json").read_text())
     assert '"value": 1.0' in json.dumps(found)

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from bench.cli import main
-from bench.spec import table as spec
 from bench.store import Store, read_jsonl
 from tests.steps.toys import save_checkpoint, write_profile
 
@@ -34,15 +33,12 @@ protocols: {}
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wins")
     profile = write_profile(folder, save_checkpoint(folder / "checkpoint"))
-    tables = folder / "tables"
-    tables.mkdir()
-    (tables / "wins.yaml").write_text(TABLE)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spec, "FOLDER", tables)
-        asked = ["run", "--table", "wins", "--profile", str(profile), "--jobs", "1", "-q"]
-        assert main([*asked, "--store", str(folder / "store")]) == 0
-        alone = ["--rows", "other", "--store", str(folder / "alone")]
-        assert main([*asked, *alone]) == 0
+    table = folder / "wins.yaml"
+    table.write_text(TABLE)
+    asked = ["run", "--table", str(table), "--profile", str(profile), "--jobs", "1", "-q"]
+    assert main([*asked, "--store", str(folder / "store")]) == 0
+    alone = ["--rows", "other", "--store", str(folder / "alone")]
+    assert main([*asked, *alone]) == 0
     return folder
 
 
