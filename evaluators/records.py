@@ -12,12 +12,16 @@ _SHOWN = 5
 
 
 def images_per_prompt(suite: PromptSuite, predictions: Iterable[Predictions]) -> int:
-    """Return one more than the largest ordinal any prediction of `suite` has (0 without any)."""
-    ids = {prompt.id for prompt in suite}
-    return max(
-        (r["ordinal"] + 1 for p in predictions for r in p.records if r["prompt_id"] in ids),
-        default=0,
-    )
+    """Return how many images were asked of a prompt, by the largest ordinals that predictions have.
+
+    0 without any; a prompt that is asked several times has so many times as many.
+    """
+    largest: dict[str, int] = {}
+    for record in (record for p in predictions for record in p.records):
+        prompt_id, ordinal = record["prompt_id"], record["ordinal"]
+        if ordinal >= largest.get(prompt_id, 0):
+            largest[prompt_id] = ordinal
+    return suite.images_per_prompt(largest)
 
 
 def by_image(
@@ -38,15 +42,15 @@ def by_image(
         predictions: by role.
         role: which back-end.
         evaluator: named in the messages.
-        images: images per prompt that must be there.
+        images: images per prompt that must be there, of one that is asked once.
         wanted: whether a prompt's images must have a record.
 
     Raises:
         IncompleteError: a wanted image has no record; the message names the images.
         ValueError: two records for one image.
     """
-    needed = [prompt.id for prompt in suite if wanted(prompt)]
-    ids = set(needed)
+    needed = [prompt for prompt in suite if wanted(prompt)]
+    ids = {prompt.id for prompt in needed}
     found: dict[tuple[str, int], Record] = {}
     for record in predictions[role].records if role in predictions else ():
         key = (record["prompt_id"], record["ordinal"])
@@ -56,7 +60,7 @@ def by_image(
             raise ValueError(f"{evaluator}: two {role} predictions for image {key[0]}/{key[1]}")
         found[key] = record
     # a set without any image lacks at least the first one of each prompt
-    keys = [(pid, k) for pid in needed for k in range(max(images, 1))]
+    keys = [(prompt.id, k) for prompt in needed for k in prompt.ordinals(max(images, 1))]
     missing = [f"{pid}/{k}" for pid, k in keys if (pid, k) not in found]
     if missing:
         shown = ", ".join(missing[:_SHOWN]) + (" ..." if len(missing) > _SHOWN else "")

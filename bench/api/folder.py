@@ -60,8 +60,11 @@ def image_set(
         IncompleteError: a file is missing, or prompts have unlike numbers of images.
         ProtocolError: a file has another sha256.
     """
-    count = max((ordinal + 1 for _, ordinal in files), default=0)
-    wanted = [(p.id, k) for p in suite for k in range(max(count, 1))]
+    largest: dict[str, int] = {}
+    for prompt_id, ordinal in files:
+        largest[prompt_id] = max(ordinal, largest.get(prompt_id, 0))
+    count = suite.images_per_prompt(largest)
+    wanted = [(p.id, k) for p, k in suite.images(max(count, 1))]
     missing = [
         f"{pid}/{k}"
         for pid, k in wanted

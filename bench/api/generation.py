@@ -84,7 +84,7 @@ class ImageSet:
     Attributes:
         root: folder that holds the files.
         suite: the prompts.
-        images_per_prompt: ordinals run from 0 to this less one.
+        images_per_prompt: ordinals run from 0 to this, times the prompt's `times`, less one.
         spec: generation settings, or None for images this harness did not make.
         records: one entry per image, in suite order, ordinals inside.
         identity: hash of the artifact the images came from.
@@ -99,7 +99,7 @@ class ImageSet:
 
     def require_complete(self) -> None:
         """Raise IncompleteError naming the images that are missing on disk or in the list."""
-        wanted = [f"{p.id}/{k}" for p in self.suite for k in range(self.images_per_prompt)]
+        wanted = [f"{p.id}/{k}" for p, k in self.suite.images(self.images_per_prompt)]
         have = {r.key: r for r in self.records}
         missing = [k for k in wanted if k not in have or not (self.root / have[k].path).is_file()]
         if missing:

@@ -19,16 +19,29 @@ class Prompt:
         text: what the text encoder sees.
         tag: the stratum (GenEval task, CompBench category, ...).
         meta: what the scoring rules need (GenEval's include/exclude, phrases, the tiny scene).
+        times: images of it for each one that a protocol asks of a prompt. A task with few texts
+            has as many images as the others by asking each of them more often.
     """
 
     id: str
     text: str
     tag: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
+    times: int = 1
+
+    def __post_init__(self) -> None:
+        if self.times < 1:
+            raise ValueError(f"prompt {self.id}: times is {self.times!r}; expected at least 1")
+
+    def ordinals(self, images_per_prompt: int) -> range:
+        """Return the ordinals of its images."""
+        return range(images_per_prompt * self.times)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping."""
-        return {"id": self.id, "text": self.text, "tag": self.tag, "meta": dict(self.meta)}
+        data = {"id": self.id, "text": self.text, "tag": self.tag, "meta": dict(self.meta)}
+        # a prompt that is asked once is what it was before there was such a field
+        return data if self.times == 1 else {**data, "times": self.times}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +65,27 @@ class PromptSuite:
     def __iter__(self) -> Iterator[Prompt]:
         return iter(self.prompts)
 
+    def images(self, images_per_prompt: int) -> Iterator[tuple[Prompt, int]]:
+        """Yield (prompt, ordinal) of every image of a set, in suite order, ordinals inside."""
+        for prompt in self.prompts:
+            for ordinal in prompt.ordinals(images_per_prompt):
+                yield prompt, ordinal
+
+    def count(self, images_per_prompt: int) -> int:
+        """Return the number of images of a set."""
+        return images_per_prompt * sum(prompt.times for prompt in self.prompts)
+
+    def images_per_prompt(self, ordinals: Mapping[str, int]) -> int:
+        """Return how many images a protocol asked of a prompt, judged by the largest ordinals.
+
+        Args:
+            ordinals: largest one by prompt id; prompts of other suites are passed over.
+        """
+        return max(
+            (-(-(ordinals[p.id] + 1) // p.times) for p in self.prompts if p.id in ordinals),
+            default=0,
+        )
+
     @property
     def tags(self) -> tuple[str, ...]:
         """The distinct tags, in order of first appearance."""
@@ -59,7 +93,7 @@ class PromptSuite:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash over ids, texts, tags and meta: the suite's identity."""
+        """Hash over ids, texts, tags, meta and times: the suite's identity."""
         digest = hashlib.sha256()
         for prompt in self.prompts:
             line = json.dumps(prompt.to_json(), sort_keys=True, ensure_ascii=False)

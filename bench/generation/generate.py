@@ -69,7 +69,7 @@ def generate_image_set(
         checkpoint: what is sampled from.
         suite: the prompts.
         spec: the settings.
-        images_per_prompt: ordinals run from 0 to this less one.
+        images_per_prompt: of a prompt that is asked once; see `Prompt.times`.
         seed: of the set; see `bench.api.image_seed`.
         name: of the artifact.
         shards: into how many parts the work is cut. Part and whole are the same images.

@@ -46,8 +46,7 @@ def image_jobs(
             # ids may hold anything; quoting keeps unlike ids unlike
             path=f"images/{quote(prompt.id, safe='')}-{ordinal}.{suffix}",
         )
-        for prompt in suite
-        for ordinal in range(images_per_prompt)
+        for prompt, ordinal in suite.images(images_per_prompt)
     ]
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from bench.harness.parts import FailedError as FailedError
     from bench.harness.requests import request_for as request_for
     from bench.harness.result import TableResult as TableResult
+    from bench.harness.scales import choose_scale as choose_scale
+    from bench.harness.scales import measure_scales as measure_scales
     from bench.harness.scores import Scores as Scores
     from bench.harness.scores import score as score
     from bench.harness.tables import open_table as open_table
@@ -49,6 +51,8 @@ _ROOMS = {
     "FailedError": "bench.harness.parts",
     "request_for": "bench.harness.requests",
     "TableResult": "bench.harness.result",
+    "choose_scale": "bench.harness.scales",
+    "measure_scales": "bench.harness.scales",
     "Scores": "bench.harness.scores",
     "score": "bench.harness.scores",
     "open_table": "bench.harness.tables",

@@ -145,6 +145,12 @@ def column_protocol(data: TableData, column: str) -> Mapping[str, Any] | None:
     return chosen[0].protocol if chosen else None
 
 
+def _images_line(protocol: Mapping[str, Any]) -> str:
+    each = protocol["images_per_prompt"]
+    more = ", ".join(f"{tag} {n * each}" for tag, n in protocol.get("times", {}).items())
+    return f"images per prompt: {each}" + (f"; {more}" if more else "")
+
+
 def protocol_lines(protocol: Mapping[str, Any]) -> list[str]:
     """Return a protocol in words, one fact a line."""
     suite, evaluator = protocol["suite"], protocol["evaluator"]
@@ -152,7 +158,7 @@ def protocol_lines(protocol: Mapping[str, Any]) -> list[str]:
         f"prompts: {suite['name']} {suite['version']}, {suite['prompts']} prompts, sha256 "
         f"{suite['sha256'][:12]}"
         + (f", limited to about {protocol['limit']}" if protocol["limit"] is not None else ""),
-        f"images per prompt: {protocol['images_per_prompt']}",
+        _images_line(protocol),
     ]
     generation = protocol["generation"]
     if generation is not None:

@@ -173,7 +173,7 @@ class _Column:
                 self.builder, self.roles, evaluator=self.evaluator.spec.name
             )
             if self.evaluator.spec.needs_reference and isinstance(reference, StoredName):
-                images = len(self.suite) * self.protocol.images_per_prompt
+                images = self.suite.count(self.protocol.images_per_prompt)
                 self.stored = add_stored_reference(
                     self.builder,
                     reference.name,
@@ -221,6 +221,7 @@ class _Column:
         self, row: RowSpec, suite: PromptSuite, protocol: ColumnProtocol
     ) -> dict[str, Any]:
         profile, changed = self.profile, settings_changed(self.evaluator)
+        often = {prompt.tag: prompt.times for prompt in suite if prompt.times > 1}
         return {
             "name": profile.protocol,
             "suite": {
@@ -231,6 +232,7 @@ class _Column:
             },
             "limit": self.request.limit,
             "images_per_prompt": protocol.images_per_prompt,
+            **({"times": often} if often else {}),
             "generation": None if row.render else protocol.generation.identity(),
             "evaluator": {
                 "name": self.evaluator.spec.name,

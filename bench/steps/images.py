@@ -43,7 +43,7 @@ class ImageStep(Step):
     @property
     def images(self) -> int:
         """Number of images."""
-        return len(self.suite) * self.images_per_prompt
+        return self.suite.count(self.images_per_prompt)
 
     def make(self, store: Store, runtime: Runtime) -> Artifact:
         """Sample; see `bench.generation.generate_image_set` for what is raised."""
@@ -87,7 +87,7 @@ class RenderStep(Step):
     @property
     def images(self) -> int:
         """Number of images."""
-        return len(self.suite) * self.images_per_prompt
+        return self.suite.count(self.images_per_prompt)
 
     def make(self, store: Store, runtime: Runtime) -> Artifact:
         """Render."""
@@ -145,7 +145,7 @@ def add_images(
     """
     profile, spec, each = builder.profile, protocol.generation, protocol.images_per_prompt
     trained = checkpoint.kind == "train" and checkpoint.location in builder.graph
-    count = len(suite) * each
+    count = suite.count(each)
     forwards = spec.steps * (2 if spec.cfg_scale != 1.0 else 1)
     name = f"{checkpoint.label}.{suite.name}.{len(suite)}x{each}.s{noise_seed}"[:120]
     identity: Mapping[str, Any]
@@ -216,7 +216,7 @@ def add_renders(
         raise NotExpressibleError(f"the prompts of {suite.name} have no known truth to render")
     module, part = renderer_of(profile.renderer)
     options: dict[str, Any] = {"seed": seed, "quality": quality, "through_vae": through_vae}
-    count = len(suite) * images_per_prompt
+    count = suite.count(images_per_prompt)
     title = module.image_set_name(suite, seed, quality, through_vae)
     name = f"{title}.{len(suite)}x{images_per_prompt}"
     if through_vae is None or builder.known(through_vae):

@@ -56,17 +56,20 @@ def _numeracy_meta(meaning: Description) -> dict[str, Any]:
     }
 
 
+def numeracy_prompt(number: int, meaning: Description) -> Prompt:
+    """Return a prompt of the category numeracy with what the rules need to score it."""
+    meta = {**_numeracy_meta(meaning), **_common(meaning)}
+    text = to_text(meaning)
+    return Prompt(id=f"{NUMERACY}-{number:03d}", text=text, tag=NUMERACY, meta=meta)
+
+
 @lru_cache
 def compbench_plus_tiny(split: str = "test") -> PromptSuite:
     """Return T2I-CompBench++-tiny: seven categories, `COMPBENCH_PER_CATEGORY[split]` each."""
     six = compbench_tiny(split)
     prompts = list(six.prompts)
     meanings = _collect(_numeracy_draw, split, COMPBENCH_PER_CATEGORY[split], (7,))
-    for i, meaning in enumerate(meanings):
-        meta = {**_numeracy_meta(meaning), **_common(meaning)}
-        prompts.append(
-            Prompt(id=f"{NUMERACY}-{i:03d}", text=to_text(meaning), tag=NUMERACY, meta=meta)
-        )
+    prompts += [numeracy_prompt(i, meaning) for i, meaning in enumerate(meanings)]
     return PromptSuite(
         name=f"compbench-plus-tiny-{split}",
         version=f"{WORLD_VERSION}.{PLUS_SUITES_VERSION}",

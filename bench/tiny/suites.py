@@ -151,6 +151,12 @@ def _geneval_meta(task: str, meaning: Description) -> dict[str, Any]:
     return meta
 
 
+def geneval_prompt(task: str, number: int, meaning: Description) -> Prompt:
+    """Return a prompt of a GenEval task with what the rules need to score it."""
+    meta = {**_geneval_meta(task, meaning), **_common(meaning)}
+    return Prompt(id=f"{task}-{number:03d}", text=to_text(meaning), tag=task, meta=meta)
+
+
 @lru_cache
 def geneval_tiny(split: str = "test") -> PromptSuite:
     """Return GenEval-tiny: six tasks, `GENEVAL_PER_TASK[split]` prompts each."""
@@ -158,8 +164,7 @@ def geneval_tiny(split: str = "test") -> PromptSuite:
     for number, task in enumerate(GENEVAL_TASKS):
         meanings = _collect(_geneval_draw(task), split, GENEVAL_PER_TASK[split], (1, number))
         for i, meaning in enumerate(meanings):
-            meta = {**_geneval_meta(task, meaning), **_common(meaning)}
-            prompts.append(Prompt(id=f"{task}-{i:03d}", text=to_text(meaning), tag=task, meta=meta))
+            prompts.append(geneval_prompt(task, i, meaning))
     return _suite(f"geneval-tiny-{split}", prompts)
 
 
@@ -212,6 +217,13 @@ def _compbench_meta(category: str, meaning: Description) -> dict[str, Any]:
     return meta
 
 
+def compbench_prompt(category: str, number: int, meaning: Description) -> Prompt:
+    """Return a prompt of a T2I-CompBench category with what the rules need to score it."""
+    meta = {**_compbench_meta(category, meaning), **_common(meaning)}
+    text = to_text(meaning)
+    return Prompt(id=f"{category}-{number:03d}", text=text, tag=category, meta=meta)
+
+
 @lru_cache
 def compbench_tiny(split: str = "test") -> PromptSuite:
     """Return T2I-CompBench-tiny: six categories, `COMPBENCH_PER_CATEGORY[split]` prompts each."""
@@ -220,9 +232,7 @@ def compbench_tiny(split: str = "test") -> PromptSuite:
         count = COMPBENCH_PER_CATEGORY[split]
         meanings = _collect(_compbench_draw(category), split, count, (2, number))
         for i, meaning in enumerate(meanings):
-            meta = {**_compbench_meta(category, meaning), **_common(meaning)}
-            prompt_id = f"{category}-{i:03d}"
-            prompts.append(Prompt(id=prompt_id, text=to_text(meaning), tag=category, meta=meta))
+            prompts.append(compbench_prompt(category, i, meaning))
     return _suite(f"compbench-tiny-{split}", prompts)
 
 

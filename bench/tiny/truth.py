@@ -99,7 +99,7 @@ def render_image_set(
     Args:
         store: where it goes.
         suite: prompts of the tiny world, with their meaning in `meta`.
-        images_per_prompt: ordinals run from 0 to this less one.
+        images_per_prompt: of a prompt that is asked once; see `Prompt.times`.
         seed: of the set.
         quality: of what the prompt does not say: `"clean"`, or `"world"` as the base was trained.
         through_vae: encode and decode with this checkpoint.

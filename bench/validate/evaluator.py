@@ -111,7 +111,7 @@ def _score(evaluator: Evaluator, given: EvaluatorSample, checks: Checks) -> list
     )
     if records is None:
         return None
-    wanted = [(p.id, k) for p in given.suite for k in range(given.images_per_prompt)]
+    wanted = [(p.id, k) for p, k in given.suite.images(given.images_per_prompt)]
     try:
         keys = [(record["prompt_id"], record["ordinal"]) for record in records]
     except (KeyError, TypeError) as error:

@@ -46,7 +46,7 @@ def pair_set(
     sides = [{(r.prompt_id, r.ordinal): r for r in images.records} for images in (first, second)]
     prompts, records = [], []
     for prompt in suite:
-        for ordinal in range(count):
+        for ordinal in prompt.ordinals(count):
             pair = f"{prompt.id}#{ordinal}"
             meta = {**prompt.meta, "pair": {"prompt_id": prompt.id, "ordinal": ordinal}}
             prompts.append(Prompt(id=pair, text=prompt.text, tag=prompt.tag, meta=meta))

@@ -71,7 +71,7 @@ def numbered(suite: PromptSuite, images_per_prompt: int) -> Iterator[tuple[Promp
     following: dict[str, int] = {}
     for prompt in suite:
         category = category_of(prompt)
-        for ordinal in range(images_per_prompt):
+        for ordinal in prompt.ordinals(images_per_prompt):
             number = following.get(category, 0)
             yield prompt, ordinal, number
             following[category] = number + 1
@@ -153,7 +153,7 @@ def import_layout(
     if missing:
         shown = ", ".join(missing[:_SHOWN]) + (" ..." if len(missing) > _SHOWN else "")
         raise IncompleteError(
-            f"{root} lacks {len(missing)} of {len(suite) * each} images (category/number): "
+            f"{root} lacks {len(missing)} of {suite.count(each)} images (category/number): "
             f"{shown}. Every prompt needs {each}; the official code would score them shifted."
         )
     if total > len(files):
@@ -210,8 +210,8 @@ def _images_per_prompt(suite: PromptSuite, found: dict[str, Samples]) -> int:
     """Return how many images each prompt must have had, judged by the largest number there is."""
     sizes = []
     for category, samples in found.items():
-        prompts = sum(category_of(prompt) == category for prompt in suite)
-        sizes.append(-(-(max(samples, default=0) + 1) // max(prompts, 1)))
+        asked = sum(prompt.times for prompt in suite if category_of(prompt) == category)
+        sizes.append(-(-(max(samples, default=0) + 1) // max(asked, 1)))
     return max(sizes, default=1)
 
 

@@ -148,7 +148,7 @@ class CompBench(Evaluator):
             for role in self.spec.backends
         }
         for prompt in suite:
-            for ordinal in range(images):
+            for ordinal in prompt.ordinals(images):
                 answers = {
                     role: records[prompt.id, ordinal]
                     for role, records in found.items()

@@ -121,7 +121,7 @@ class CompBenchPlus(CompBench):
         }
         maps = _depth_maps(predictions.get(DEPTH))
         for prompt in suite:
-            for ordinal in range(images):
+            for ordinal in prompt.ordinals(images):
                 key = (prompt.id, ordinal)
                 record = found[DETECTOR_R50][key]
                 seen = _detections(record)

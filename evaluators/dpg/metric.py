@@ -133,7 +133,8 @@ class DPG(Evaluator):
         for prompt in suite:
             graph = self._graph(prompt)
             answers = [
-                answers_of(found[prompt.id, k], graph.numbers, is_yes=is_yes) for k in range(images)
+                answers_of(found[prompt.id, k], graph.numbers, is_yes=is_yes)
+                for k in prompt.ordinals(images)
             ]
             try:
                 scores = [self._filtered(graph, yes) for yes in answers]

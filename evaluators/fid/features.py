@@ -26,7 +26,7 @@ def image_records(
     images = images_per_prompt(suite, given)
     by_image(suite, predictions, FEATURES, evaluator=evaluator, images=images)
     for prompt in suite:
-        for ordinal in range(images):
+        for ordinal in prompt.ordinals(images):
             yield {"prompt_id": prompt.id, "ordinal": ordinal, "tag": prompt.tag}
 
 

@@ -122,23 +122,22 @@ def import_layout(
         if number in folders:
             _require_same(folders[number], metadata[number], prompt)
         samples[prompt.id] = _samples(folders[number]) if number in folders else {}
-    wanted = images_per_prompt or max((len(s) for s in samples.values()), default=0)
+    largest = {prompt_id: len(found) - 1 for prompt_id, found in samples.items()}
+    wanted = images_per_prompt or suite.images_per_prompt(largest)
     missing = [
         f"{places[p.id]:05d}/samples/{k:05d}.png"
-        for p in suite
-        for k in range(max(wanted, 1))
+        for p, k in suite.images(max(wanted, 1))
         if k not in samples[p.id]
     ]
     if missing:
         shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
         raise IncompleteError(
-            f"{root} lacks {len(missing)} of {len(suite) * max(wanted, 1)} images: {shown}. "
+            f"{root} lacks {len(missing)} of {suite.count(max(wanted, 1))} images: {shown}. "
             "Each prompt needs the same number of images, named by number from 00000.png."
         )
     files: dict[tuple[str, int], tuple[str, str | None]] = {
         (prompt.id, k): (samples[prompt.id][k].relative_to(root).as_posix(), None)
-        for prompt in suite
-        for k in range(wanted)
+        for prompt, k in suite.images(wanted)
     }
     return image_set(root, suite, files)
 

@@ -82,7 +82,7 @@ class GenEval(Evaluator):
         images, found = _detections(suite, predictions)
         for prompt in suite:
             colored = {c["class"] for c in prompt.meta["include"] if "color" in c}
-            for ordinal in range(images):
+            for ordinal in prompt.ordinals(images):
                 detections = parse_detections(found[prompt.id, ordinal], colored=colored)
                 verdict = judge(detections, prompt.meta, task=prompt.tag)
                 yield {

@@ -159,9 +159,10 @@ class OneIG(Evaluator):
             (r["prompt_id"], r["ordinal"]): i for i, r in enumerate(predictions[DIVERSITY].records)
         }
         for prompt in suite:
-            keys = [(prompt.id, k) for k in range(images)]
+            ordinals = prompt.ordinals(images)
+            keys = [(prompt.id, k) for k in ordinals]
             black = [self._black(found[TILES][key]) for key in keys]
-            shown = [k for k in range(images) if not (black[k] and self.profile == "faithful")]
+            shown = [k for k in ordinals if not (black[k] and self.profile == "faithful")]
             spread = _spread(predictions[DIVERSITY], [place[keys[k]] for k in shown], keys, shown)
             for k, key in enumerate(keys):
                 answers = {role: rows[key] for role, rows in found.items() if key in rows}

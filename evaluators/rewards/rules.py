@@ -103,7 +103,7 @@ def scored(
     images = images_per_prompt(suite, [predictions[role]] if role in predictions else [])
     found = by_image(suite, predictions, role, evaluator=evaluator, images=images)
     for prompt in suite:
-        for ordinal in range(images):
+        for ordinal in prompt.ordinals(images):
             prediction = found[prompt.id, ordinal]
             scores = prediction.get("score")
             if not isinstance(scores, list) or len(scores) != texts:

@@ -76,7 +76,7 @@ class UnifiedReward(Evaluator):
         images = images_per_prompt(suite, [predictions[ROLE]] if ROLE in predictions else [])
         found = by_image(suite, predictions, ROLE, evaluator=self.spec.name, images=images)
         for prompt in suite:
-            for ordinal in range(images):
+            for ordinal in prompt.ordinals(images):
                 answer = found[prompt.id, ordinal].get("answer")
                 if not isinstance(answer, str):
                     raise ValueError(
