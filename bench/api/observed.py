@@ -75,6 +75,8 @@ SEEN = Observed()
 
 _WATCHED: set[str] = set()
 _WRITTEN: set[str] = set()
+_SET: set[str] = set()
+"""Files written and variables set by plug-ins: they do not come from elsewhere."""
 _BUSY = threading.local()
 
 
@@ -111,12 +113,19 @@ def _begin() -> None:
             value = str(plain(variables, name))
             return value
         finally:
-            looked = variables is os.environ and name not in _OWN
+            looked = variables is os.environ and name not in _OWN and name not in _SET
             watched = looked and _is_watched(sys._getframe(1), itself=True)
             if watched and SEEN.first("variable", name):
                 SEEN.variables[name] = value
 
-    kind.__getitem__ = read
+    write = kind.__setitem__
+
+    def remember(variables: Any, name: str, value: str) -> None:
+        if variables is os.environ and _is_watched(sys._getframe(1)):
+            _SET.add(name)
+        write(variables, name, value)
+
+    kind.__getitem__, kind.__setitem__ = read, remember
 
 
 def _heard(event: str, arguments: tuple[Any, ...]) -> None:

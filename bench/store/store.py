@@ -27,7 +27,7 @@ from bench.store.lock import ArtifactLock, LeaseLostError, OnWait
 from bench.store.owner import live_owner
 from bench.store.provenance import scrubbed
 from bench.store.status import State, Status
-from bench.store.surroundings import changed, surroundings
+from bench.store.surroundings import begin, changed, require_as_begun, surroundings
 from bench.store.work import Details, Order, Work
 from bench.store.writer import DISK, Disk, store_error
 
@@ -330,9 +330,11 @@ class Store:
         folder = found[-1] if found else _beside(path, ".partial")
         try:
             work = Work(folder, order, self.disk)
-            yield work
-            self._require_unchanged(folder)
             observed, known = self._observed or (None, ())
+            if observed is not None:
+                begin(folder, self.disk)
+            yield work
+            self._require_unchanged(folder, observed)
             beside = surroundings(self.root, order.upstream or {}, observed, known)
             work.publish(path, lock.require, surroundings=beside)
         except Exception as error:
@@ -344,14 +346,16 @@ class Store:
         for left in _partials(path):  # a silent maker that woke may have begun it again
             self.disk.remove_tree(left)
 
-    def _require_unchanged(self, folder: Path) -> None:
+    def _require_unchanged(self, folder: Path, observed: Observed | None) -> None:
         """Call the check of `checked`; where it raises, remove the working folder."""
-        if self._check is not None:
-            try:
+        try:
+            if self._check is not None:
                 self._check()
-            except BaseException:
-                self.disk.remove_tree(folder)
-                raise
+            if observed is not None:
+                require_as_begun(folder, observed, self.disk)
+        except BaseException:
+            self.disk.remove_tree(folder)
+            raise
 
     def _nearest(self, kind: str, name: str, wanted: Mapping[str, Any]) -> Artifact | None:
         """Return the artifact of that name that differs least from what is wanted, if any."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -21,8 +22,15 @@ from bench.api.errors import BenchError
 from bench.api.files import file_hash, stamp
 from bench.api.observed import Observed, names_in
 from bench.store.provenance import is_secret
+from bench.store.writer import Disk
 
 MANIFEST = "manifest.json"
+BEGAN = ".began.json"
+"""In a working folder, of what plug-ins make; removed before it is published."""
+
+_CHANGED = (
+    "{} was changed after {}; nothing was published. Run the same command again, in a new process."
+)
 
 
 def surroundings(
@@ -75,6 +83,33 @@ def changed(root: Path, manifest: Mapping[str, Any]) -> str | None:
     return None
 
 
+def begin(work: Path, disk: Disk) -> None:
+    """Note in a working folder when its first attempt began, and with which variables."""
+    if not (work / BEGAN).exists():
+        variables = {name: _hash(value) for name, value in os.environ.items()}
+        noted = {"time_ns": time.time_ns(), "environment": variables}
+        disk.write_atomically(work / BEGAN, json.dumps(noted).encode("ascii"))
+
+
+def require_as_begun(work: Path, observed: Observed, disk: Disk) -> None:
+    """Look whether what plug-ins read was the same in all attempts at an artifact.
+
+    Raises:
+        BenchError: a file or a variable has changed since the first of them began.
+    """
+    try:
+        began = json.loads((work / BEGAN).read_bytes())
+    except (OSError, ValueError):
+        return
+    disk.unlink(work / BEGAN)
+    for path, then in observed.files.items():
+        if then is not None and max(then[1:3]) > began["time_ns"]:
+            raise BenchError(_CHANGED.format(path, "an earlier attempt at this began"))
+    for name, value in observed.variables.items():
+        if not is_secret(name) and _hash(value) != began["environment"].get(name):
+            raise BenchError(_CHANGED.format(f"${name}", "an earlier attempt at this began"))
+
+
 def _recorded(observed: Observed, root: Path, known: frozenset[str]) -> dict[str, dict[str, Any]]:
     inside = str(root.absolute()) + os.sep
     files: dict[str, str | None] = {}
@@ -85,10 +120,7 @@ def _recorded(observed: Observed, root: Path, known: frozenset[str]) -> dict[str
         if now is None and then is not None:
             continue  # of a while: nothing can be compared with it
         if now != then:
-            raise BenchError(
-                f"{path} was changed after the plug-in of this step had read it; nothing was "
-                "published. Run the same command again, in a new process."
-            )
+            raise BenchError(_CHANGED.format(path, "the plug-in of this step had read it"))
         files[path] = _digest(path)
     return {
         "files": files,

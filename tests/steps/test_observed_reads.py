@@ -29,7 +29,8 @@ class Reading(ToyDetector):
     name: ClassVar[str] = "reading-detector"
 
     def predict(self, images, queries, *, batch_size=64):
-        scale = AT_IMPORT * float(os.environ.get("READING_SCALE", "1"))
+        os.environ["SET_BY_ITSELF"] = "1"
+        scale = AT_IMPORT * float(os.environ.get("READING_SCALE", os.environ["SET_BY_ITSELF"]))
         for path in sorted(FOLDER.iterdir()):
             scale *= float(path.read_text())
         for record, arrays in super().predict(images, queries, batch_size=batch_size):
@@ -81,7 +82,7 @@ def test_files_folders_and_variables_that_a_plug_in_reads_are_looked_at_again(
     seen = made.manifest["observed"]
     assert set(seen["files"]) == {str(place / "data" / "a"), str(place / "at_import")}
     assert set(seen["folders"]) == {str(place / "data")}
-    assert "READING_SCALE" in seen["environment"]
+    assert set(seen["environment"]) == {"READING_SCALE"}
     changes: dict[str, Callable[[], object]] = {
         "data/a": lambda: (place / "data" / "a").write_text("0.5"),
         "at_import": lambda: (place / "at_import").write_text("0.5"),
