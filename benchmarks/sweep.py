@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -25,22 +26,38 @@ ROOT = Path(__file__).parents[1]
 def run(
     grid: Mapping[str, Any], rows: Sequence[str], sets: Sequence[str], jobs: int
 ) -> dict[str, Any]:
-    """Run one point and return {row: {value, stderr, n}} of the grid's column."""
+    """Run one point and return {row: {value, stderr, n, ...}} of the grid's column.
+
+    With what the columns beside it say (`beside`), and the paired difference from the base
+    (`gain`), which is what a point is chosen by.
+    """
+    columns = [grid["column"], *grid.get("beside", ())]
     words = [
         sys.executable, "-m", "bench", "run", "--table", grid["table"],
-        "--profile", grid["profile"], "--protocol", grid["protocol"], "--cols", grid["column"],
+        "--profile", grid["profile"], "--protocol", grid["protocol"], "--cols", ",".join(columns),
         "--rows", ",".join(rows), "--jobs", str(jobs), "--output", "outputs/sweeps/last", "--quiet",
     ]  # fmt: skip
     for assignment in sets:
         words += ["--set", assignment]
     subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     table = json.loads((ROOT / "outputs/sweeps/last/table.json").read_text())
+    statistics = table["statistics"]
+    values = {(one["row"], one["column"]): one for one in statistics["values"]}
+    gains = {
+        one["row"]: one["estimate"]
+        for one in statistics["differences"]
+        if one["column"] == grid["column"] and one["estimate"]
+    }
+    parts = {cell["row"]: cell["parts"] for cell in table["cells"] if cell["column"] == columns[0]}
     found = {}
-    for cell in table["cells"]:
-        estimate = cell["estimate"]
-        found[cell["row"]] = {
-            "value": estimate["value"], "stderr": estimate["stderr"], "images": estimate["n"],
-            "parts": {name: part["value"] for name, part in cell["parts"].items()},
+    for row in parts:
+        one = values[row, columns[0]]
+        found[row] = {
+            "value": one["estimate"]["value"], "stderr": one["estimate"]["stderr"],
+            "images": one["images"],
+            "parts": {name: part["value"] for name, part in parts[row].items()},
+            "gain": {k: gains[row][k] for k in ("value", "stderr")} if row in gains else None,
+            "beside": {name: values[row, name]["estimate"]["value"] for name in columns[1:]},
         }  # fmt: skip
     return found
 
@@ -54,12 +71,22 @@ def assignments(method: str, point: Mapping[str, Mapping[str, Any]]) -> list[str
     ]
 
 
-def chosen(scored: Sequence[Mapping[str, Any]]) -> int:
-    """Return the index of the point the grid's rule picks."""
-    best = max(scored, key=lambda s: float(s["value"]))
-    near = [i for i, s in enumerate(scored) if s["value"] >= best["value"] - 0.5 * best["stderr"]]
+def chosen(scored: Sequence[Mapping[str, Any]], columns: Sequence[str] = ("lr",)) -> int:
+    """Return the index of the point the grid's rule picks.
 
-    return min(near, key=lambda i: (float(scored[i]["point"]["train"]["lr"]), i))
+    Of the points within half a standard error of the best, the one whose settings `columns`
+    multiply to the least (`lr`, or `lr` and `steps`: what moves the weights least), then the first.
+    """
+    gains = [float((one["gain"] or one)["value"]) for one in scored]
+    best = max(range(len(scored)), key=gains.__getitem__)
+    error = float((scored[best]["gain"] or scored[best])["stderr"])
+    near = [i for i, gain in enumerate(gains) if gain >= gains[best] - 0.5 * error]
+
+    def moved(i: int) -> float:
+        train = scored[i]["point"]["train"]
+        return math.prod(float(train[name]) for name in columns)
+
+    return min(near, key=lambda i: (moved(i), i))
 
 
 def main() -> None:
@@ -74,17 +101,18 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
     scales = []
+    shared = [f"{name}={value}" for name, value in grid.get("set", {}).items()]
     for scale in grid.get("cfg_scale", ()):
-        of_base = run(grid, ["base"], [f"generation.cfg_scale={scale}"], arguments.jobs)["base"]
+        sets = [*shared, f"generation.cfg_scale={scale}"]
+        of_base = run(grid, ["base"], sets, arguments.jobs)["base"]
         scales.append({"cfg_scale": scale, **of_base})
         print(f"base at CFG {scale}: {of_base['value']:.4f} ± {of_base['stderr']:.4f}", flush=True)
     result: dict[str, Any] = {"grid": grid, "base": scales, "methods": {}}
-    shared: list[str] = []
     if scales:
         best = max(scales, key=lambda s: s["value"])["cfg_scale"]
         print(f"CFG {best}", flush=True)
         result["cfg_scale"] = best
-        shared = [f"generation.cfg_scale={best}", f"pairs.generation.cfg_scale={best}"]
+        shared += [f"generation.cfg_scale={best}", f"pairs.generation.cfg_scale={best}"]
     _write(folder / "points.json", result)
     if arguments.cfg_only:
         return
@@ -96,12 +124,15 @@ def main() -> None:
         scores = run(grid, ["base", *methods], [*shared, *sets], arguments.jobs)
         for method, point in zip(methods, points, strict=True):
             result["methods"][method]["points"].append({"point": point, **scores[method]})
-            gain = scores[method]["value"] - scores["base"]["value"]
-            print(f"{method} {point}: {scores[method]['value']:.4f} ({gain:+.4f})", flush=True)
+            gain = scores[method]["gain"]
+            told = f"{gain['value']:+.4f} ± {gain['stderr']:.4f}" if gain else "the base"
+            print(f"{method} {point}: {scores[method]['value']:.4f} ({told})", flush=True)
         _write(folder / "points.json", result)
     for method in methods:
         scored = result["methods"][method]["points"]
-        result["methods"][method]["chosen"] = scored[chosen(scored)]["point"]
+        result["methods"][method]["chosen"] = scored[chosen(scored, grid.get("least", ["lr"]))][
+            "point"
+        ]
         print(f"{method}: {result['methods'][method]['chosen']}")
     _write(folder / "points.json", result)
 
