@@ -117,6 +117,9 @@ ALLOWED: dict[str, set[str]] = {
         "bench.executors",
         "bench.generation",
     },
+    # the installation: what is shipped, and how tables were published
+    "bench.check.installation": {"bench.api", "bench.store", "bench.tiny"},
+    "bench.check.published": {"bench.api", "bench.store", "bench.report", "bench.check"},
     # two systems' images side by side, and what judges and people said of them
     "bench.votes": {"bench.api", "bench.store", "bench.steps", "bench.generation"},
     "bench.report": {
@@ -151,6 +154,8 @@ ALLOWED: dict[str, set[str]] = {
         "bench.training.config",  # the names of settings, for suggestions
         "bench.votes",
         "bench.report",
+        "bench.check",
+        "bench.data.curation",
     },
     # plug-ins of every kind, run on a little of everything
     "bench.validate": {

@@ -1,0 +1,1 @@
+"""What is held against what was written down: installation, published folders, evaluators."""

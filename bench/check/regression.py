@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -299,8 +299,3 @@ def _of_image(
     if before.get(WORDS) != now.get(WORDS):
         return Drift(what=WORDS, committed=None, found=None, change=None, allowed=0.0)
     return None
-
-
-def to_json(drift: Drift) -> dict[str, Any]:
-    """Return a drift as JSON-able data."""
-    return asdict(drift)

@@ -13,23 +13,19 @@ that all is there. The last artifact is what a data set of kind `curated` takes 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bench.api.errors import UsageError
 from bench.cli._output import print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
-from bench.cli._request import add_store, add_trust, go_offline, no_bars, store_of
+from bench.cli._request import add_store, add_trust, go_offline, no_bars
 from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
     from bench.data.curation.run import Plan
-    from bench.data.curation.settings import CurationSettings
+    from bench.harness.curation import Curated
 
 LOG = logging.getLogger(__name__)
 _SAY_EVERY_SECONDS = 10.0
@@ -78,92 +74,53 @@ def run(args: argparse.Namespace) -> int:
     """Curate, print the table and write it beside the artifacts."""
     go_offline(args)
     no_bars()
-    from bench.data.curation.run import Plan
-    from bench.data.curation.table import COLUMNS, markdown, report
-    from bench.spec.overrides import require_read
+    from bench.harness.curation import CurationRequest, curate
 
-    store = store_of(args)
-    plan = Plan(store, settings_of(args))
-    require_read(
-        args.overrides,
-        lambda overrides: settings_of(args, overrides),
-        lambda settings: [Plan(store, settings).ids(), settings.name],
-        lambda: asdict(settings_of(args, ())),
+    request = CurationRequest(
+        profile=args.profile,
+        images=args.images,
+        captions=args.captions,
+        uids=args.uids,
+        given=args.given,
+        name=args.name,
+        limit=args.limit,
+        overrides=args.overrides,
+        trust=args.trust,
+        store=args.store,
     )
     if args.dry_run:
-        return _dry_run(plan, as_json=args.json)
-    done = plan.found()
-    if done is not None:
+        return _dry_run(request.plan(), as_json=args.json)
+    found = curate(
+        request,
+        device=None if args.device == "auto" else args.device,
+        batch_size=args.batch_size,
+        on_progress=_Progress(),
+    )
+    if found.was_complete:
         LOG.info("nothing to do: every step is there")
-    else:
-        done = plan.run(
-            device=None if args.device == "auto" else args.device,
-            batch_size=args.batch_size,
-            progress=_Progress(),
-        )
-    data = report(done.steps)
-    folder = store.root / "tables" / f"curation-{plan.settings.name}"
-    for file, text in (
-        ("report.md", markdown(data)),
-        ("report.json", json.dumps(data, indent=1, sort_keys=True) + "\n"),
-    ):
-        store.disk.write_atomically(folder / file, text.encode())
     if args.sheet is not None:
-        from bench.data.curation.sheet import contact_sheet
-
-        store.disk.write_atomically(args.sheet, contact_sheet(done.steps))
+        found.write_sheet(args.sheet)
     if args.json:
-        print_json(data)
+        print_json(found.report)
     else:
-        print_rows(data["table"], COLUMNS)
-        if data["dropped"]:
-            print()
-            print_rows(data["dropped"], ("step", "reason", "count", "example"))
-        print()
-        for key, value in data["thresholds"].items():
-            print(f"{key}: {'-' if value is None else value}")
-        print(f"circular: metrics of {', '.join(data['circular'])}, which selected these pairs")
-        print(f"report: {folder / 'report.md'}\n{done.selection.id}")
-    if not data["pairs"]:
+        _print(found)
+    if not found.report["pairs"]:
         LOG.warning("no pair is left; the table says where the images went")
         return 1
     return 0
 
 
-def settings_of(
-    args: argparse.Namespace, overrides: Sequence[str] | None = None
-) -> CurationSettings:
-    """Return the profile's settings with the options in place, `overrides` for those of `--set`.
-
-    Raises:
-        UsageError: an option or a setting is wrong.
-    """
-    import yaml
-
-    from bench.data.curation.settings import load_settings
-
-    changes: dict[str, Any] = {}
-    if args.images is not None:
-        changes |= {"source.kind": "folder", "source.folder": args.images}
-    if args.captions is not None:
-        changes["source.captions"] = args.captions
-    if args.uids is not None:
-        changes |= {"source.uids": args.uids, "colour.rule": "none", "scores.min_gap": None}
-        changes |= {"top_k": None, "judge.name": None}
-    if args.given:
-        changes["negatives.kind"] = "given"
-    for key, value in (("name", args.name), ("source.limit", args.limit)):
-        if value is not None:
-            changes[key] = value
-    for assignment in args.overrides if overrides is None else overrides:
-        key, equals, text = assignment.partition("=")
-        if not equals or not key:
-            raise UsageError(f"--set {assignment!r}; expected KEY=VALUE, e.g. top_k=128.")
-        try:
-            changes[key] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UsageError(f"--set {assignment!r}: the value cannot be read.") from error
-    return load_settings(args.profile, changes, trust=args.trust)
+def _print(found: Curated) -> None:
+    data = found.report
+    print_rows(data["table"], list(data["table"][0]))
+    if data["dropped"]:
+        print()
+        print_rows(data["dropped"], ("step", "reason", "count", "example"))
+    print()
+    for key, value in data["thresholds"].items():
+        print(f"{key}: {'-' if value is None else value}")
+    print(f"circular: metrics of {', '.join(data['circular'])}, which selected these pairs")
+    print(f"report: {found.folder / 'report.md'}\n{found.id}")
 
 
 def _dry_run(plan: Plan, *, as_json: bool) -> int:

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from bench.cli._output import print_json
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._verbs import VERBS
+
+if TYPE_CHECKING:
+    from bench.harness.diagnosis import Diagnosis
 
 
 def register(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -35,38 +38,22 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Print the facts, then what is wrong and how to mend it."""
-    from bench.cli import _facts
-    from bench.cli._sealed import published
+    from bench.harness.diagnosis import doctor
 
-    problems: list[_facts.Problem] = []
-    report: dict[str, Any] = {
-        "python": _facts.python(),
-        "packages": _facts.packages(problems),
-        "torch": _facts.torch(problems),
-        "torchvision": _facts.torchvision(problems),
-        "machine": _facts.machine(args.store),
-        "environment": _facts.environment(),
-        "store": _facts.store(args.store, verify=args.verify, problems=problems),
-        "published": published(args.store, args.results, verify=args.verify, problems=problems),
-    }
-    if args.verify:
-        report["shipped weights"] = _facts.shipped(problems)
-    report["problems"] = [problem.to_json() for problem in problems]
+    found = doctor(args.store, results=args.results, verify=args.verify)
     if args.json:
-        print_json(report)
+        print_json(found.to_json())
     else:
-        _print(report, problems)
-    return max((problem.exit_code for problem in problems), default=0)
+        _print(found)
+    return found.exit_code
 
 
-def _print(report: dict[str, Any], problems: list[Any]) -> None:
-    for title, facts in report.items():
-        if title == "problems":
-            continue
+def _print(found: Diagnosis) -> None:
+    for title, facts in found.facts.items():
         print(title)
         width = max((len(key) for key in facts), default=0)
         for key, value in facts.items():
             print(f"  {key:<{width}}  {'-' if value is None else value}")
-    print("problems" if problems else "no problem found")
-    for problem in problems:
+    print("problems" if found.problems else "no problem found")
+    for problem in found.problems:
         print(f"  {problem.found}\n    to mend it: {problem.mend}")

@@ -20,8 +20,15 @@ if TYPE_CHECKING:
     from bench.executors.outcome import Failure as Failure
     from bench.executors.outcome import Outcome as Outcome
     from bench.executors.plan import Plan as Plan
+    from bench.harness.checking import CheckReport as CheckReport
+    from bench.harness.checking import check as check
     from bench.harness.comparison import Comparison as Comparison
     from bench.harness.comparison import compare as compare
+    from bench.harness.curation import Curated as Curated
+    from bench.harness.curation import CurationRequest as CurationRequest
+    from bench.harness.curation import curate as curate
+    from bench.harness.diagnosis import Diagnosis as Diagnosis
+    from bench.harness.diagnosis import doctor as doctor
     from bench.harness.images import Images as Images
     from bench.harness.images import generate as generate
     from bench.harness.parts import FailedError as FailedError
@@ -44,8 +51,15 @@ _ROOMS = {
     "Failure": "bench.executors.outcome",
     "Outcome": "bench.executors.outcome",
     "Plan": "bench.executors.plan",
+    "CheckReport": "bench.harness.checking",
+    "check": "bench.harness.checking",
     "Comparison": "bench.harness.comparison",
     "compare": "bench.harness.comparison",
+    "Curated": "bench.harness.curation",
+    "CurationRequest": "bench.harness.curation",
+    "curate": "bench.harness.curation",
+    "Diagnosis": "bench.harness.diagnosis",
+    "doctor": "bench.harness.diagnosis",
     "Images": "bench.harness.images",
     "generate": "bench.harness.images",
     "FailedError": "bench.harness.parts",

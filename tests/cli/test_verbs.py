@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from bench.cli import _facts, main
+from bench.check import installation
+from bench.cli import main
 from bench.store import Store
 
 
@@ -134,14 +135,14 @@ def test_doctor_hides_credentials(
 def test_doctor_names_a_missing_package(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real = _facts.version
+    real = installation.version
 
     def without_peft(name: str) -> str:
         if name == "peft":
             raise PackageNotFoundError(name)
         return real(name)
 
-    monkeypatch.setattr(_facts, "version", without_peft)
+    monkeypatch.setattr(installation, "version", without_peft)
     report = printed(capsys, "doctor", code=3)
     assert report["problems"][0]["found"] == "not installed: peft"
 

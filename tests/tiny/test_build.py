@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bench.api.errors import CorruptArtifactError, UsageError
-from bench.cli._facts import Problem, shipped
+from bench.check.installation import Problem, shipped
 from bench.generation.checkpoint import CheckpointRef
 from bench.tiny import assets
 from bench.tiny.build.calibrate import fit_logistic

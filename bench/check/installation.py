@@ -1,4 +1,4 @@
-"""What `bench doctor` reports: one function for each part of the machine and the installation."""
+"""What this machine and this installation have: one function for each part of `bench doctor`."""
 
 from __future__ import annotations
 

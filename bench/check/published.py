@@ -1,11 +1,11 @@
-"""What `bench doctor` says of published folders: whole, damaged, or not what was measured."""
+"""What is known of published folders: whole, damaged, or not what was measured."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from bench.api.errors import BenchError, CorruptArtifactError
-from bench.cli._facts import Problem
+from bench.check.installation import Problem
 from bench.report.sealed import JSON_FILE, RECORDS_FILE, extras_line, mend
 from bench.store import MANIFEST, Published, Store, read_folder
 
