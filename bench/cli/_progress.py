@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, TextIO
 from bench.cli._request import BARS_WANTED
 
 if TYPE_CHECKING:
-    from bench.executors.outcome import Event, Outcome
+    from bench.harness import Event, TableResult
     from bench.harness.work import Work
-    from bench.steps.graph import Graph
 
 LOG = logging.getLogger("bench.cli")
 
@@ -116,14 +115,14 @@ def shown_work(args: argparse.Namespace) -> Iterator[Work]:
         progress.clear()
 
 
-def report_failures(outcome: Outcome, graph: Graph) -> None:
+def report_failures(result: TableResult) -> None:
     """List on stderr what failed, with the traceback of what nobody expected."""
     from bench.harness.parts import failure_lines
 
-    for failure in outcome.causes.values():
+    for failure in result.outcome.causes.values():
         if failure.trace:
             LOG.debug("%s", failure.trace)
-    lines = failure_lines(outcome, graph)
+    lines = failure_lines(result.outcome, result.graph)
     for line in lines:
         LOG.error("failed: %s", line)
     if lines:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bench.spec.head import ProfileHead
     from bench.spec.request import Request
-    from bench.store import Store
 
 DEFAULT_STORE = "outputs"
 BARS_WANTED = "TQDM_DISABLE" not in os.environ
@@ -158,13 +157,6 @@ def setting_of(args: argparse.Namespace) -> dict[str, Any]:
         "trust": args.trust,
         "store": args.store,
     }
-
-
-def store_of(args: argparse.Namespace) -> Store:
-    """Return the store of `--store`."""
-    from bench.store import Store
-
-    return Store(args.store)
 
 
 def job_count(args: argparse.Namespace, profile: ProfileHead) -> int:

@@ -21,10 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import UsageError
-from bench.cli._fetch import fetch_assets
 from bench.cli._output import print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
-from bench.cli._references import build_reference
 from bench.cli._request import go_offline
 from bench.cli._verbs import VERBS
 
@@ -107,30 +105,63 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--fid-reference belongs to `assets build`, not `assets {args.action}`")
     if args.seed and (args.action != "build" or args.env or args.fid_reference is not None):
         raise UsageError("--seed belongs to `assets build NAME`")
-    rows: Sequence[Mapping[str, Any]]
-    if args.action == "fetch":
-        rows = fetch_assets(args)
-    elif args.fid_reference is not None:
-        rows = [build_reference(args)]
-    elif args.action == "verify":
-        from bench.tiny.assets import verify
-
-        rows = [{"asset": name, "sha256": digest} for name, digest in verify().items()]
-    elif args.env:
-        rows = _environments(args)
-    else:
-        from bench.tiny.assets import weights_folder
-        from bench.tiny.build.recipe import build
-
-        out = args.out or weights_folder()
-        out.mkdir(parents=True, exist_ok=True)
-        made = build(args.names, args.work, out, again=args.again, seed=args.seed)
-        rows = [{"asset": name, "sha256": digest} for name, digest in made.items()]
+    if args.env and args.names:
+        raise UsageError(
+            f"--env builds environments, not {', '.join(args.names)}; ask for them in a command "
+            "of their own"
+        )
+    go_offline(args)
+    rows = _fetched(args) if args.action == "fetch" else _made(args)
     if args.json:
         print_json(rows)
     else:
         _print_by_kind(rows)
     return 0
+
+
+def _fetched(args: argparse.Namespace) -> Sequence[Mapping[str, Any]]:
+    from bench.harness.assets import FetchRequest, fetch_assets
+
+    asked = FetchRequest(
+        names=args.names,
+        table=args.table,
+        profile=args.profile,
+        source=args.source,
+        revision=args.revision,
+        again=args.again,
+        dry_run=args.dry_run,
+        timeout_seconds=args.timeout,
+    )
+    return fetch_assets(asked)
+
+
+def _made(args: argparse.Namespace) -> Sequence[Mapping[str, Any]]:
+    """Build or verify, and say what is there now."""
+    if args.fid_reference is not None:
+        from bench.harness.references import build_reference
+
+        if args.images is None:
+            raise UsageError("--fid-reference needs --images DIR, the folder of its pictures")
+        found = build_reference(
+            args.fid_reference,
+            args.images,
+            args.protocol,
+            keep_features=args.keep_features,
+            again=args.again,
+        )
+        return [found.to_json()]
+    from bench.harness import assets
+
+    if args.env:
+        made = assets.build_environments(args.env, again=args.again)
+        return [{"environment": name, "python": str(path)} for name, path in made.items()]
+    if args.action == "verify":
+        hashes = assets.verify_weights()
+    else:
+        hashes = assets.build_weights(
+            args.names, args.work, args.out, again=args.again, seed=args.seed
+        )
+    return [{"asset": name, "sha256": digest} for name, digest in hashes.items()]
 
 
 def _print_by_kind(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -142,26 +173,3 @@ def _print_by_kind(rows: Sequence[Mapping[str, Any]]) -> None:
         if number:
             print()
         print_rows(group, list(columns))
-
-
-def _environments(args: argparse.Namespace) -> list[dict[str, str]]:
-    """Build the environments asked for.
-
-    Raises:
-        UsageError: there is no such environment, or assets are asked for beside it.
-        PrerequisiteError: one cannot be built from the package index, or the network is off.
-    """
-    from evaluators.isolated.build import build_environment
-    from evaluators.isolated.environments import environment
-
-    if args.names:
-        raise UsageError(
-            f"--env builds environments, not {', '.join(args.names)}; ask for them in a command "
-            "of their own"
-        )
-    go_offline(args)
-    wanted = [environment(name) for name in args.env]
-    return [
-        {"environment": one.name, "python": str(build_environment(one, again=args.again))}
-        for one in wanted
-    ]

@@ -28,11 +28,7 @@ from bench.cli._request import names
 from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from bench.harness.comparison import Comparison
-    from bench.report.comparison import Moved
-    from bench.report.model import TableData
+    from bench.harness.comparison import Comparison, Moved
 
 
 LOG = logging.getLogger("bench.cli")
@@ -61,47 +57,29 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Compare the tables."""
     from bench.harness.comparison import compare
-    from bench.report import processors
 
     found = compare(
         args.first, args.second, rows=args.rows, columns=args.cols, against=args.against
     )
-    code, why = _outcome(found, fail_if_worse=args.fail_if_worse)
+    verdict = found.verdict(fail_if_worse=args.fail_if_worse)
     if args.json:
         print_json([moved.to_json() for moved in found.moved])
-        if why:
-            LOG.error("%s", why)
+        if verdict.why:
+            LOG.error("%s", verdict.why)
     else:
-        _print(found.moved, found.known)
-        for line in processors.lines([*found.first.cells, *found.second.cells]):
+        _print(found)
+        for line in found.notes():
             _fill(line)
-        if why:
-            _fill(why)
-    return code
+        if verdict.why:
+            _fill(verdict.why)
+    return verdict.exit_code
 
 
-def _outcome(found: Comparison, *, fail_if_worse: bool) -> tuple[int, str]:
-    """Return the exit code, and why it is 2."""
-    if found.nothing_compared:
-        return 2, "nothing could be compared"
-    if not fail_if_worse:
-        return 0, ""
-    if found.worse:
-        return 1, ""
-    undecided = [f"{m.row}/{m.column}" for m in found.undecided]
-    if undecided:
-        return 2, (
-            f"--fail-if-worse cannot say of {', '.join(undecided)}: fewer than three training "
-            "seeds on a side, and no provenance that shows that both sampled the same checkpoint. "
-            "Compare tables of three training seeds or more (--seeds 0,1,2)."
-        )
-    return 0, ""
-
-
-def _print(found: Sequence[Moved], data: TableData) -> None:
+def _print(comparison: Comparison) -> None:
+    from bench.harness.comparison import DIFFERS
     from bench.report import words
-    from bench.report.comparison import DIFFERS
 
+    found, data = comparison.moved, comparison.known
     lines: list[dict[str, Any]] = []
     notes: dict[str, dict[str, None]] = {}
     for moved in found:

@@ -24,8 +24,7 @@ from bench.cli._request import add_store, add_trust, go_offline, no_bars
 from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
-    from bench.data.curation.run import Plan
-    from bench.harness.curation import Curated
+    from bench.harness.curation import Curated, Plan
 
 LOG = logging.getLogger(__name__)
 _SAY_EVERY_SECONDS = 10.0

@@ -6,12 +6,19 @@ With --power: what its verdicts could see.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from bench.api.errors import UsageError
+from bench.cli._output import WIDTH, hanging, print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
-from bench.cli._plan import print_plan
-from bench.cli._power import add_power, require_power, show_power
+from bench.cli._progress import duration, size
 from bench.cli._request import add_request, add_work, job_count, request_of
 from bench.cli._verbs import VERBS
+
+if TYPE_CHECKING:
+    from bench.harness import Plan
+    from bench.harness.power import PlannedPower, PowerPlan
 
 
 def register(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -19,9 +26,30 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser = subparsers.add_parser("plan", help=VERBS["plan"], description=__doc__)
     add_request(parser)
     add_work(parser)
-    add_power(parser)
+    _add_power(parser)
     add_common(parser, json=True)
     return parser
+
+
+def _add_power(parser: argparse.ArgumentParser) -> None:
+    """Add `--power` and its options."""
+    group = parser.add_argument_group("power")
+    group.add_argument(
+        "--power",
+        action="store_true",
+        help="the smallest difference the run can see in 80 of 100 times, claim by claim, and how "
+        "many seeds, prompts or images a given one needs; makes nothing",
+    )
+    group.add_argument(
+        "--effect", type=float, metavar="X", help="difference to plan for (default: the published)"
+    )
+    group.add_argument(
+        "--variances",
+        type=Path,
+        metavar="DIR",
+        help="measured table to take variances from (default: the one in the store, where two "
+        "seeds or more were trained; else results/table-NAME)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -30,12 +58,90 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         UsageError: an option of --power without it, or --power of a table without images.
     """
-    require_power(args)
+    for name in ("effect", "variances"):
+        if getattr(args, name) is not None and not args.power:
+            raise UsageError(f"--{name} needs --power.")
     request = request_of(args)
     if args.power:
-        return show_power(args, request)
+        from bench.harness.power import plan_power
+
+        power = plan_power(request, store=args.store, variances=args.variances, effect=args.effect)
+        if args.json:
+            print_json(power.to_json())
+        else:
+            _print_power(power)
+        return 0
     from bench.harness.tables import plan
 
     found = plan(request, store=args.store)
     jobs = job_count(args, request.profile)
     return print_plan(request.table.name, request.profile.name, found, jobs=jobs, as_json=args.json)
+
+
+def print_plan(table: str, profile: str, plan: Plan, *, jobs: int, as_json: bool) -> int:
+    """Print what a run would do, and return 0; 3 where a prerequisite is missing."""
+    code = 3 if plan.missing else 0
+    if as_json:
+        print_json(
+            {
+                "table": table,
+                "profile": profile,
+                **plan.to_json(),
+                "seconds": round(plan.seconds(jobs), 1),
+                "bytes": plan.bytes,
+                "jobs": jobs,
+            }
+        )
+        return code
+    for step in plan.steps:
+        cost = f", about {duration(step.seconds)}, {size(step.bytes)}" if step.seconds else ""
+        why = f" ({step.reason})" if step.reason and step.state != "missing" else ""
+        print(f"{step.state:<10}  {step.label}{cost}{why}")
+    for text in plan.not_measured:
+        print(f"n/a         {text}")
+    for text in plan.missing:
+        print(f"lacking     {text}")
+    cached = sum(step.state == "cached" for step in plan.steps)
+    if not plan.to_do:
+        print(f"complete: {cached} artifacts cached, nothing to do")
+    else:
+        print(
+            f"{len(plan.to_do)} artifacts to make, {cached} cached; about "
+            f"{duration(plan.seconds(jobs))} with {jobs} workers, {size(plan.bytes)}"
+        )
+    return code
+
+
+def _print_power(found: PowerPlan) -> None:
+    request = found.request
+    noise = "one noise for all" if request.profile.noise == "shared" else "noise of its own each"
+    sizes = ", ".join(f"{key} {d.prompts} x {d.images}" for key, d in found.designs.items())
+    source = f"{found.folder} (profile {found.profile}), {found.seeds} training seeds"
+    print(hanging("variances  ", f"{source}: rough where those are few"))
+    planned = f"{len(request.seeds)} training seeds, {noise}; prompts x images: {sizes}"
+    print(hanging("planned    ", planned))
+    if not found.claims:
+        print("no claim of this table is on the rows and columns asked for")
+        return
+    digits = {column.key: column.decimals for column in request.columns}
+    print()
+    columns = ["claim", "level", "sees", "effect", "seeds", "prompts", "images"]
+    print_rows([_power_row(c, digits[c.column]) for c in found.claims], columns, width=WIDTH)
+    print()
+    for text in found.notes():
+        print(hanging("", text))
+
+
+def _power_row(item: PlannedPower, decimals: int) -> dict[str, str | None]:
+    row = {
+        "claim": f"{item.better} > {item.worse} {item.column}",
+        "level": f"{item.alpha:.2g}",
+        "sees": None if item.visible is None else f"{item.visible:.{decimals}f}",
+        "effect": None if item.effect is None else f"{abs(item.effect):.{decimals}f}",
+    }
+    for name in ("seeds", "prompts", "images"):
+        number = (item.needed or {}).get(name)
+        row[name] = None if item.needed is None else str(number) if number else "no"
+    if item.components is not None and item.components.images is None and item.needed:
+        row["images"] = None
+    return row

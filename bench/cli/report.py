@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.api.errors import UsageError
-from bench.cli._parser import Subparsers, add_common
-from bench.cli._request import add_store
+from bench.cli._parser import Parser, Subparsers, add_common
+from bench.cli._request import add_store, request_of
 from bench.cli._verbs import VERBS
+
+if TYPE_CHECKING:
+    from bench.spec.request import Request
 
 LOG = logging.getLogger("bench.cli")
 FORMS = ("terminal", "md", "csv", "json", "tex", "html")
@@ -55,15 +60,9 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Render the table."""
+    from bench.harness.tables import respecified
     from bench.report.sealed import COMMAND_FILE, open_table
-    from bench.report.stored import (
-        captioned,
-        command_of,
-        make_report,
-        pictures_of,
-        read_report,
-        write_report,
-    )
+    from bench.report.stored import captioned, command_of, pictures_of, read_report, write_report
     from bench.spec.table_files import table_name, table_names
 
     asked, args.table = args.table, table_name(args.table)
@@ -77,9 +76,7 @@ def run(args: argparse.Namespace) -> int:
     if report.data.table != args.table:
         raise UsageError(f"{_folder(args)} holds table {report.data.table}, not {args.table}.")
     if args.respec:
-        from bench.cli._respec import respec
-
-        report = make_report(respec(report.data, asked), report.targets)
+        report = respecified(report, _request(report.data.command, asked))
     written = args.output is not None or args.publish is not None
     pictures = pictures_of(found) if written or form == "html" else {}
     command = command_of(report.data.command)
@@ -99,3 +96,18 @@ def _folder(args: argparse.Namespace) -> Path:
         return Path(args.store) / "tables" / str(args.table)
     inside = args.source / f"table-{args.table}"
     return Path(inside if inside.is_dir() else args.source)
+
+
+def _request(command: Sequence[str], table: str) -> Request:
+    """Return what the command that made a table asks for now, of a table's present name or file.
+
+    Raises:
+        UsageError: something is unknown by now.
+    """
+    from bench.cli import run
+
+    parser: argparse.ArgumentParser = Parser(prog="bench")
+    run.register(parser.add_subparsers(dest="verb", required=True))
+    args = parser.parse_args(list(command))
+    args.table = table
+    return request_of(args)

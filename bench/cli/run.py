@@ -9,16 +9,12 @@ import argparse
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bench.cli._parser import Subparsers, add_common
-from bench.cli._plan import print_plan
 from bench.cli._progress import report_failures, shown_work
 from bench.cli._request import add_request, add_work, job_count, request_of
 from bench.cli._verbs import VERBS
-
-if TYPE_CHECKING:
-    pass
+from bench.cli.plan import print_plan
 
 LOG = logging.getLogger("bench.cli")
 
@@ -54,6 +50,6 @@ def run(args: argparse.Namespace) -> int:
     if result.outcome.was_complete:
         print(f"complete: nothing to do ({result.folder})", file=sys.stderr)
         return 0
-    report_failures(result.outcome, result.graph)
+    report_failures(result)
     LOG.info("wrote %s", result.folder)
     return result.outcome.exit_code

@@ -17,30 +17,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import UsageError
-from bench.api.registry import DEFAULT_EVALUATOR
+from bench.api.registry import DEFAULT_EVALUATOR, EVALUATORS
 from bench.cli._output import print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
-from bench.cli._progress import shown_work
-from bench.cli._references import use_reference
-from bench.cli._request import add_profile, add_work, go_offline, setting_of, store_of
+from bench.cli._progress import LOG, shown_work
+from bench.cli._request import add_profile, add_work, go_offline, setting_of
 from bench.cli._verbs import VERBS
-from bench.cli._versus import (
-    add_versus,
-    asks_people,
-    export_forms,
-    pairs_of,
-    refuse_versus,
-    use_judges,
-    votes_upstream,
-)
-from bench.harness.folders import LAYOUTS, is_artifact, read_folder, take_folder
-from bench.harness.official import require_official, write_official
+from bench.harness.folders import LAYOUTS, Folder, is_artifact
 
 if TYPE_CHECKING:
     from bench.harness.scores import Scores
-    from bench.spec.profile import Profile
-    from bench.steps.builder import GraphBuilder
-    from bench.store import Artifact, Store
+    from bench.harness.scoring import Pictures
 
 
 def register(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -63,7 +50,7 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--suite", metavar="NAME", help="of a folder: the prompts that must be there, all of them"
     )
     parser.add_argument(
-        "--size", type=size_of, metavar="WxH", help="of a folder: what each picture must have"
+        "--size", type=_size_of, metavar="WxH", help="of a folder: what each picture must have"
     )
     parser.add_argument(
         "--any-size", action="store_true", help="of a folder: pictures may be of any size"
@@ -95,14 +82,14 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
         help="of a metric that compares with one: a reference that bench assets build "
         "--fid-reference made; its back-end measures the images",
     )
-    add_versus(parser)
+    _add_versus(parser)
     add_profile(parser)
     add_work(parser)
     add_common(parser, json=True)
     return parser
 
 
-def size_of(text: str) -> tuple[int, int]:
+def _size_of(text: str) -> tuple[int, int]:
     """Return (width, height) of a text such as 512x512 (for argparse)."""
     match = re.fullmatch(r"(\d+)x(\d+)", text)
     if match is None:
@@ -110,67 +97,115 @@ def size_of(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def _add_versus(parser: argparse.ArgumentParser) -> None:
+    """Add the options of comparisons."""
+    group = parser.add_argument_group(
+        "comparisons (evaluators of pairs)", "--images twice: the candidate's, then the other's"
+    )
+    group.add_argument(
+        "--judges", type=Path, metavar="FILE", help="YAML file of models; see the evaluator's card"
+    )
+    group.add_argument("--per-prompt", type=int, metavar="K", help="pairs of each prompt")
+    group.add_argument("--limit", type=int, metavar="N", help="about N prompts, stratified by task")
+    group.add_argument("--export", type=Path, metavar="DIR", help="write forms for people there")
+    group.add_argument("--forms", type=int, default=1, metavar="N", help="unlike orders and sides")
+    group.add_argument("--seed", type=int, default=0, metavar="N", help="of orders and sides")
+    group.add_argument(
+        "--votes", type=Path, nargs="+", metavar="FILE", help="what came back from the forms"
+    )
+
+
+def _refuse_versus(args: argparse.Namespace) -> None:
+    """Refuse the options of comparisons beside an evaluator that compares nothing."""
+    given = {
+        "--judges": args.judges,
+        "--per-prompt": args.per_prompt,
+        "--limit": args.limit,
+        "--export": args.export,
+        "--votes": args.votes,
+    }
+    named = [name for name, value in given.items() if value is not None]
+    if named:
+        raise UsageError(f"{', '.join(named)}: {args.evaluator} compares no two systems.")
+
+
 def run(args: argparse.Namespace) -> int:
     """Score and print the metrics."""
     go_offline(args)
-    from bench.api.registry import EVALUATORS
-    from bench.harness.parts import Setting
-    from bench.harness.scores import made_scores, score_artifact
-    from bench.steps.references import evaluator_of
-    from bench.steps.scores import add_scores_of
+    setting = setting_of(args)
+    from bench.harness.official import require_official
+    from bench.harness.scoring import score
+    from bench.harness.votes import asks_people
 
-    if args.reference is not None:
-        args.evaluator = evaluator_of(args.evaluator)
     compares = EVALUATORS.load(args.evaluator).pairwise
     if not compares:
-        refuse_versus(args)
+        _refuse_versus(args)
     if args.official is not None:
         require_official(args.evaluator, args.official)
-    use_judges(args)
-    setting = Setting(**setting_of(args))
-    source = setting.builder()
+    people = asks_people(args.evaluator)
+    sides = [] if people and args.votes else _given(args, 2 if compares else 1, people=people)
+    images = [_side(args, given) for given in sides]
+    if people and not args.votes:
+        return _forms(args, images)
     with shown_work(args) as work:
-        evaluator = source.profile.evaluator(args.evaluator)
-        people = asks_people(type(evaluator))
-        if people and args.votes is not None:
-            upstream = votes_upstream(args, source)
-            key = add_scores_of(source.graph, args.evaluator, evaluator, upstream)
-            scores = made_scores(source, key, args.evaluator, work)
-        else:
-            sides = [
-                images_of(args, given, source.store, source.profile)
-                for given in _given(args, 2 if compares else 1, people=people)
-            ]
-            artifact = pairs_of(args, source.store, sides, people=people) if compares else sides[0]
-            if people:
-                return _people(args, source.store, artifact)
-            scores = score_artifact(
-                setting,
-                artifact,
-                args.evaluator,
-                work,
-                reference=args.reference,
-                change=lambda builder: _measuring(args, builder),
-            )
-    show_scores(args, scores)
+        scores = score(
+            _measured(images),
+            args.evaluator,
+            reference=args.reference,
+            judges=args.judges,
+            votes=args.votes or (),
+            per_prompt=args.per_prompt,
+            limit=args.limit,
+            seed=args.seed,
+            **setting,
+            **vars(work),
+        )
+    _show(args, scores)
     return 0
 
 
-def _measuring(args: argparse.Namespace, source: GraphBuilder) -> None:
-    """Measure as the reference does, where one is named."""
-    if args.reference is not None:
-        use_reference(args, source, source.profile.evaluator(args.evaluator))
+def _measured(images: list[Folder | str]) -> Pictures | tuple[Pictures, Pictures] | None:
+    if len(images) == 2:
+        return images[0], images[1]
+    return images[0] if images else None
 
 
-def _people(args: argparse.Namespace, store: Store, pairs: Artifact) -> int:
+def _forms(args: argparse.Namespace, images: list[Folder | str]) -> int:
+    """Write forms and print where they are."""
+    from bench.harness.forms import make_forms
+
     if args.export is None:
         raise UsageError(
             f"{args.evaluator}: name a folder for the forms with --export, or --votes FILE..."
         )
-    return export_forms(args, store, pairs)
+    found = make_forms(
+        (images[0], images[1]),
+        args.export,
+        args.evaluator,
+        per_prompt=1 if args.per_prompt is None else args.per_prompt,
+        limit=args.limit,
+        forms=args.forms,
+        seed=args.seed,
+        **setting_of(args),
+    )
+    LOG.info(
+        "give each voter one form; then: bench score --evaluator %s --votes FILE... (the key "
+        "is in the store, %s)",
+        args.evaluator,
+        found.study,
+    )
+    rows = [
+        {"form": str(path), "pairs": found.count, "bytes": size}
+        for path, size in found.files.items()
+    ]
+    if args.json:
+        print_json({"study": found.study, "pairs": found.pairs, "forms": rows})
+    else:
+        print_rows(rows, ["form", "pairs", "bytes"])
+    return 0
 
 
-def show_scores(args: argparse.Namespace, scores: Scores) -> None:
+def _show(args: argparse.Namespace, scores: Scores) -> None:
     """Print the metrics of stored scores, and write them with their records where asked to."""
     metrics = {name: found.to_json() for name, found in scores.metrics.items()}
     circular, measured_by = scores.circular, scores.measured_by
@@ -178,7 +213,9 @@ def show_scores(args: argparse.Namespace, scores: Scores) -> None:
     if args.out is not None:
         written["files"] = [str(path) for path in scores.save(args.out)]
     if args.official is not None:
-        names = write_official(args.evaluator, store_of(args), scores.artifact, args.official)
+        from bench.harness.official import write_official
+
+        names = write_official(scores.evaluator, scores.store, scores.artifact, args.official)
         written["official"] = {"folder": str(args.official), "results": names}
     if args.json:
         print_json({"artifact": scores.id, "images": scores.images, "metrics": metrics, **written})
@@ -209,44 +246,30 @@ def _given(args: argparse.Namespace, count: int, *, people: bool) -> list[str]:
     return [str(text) for text in given]
 
 
-def images_of(args: argparse.Namespace, given: str, store: Store, profile: Profile) -> Artifact:
-    """Return the image set that an artifact's id or a folder names, in the store.
+def _side(args: argparse.Namespace, given: str) -> Folder | str:
+    """Return an artifact's id as it is, or a folder with what the options say of it.
 
     Raises:
         UsageError: there is none of that name, or an option does not fit.
-        IncompleteError, ProtocolError: a folder is not what its layout or its suite says.
     """
     for_folders = (args.layout, args.suite, args.size, args.any_size or None)
     if is_artifact(given) and not Path(given).is_dir():
         if any(option is not None for option in for_folders):
             raise UsageError("--layout, --suite, --size and --any-size are for folders.")
-        artifact = store.get(given)
-        if artifact.kind != "images":
-            raise UsageError(f"{artifact.id} is of kind {artifact.kind!r}; expected images/...")
-        return artifact
-    root = Path(given).expanduser()
-    if not root.is_dir():
+        return given
+    path = Path(given).expanduser()
+    if not path.is_dir():
         raise UsageError(
             f"--images {given}: no folder of that name, and no artifact images/NAME-HASH."
         )
-    suite = None if args.suite is None else _suite(args.suite)
-    whose = DEFAULT_EVALUATOR if args.official_folder else args.evaluator
-    layout = "official" if args.official_folder else args.layout
-    images = read_folder(root, evaluator=whose, layout=layout, suite=suite)
-    return take_folder(
-        store,
-        images,
+    return Folder(
+        path=path,
+        layout="official" if args.official_folder else args.layout,
+        layout_of=DEFAULT_EVALUATOR if args.official_folder else None,
+        suite=args.suite,
         size=args.size,
         any_size=args.any_size,
-        profile=profile,
-        evaluator=args.evaluator,
     )
-
-
-def _suite(name: str) -> Any:
-    from bench.suites import load_suite
-
-    return load_suite(name)
 
 
 def _shown(value: Any) -> Any:

@@ -13,17 +13,12 @@ prompts. Exit code 2 when the contract is not fulfilled.
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from bench.api.errors import ContractError
 from bench.cli._output import print_json
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._request import add_trust, no_bars
 from bench.cli._verbs import VERBS
-
-if TYPE_CHECKING:
-    from bench.api.evaluator import Evaluator
-    from bench.validate import EvaluatorSample
 
 KINDS = ("method", "evaluator", "backend", "backbone", "table")
 SUITES = ("captions-tiny", "geneval-tiny", "compbench-tiny")
@@ -59,19 +54,13 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Check and print the outcome."""
     no_bars()
-    from bench.spec.profile import load_profile
-    from bench.validate import validate
-    from bench.validate.sample import rendered_sample
-
-    def sample(evaluator: Evaluator) -> EvaluatorSample:
-        profile = load_profile(args.profile, overrides=args.overrides, trust=args.trust)
-        return rendered_sample(evaluator, suite_name=args.suite, profile=profile)
+    from bench.harness.validation import validate
 
     outcome = validate(
         args.target,
+        args.profile,
         kind=args.kind,
-        sample=sample,
-        profile=args.profile,
+        suite=args.suite,
         overrides=args.overrides,
         checkpoint=args.checkpoint,
         trust=args.trust,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,11 @@ class TrainingEstimate:
     def epochs(self) -> float | None:
         """Passes over the data set."""
         return None if not self.pairs else self.visits / self.pairs
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-able mapping."""
+        data = {**asdict(self), "train": self.train.to_json(), "epochs": self.epochs}
+        return {**data, "memory_total": sum(self.memory.values())}
 
 
 def training_estimates(builder: GraphBuilder, key: str) -> list[TrainingEstimate]:

@@ -29,15 +29,19 @@ if TYPE_CHECKING:
     from bench.harness.curation import curate as curate
     from bench.harness.diagnosis import Diagnosis as Diagnosis
     from bench.harness.diagnosis import doctor as doctor
+    from bench.harness.folders import Folder as Folder
+    from bench.harness.forms import make_forms as make_forms
     from bench.harness.images import Images as Images
     from bench.harness.images import generate as generate
     from bench.harness.parts import FailedError as FailedError
+    from bench.harness.power import plan_power as plan_power
+    from bench.harness.references import build_reference as build_reference
     from bench.harness.requests import request_for as request_for
     from bench.harness.result import TableResult as TableResult
     from bench.harness.scales import choose_scale as choose_scale
     from bench.harness.scales import measure_scales as measure_scales
     from bench.harness.scores import Scores as Scores
-    from bench.harness.scores import score as score
+    from bench.harness.scoring import score as score
     from bench.harness.tables import open_table as open_table
     from bench.harness.tables import plan as plan
     from bench.harness.tables import run as run
@@ -45,6 +49,7 @@ if TYPE_CHECKING:
     from bench.harness.training import TrainingPlan as TrainingPlan
     from bench.harness.training import plan_training as plan_training
     from bench.harness.training import train as train
+    from bench.harness.validation import validate as validate
 
 _ROOMS = {
     "Event": "bench.executors.outcome",
@@ -60,15 +65,19 @@ _ROOMS = {
     "curate": "bench.harness.curation",
     "Diagnosis": "bench.harness.diagnosis",
     "doctor": "bench.harness.diagnosis",
+    "Folder": "bench.harness.folders",
+    "make_forms": "bench.harness.forms",
     "Images": "bench.harness.images",
     "generate": "bench.harness.images",
     "FailedError": "bench.harness.parts",
+    "plan_power": "bench.harness.power",
+    "build_reference": "bench.harness.references",
     "request_for": "bench.harness.requests",
     "TableResult": "bench.harness.result",
     "choose_scale": "bench.harness.scales",
     "measure_scales": "bench.harness.scales",
     "Scores": "bench.harness.scores",
-    "score": "bench.harness.scores",
+    "score": "bench.harness.scoring",
     "open_table": "bench.harness.tables",
     "plan": "bench.harness.tables",
     "run": "bench.harness.tables",
@@ -76,6 +85,7 @@ _ROOMS = {
     "TrainingPlan": "bench.harness.training",
     "plan_training": "bench.harness.training",
     "train": "bench.harness.training",
+    "validate": "bench.harness.validation",
 }
 __all__ = list(_ROOMS)
 

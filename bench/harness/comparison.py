@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import unknown
+from bench.compare.pairing import DIFFERS as DIFFERS
+from bench.compare.pairing import Moved as Moved
+from bench.compare.verdict import RunVerdict, compare_tables, run_verdict
 from bench.harness.records import frame
 from bench.harness.result import TableResult
-from bench.report.comparison import Moved, compare_tables
+from bench.report import processors
 from bench.report.model import TableData
 from bench.report.stored import read_report
 
@@ -34,19 +37,17 @@ class Comparison:
     known: TableData
 
     @property
-    def nothing_compared(self) -> bool:
-        """Whether no number could be compared."""
-        return all(moved.word == "not compared" for moved in self.moved)
-
-    @property
     def worse(self) -> tuple[Moved, ...]:
         """What is worse by more than noise."""
         return tuple(moved for moved in self.moved if moved.is_worse)
 
-    @property
-    def undecided(self) -> tuple[Moved, ...]:
-        """What nobody can say of whether it is worse: too few training seeds."""
-        return tuple(moved for moved in self.moved if moved.is_undecided)
+    def notes(self) -> list[str]:
+        """Return what else differs: the processors that numbers were made on."""
+        return processors.lines([*self.first.cells, *self.second.cells])
+
+    def verdict(self, *, fail_if_worse: bool = False) -> RunVerdict:
+        """Return what both say of the second, as an exit code and its reason."""
+        return run_verdict(self.moved, fail_if_worse=fail_if_worse)
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return one line per row and column (PrerequisiteError: pandas is not installed)."""

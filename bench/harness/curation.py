@@ -13,7 +13,7 @@ import yaml
 
 from bench.api.errors import UsageError
 from bench.data.curation.run import Curation as Steps
-from bench.data.curation.run import Plan
+from bench.data.curation.run import Plan as Plan
 from bench.data.curation.settings import CurationSettings, load_settings
 from bench.data.curation.table import markdown, report
 from bench.harness.repairs import with_repairs

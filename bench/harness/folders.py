@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,27 @@ LOG = logging.getLogger(__name__)
 
 LAYOUTS = ("official", "manifest")
 _ARTIFACT = re.compile(r"images/[\w.+=-]+-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """Images of a folder, and what is known of them.
+
+    Attributes:
+        path: the folder.
+        layout: one of `LAYOUTS`; None is whichever is there.
+        layout_of: the evaluator whose official layout is meant; None is the one that measures.
+        suite: name of the prompts that must be there, all of them.
+        size: (width, height) that each picture must have; None is the profile's.
+        any_size: pictures may be of any size.
+    """
+
+    path: Path
+    layout: str | None = None
+    layout_of: str | None = None
+    suite: str | None = None
+    size: tuple[int, int] | None = None
+    any_size: bool = False
 
 
 def is_artifact(text: str) -> bool:
@@ -88,23 +110,25 @@ def _stored(root: Path, suite: PromptSuite | None) -> ImageSet:
     return images
 
 
-def take_folder(
-    store: Store,
-    images: ImageSet,
-    *,
-    size: tuple[int, int] | None,
-    any_size: bool,
-    profile: Profile,
-    evaluator: str,
-) -> Artifact:
+def take_folder(store: Store, folder: Folder, profile: Profile, evaluator: str) -> Artifact:
     """Check the pictures, all of them before anything is written, and copy them into the store.
 
     Where the profile says how the evaluator's images are made, theirs is the size expected.
 
     Raises:
+        UsageError, IncompleteError, PrerequisiteError: as `read_folder`.
         ProtocolError: a picture is broken, or of another size or mode.
         StoreError: the disk fails.
     """
+    from bench.suites import load_suite
+
+    images = read_folder(
+        folder.path,
+        evaluator=folder.layout_of or evaluator,
+        layout=folder.layout,
+        suite=None if folder.suite is None else load_suite(folder.suite),
+    )
+    size = folder.size
     from bench.generation.pictures import check_pictures
     from bench.steps.imported import import_images
 
@@ -112,7 +136,7 @@ def take_folder(
     if size is None and own is not None:
         size = (own.generation.width, own.generation.height)
     try:
-        found = check_pictures(images, size=size, any_size=any_size)
+        found = check_pictures(images, size=size, any_size=folder.any_size)
     except ProtocolError as error:
         if own is None:
             raise

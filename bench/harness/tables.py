@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -14,8 +15,10 @@ from bench.harness.repairs import with_repairs
 from bench.harness.requests import DEFAULT_STORE, Asked, refuse_device, request_for
 from bench.harness.result import TableResult
 from bench.harness.work import Work, execute
-from bench.report.collect import same_table, table_data
+from bench.report.circular import marked_claims
+from bench.report.collect import empty_table, same_table, table_data
 from bench.report.pictures import draw_pictures
+from bench.report.respecified import respecified as changed
 from bench.report.sealed import extras_line, is_no_table
 from bench.report.stored import (
     Report,
@@ -193,3 +196,18 @@ def open_table(folder: Path | str) -> TableResult:
     return TableResult(
         stored=read_report(published), folder=Path(folder), pictures=pictures_of(published)
     )
+
+
+def respecified(report: Report, request: Request) -> Report:
+    """Return a stored table with the claims, published values and notes its file has now.
+
+    Args:
+        report: as it was read.
+        request: what made it, of the present table.
+
+    Raises:
+        UsageError: the present table measures something else.
+    """
+    now = empty_table(request, report.data.cells)
+    data = replace(changed(report.data, now), claims=marked_claims(now).claims)
+    return make_report(data, report.targets)

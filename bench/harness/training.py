@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import UsageError, did_you_mean
-from bench.executors.estimate import TrainingEstimate, training_estimates
+from bench.executors.estimate import TrainingEstimate as TrainingEstimate
+from bench.executors.estimate import training_estimates
 from bench.executors.outcome import Listener, ignore
 from bench.generation.checkpoint import export_folder
 from bench.harness.parts import Setting, finish

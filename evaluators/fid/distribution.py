@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bench.api import Evaluator, Predictions, PromptSuite, Record
+from bench.api.references import References
 from evaluators.fid.features import image_records
 from evaluators.fid.reference_stats import ReferenceStatistics, read_reference
 
@@ -28,3 +29,9 @@ class DistributionEvaluator(Evaluator):
             CorruptArtifactError: the file is damaged, or no such file.
         """
         return read_reference(path)
+
+    def stored_references(self) -> References:
+        """Return how reference statistics are made."""
+        from evaluators.fid.references import FidReferences
+
+        return FidReferences()

@@ -65,6 +65,25 @@ def asset_path() -> Path:
     return (Path(own).expanduser() if own else root) / "weights" / FILE
 
 
+def converted(path: Path) -> bytes:
+    """Return the weights of a file of any of the formats as ours.
+
+    Raises:
+        CorruptArtifactError: it holds no such network.
+    """
+    from safetensors.torch import save
+
+    load(path)  # all of it, or an error
+    return save({name: tensor.contiguous() for name, tensor in sorted(read_state(path).items())})
+
+
+def gives(path: Path) -> str:
+    """Return what can be measured with the weights of a file, in words."""
+    return (
+        "features, logits" if has_classifier(path) else "features (no logits: no inception score)"
+    )
+
+
 def weights_sha256(path: Path) -> str:
     """Return the sha256 over names, shapes and values, whatever the file's format.
 

@@ -103,7 +103,7 @@ def test_one_failure_does_not_keep_the_others_from_being_fetched(
     with serve(Site(files={"/toy.pth": content})) as site:
         entry = replace(entry, url=f"{site.url}/toy.pth")
         monkeypatch.setattr("bench.assets.weights.registry", lambda: {"toy": entry})
-        monkeypatch.setattr("bench.cli._fetch._needs", lambda _: needs)
+        monkeypatch.setattr("bench.harness.assets.needs_of", lambda *_: needs)
         monkeypatch.setattr("bench.assets.hub.fetch", fetch)
         assert main(["assets", "fetch", "--table", "1a"]) == 3
         assert "cannot fetch 'someone/a'" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from bench import harness
 from bench.api.errors import CorruptArtifactError, ProtocolError
 from bench.cli import main
 from bench.steps.references import references_folder
@@ -100,6 +101,8 @@ def test_a_reference_is_built_and_scored_against(
     expected = frechet_distance(own.mean, own.covariance, stored.mean, stored.covariance)
     assert fid["value"] == pytest.approx(expected, rel=1e-6) and fid["n"] == 24
     assert fid["low"] < fid["value"] < fid["high"]
+    again = harness.score(ours, "fid", reference="small", store=tmp_path / "store")
+    assert again.metrics["fid"].value == fid["value"]
     capsys.readouterr()
 
     assert run(*score, "--evaluator", "kid", "--reference", "small") == 1

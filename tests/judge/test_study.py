@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bench import harness
 from bench.api.errors import ProtocolError, UsageError
 from bench.cli import main
 from bench.store import Artifact, Store
@@ -121,6 +123,23 @@ def test_a_study_goes_out_and_comes_back(
     assert metrics["tie_rate"] == pytest.approx(2 / 6)  # anna against cy
     assert metrics["votes_won"] == pytest.approx(10 / 16)
     assert (tmp_path / "out" / "records.jsonl").is_file()
+
+
+def test_a_study_from_python(place: Path, sides: list[str], tmp_path: Path) -> None:
+    both = (sides[1], sides[3])
+    made = harness.make_forms(both, tmp_path / "study", limit=4, store=place)
+    (page,) = made.files
+    votes = [votes_of(page, files_of(sides, 0), "anna", tmp_path)]
+    found = harness.score(evaluator="human", votes=votes, store=place, jobs=1)
+    assert found.metrics["win_rate"].value == 1.0 and found.images == made.pairs
+    with pytest.raises(UsageError, match="leave images out"):
+        harness.score(both, "human", votes=votes, store=place)
+    with pytest.raises(UsageError, match="found votes"):
+        harness.score(evaluator="geneval", votes=votes, store=place)
+    with pytest.raises(UsageError, match="make_forms"):
+        harness.score(both, "human", store=place)
+    with pytest.raises(UsageError, match="takes no forms"):
+        harness.make_forms(both, tmp_path / "x", "vlm-judge", store=place)
 
 
 def test_the_form_is_whole_by_itself_and_tells_nothing(
@@ -239,7 +258,7 @@ def test_the_tiny_judges_prefer_what_was_asked_for(
         (["--evaluator", "vlm-judge", "--images", "{0}", "--images", "{0}"], "both sides are"),
         (["--evaluator", "human", *BOTH], "--export"),
         (
-            ["--evaluator", "human", *["--images", "{0}", "--images", "{1}", "--per-prompt", "3"]],
+            ["--evaluator", "human", *BOTH, "--per-prompt", "3", "--export", "forms"],
             "has 2",
         ),
         (["--evaluator", "geneval", "--images", "{0}", "--limit", "3"], "compares no two systems"),
@@ -282,7 +301,18 @@ def test_judges_of_a_file_judge_in_any_profile(
     (tmp_path / "judges.yaml").write_text(json.dumps({"judges": [judge]}))
     words = ["--judges", str(tmp_path / "judges.yaml"), "--limit", "6", "--per-prompt", "1"]
     assert score(place, "--evaluator", "vlm-judge", *sides, *words, "--json", "-q") == 0
-    metrics = json.loads(capsys.readouterr().out)["metrics"]
+    printed = json.loads(capsys.readouterr().out)
+    metrics = printed["metrics"]
+    again = harness.score(
+        (sides[1], sides[3]),
+        "vlm-judge",
+        judges=tmp_path / "judges.yaml",
+        limit=6,
+        per_prompt=1,
+        store=place,
+        jobs=1,
+    )
+    assert again.id == printed["artifact"] and os.environ["BENCH_JUDGES"] == ""
     found = {name: estimate["value"] for name, estimate in metrics.items()}
     assert found["tie_rate"] == 1.0 and found["first_share"] == 1.0  # it likes the first place
     assert len(endpoint.bodies) == 12

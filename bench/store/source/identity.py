@@ -37,10 +37,17 @@ WITHOUT_NUMBERS = tuple(
 that it finds are in identities by their own hashes."""
 
 ASIDE = frozenset(
-    ("complete_prompts", "official_results", "official_suite", "read_folder", "write_folder")
+    (
+        "complete_prompts",
+        "official_results",
+        "official_suite",
+        "read_folder",
+        "stored_references",
+        "write_folder",
+    )
 )
 """Methods of the evaluator contract that move pictures and results about: what was read from a
-folder has an identity of its own, and what is written into one is not read again."""
+folder or made as a reference has an identity of its own, and what is written is not read again."""
 
 _NO_SOURCE = (
     "the source of {} cannot be found, so results made with it could not be told from those of an "

@@ -1,11 +1,7 @@
-"""Two measured tables side by side: which numbers moved by more than noise.
+"""Two tables put side by side: for every row and column of both, second less first.
 
-For every row and column that both have, second less first, paired as the rows of one table are
-(`bench.report.paired`), with the same error term. A difference counts as more than noise where its
-p-value, Holm-corrected over all that is compared, is below 0.05. Better and worse are words for
-rows with three paired training seeds or more: with fewer, the error term knows nothing of training
-again, and the difference is one between these checkpoints. What cannot be compared is listed with
-the reason.
+Paired as the rows of one table are (`bench.report.paired`), with the same error term. What cannot
+be compared is listed with the reason.
 """
 
 from __future__ import annotations
@@ -14,17 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from bench.api.errors import ProtocolError, UsageError, unknown
+from bench.api.errors import ProtocolError
 from bench.report.model import CellData, Summary, TableData
 from bench.report.paired import paired_cells
 from bench.report.pairing import common_cells, other_noise, same_checkpoint
 from bench.report.words import protocol_id
-from bench.stats import holm
 from bench.stats.claims import MIN_TRAINING_SEEDS
 
-ALPHA = 0.05
 _ALONE = "only in the "
-DIFFERS = "differs for these checkpoints"
+DIFFERS: Literal["differs for these checkpoints"] = "differs for these checkpoints"
 Word = Literal[
     "better", "worse", "differs for these checkpoints", "within noise", "equal", "not compared"
 ]
@@ -82,41 +76,13 @@ class Moved:
         return {**vars(self), "difference": found}
 
 
-def compare_tables(
-    first: TableData, second: TableData, *, against: str | None = None
-) -> tuple[Moved, ...]:
-    """Compare two tables with their per-image values.
+def paired_tables(first: TableData, second: TableData, against: str | None) -> Iterator[Moved]:
+    """Yield what is compared, not judged yet, in the order of the second table.
 
     Args:
         first, second: before and after.
-        against: compare every row of `second` with this row of `first`, instead of with its own.
-
-    Returns:
-        One per row and column that either table has, in the order of the second.
-
-    Raises:
-        UsageError: they share no row or column, or `against` is no row.
+        against: the row of `first` that every row of `second` is compared with; None: its own.
     """
-    keys = [str(row["key"]) for row in first.rows]
-    if against is not None and against not in keys:
-        raise unknown("row", against, keys)
-    found = [
-        # a row against itself says nothing
-        moved
-        for moved in _all(first, second, against)
-        if not (first.cells is second.cells and moved.row == against)
-    ]
-    if all(m.is_alone for m in found):
-        raise UsageError(
-            f"tables {first.table} and {second.table} have no row and column in common; name the "
-            "row to compare with by --against."
-        )
-    higher = {str(c["key"]): bool(c["higher_is_better"]) for c in (*first.columns, *second.columns)}
-    rest = iter(holm([m.p for m in found if m.p is not None]))
-    return tuple(m if m.p is None else _judged(m, next(rest), higher[m.column]) for m in found)
-
-
-def _all(first: TableData, second: TableData, against: str | None) -> Iterator[Moved]:
     theirs = {str(row["key"]) for row in first.rows}
     columns = {str(c["key"]): c for c in (*first.columns, *second.columns)}
     sides = [{str(c["key"]) for c in data.columns} for data in (first, second)]
@@ -131,17 +97,6 @@ def _all(first: TableData, second: TableData, against: str | None) -> Iterator[M
             elif any(there):
                 side = "first" if there[0] else "second"
                 yield Moved(row=row, column=key, reason=f"{_ALONE}{side} table")
-
-
-def _judged(moved: Moved, corrected: float | None, higher_is_better: bool) -> Moved:
-    effect = moved.difference.estimate if moved.difference else None
-    lower = None if effect is None else (effect.value > 0.0) != higher_is_better
-    word: Word = "within noise"
-    if corrected is not None and corrected < ALPHA:
-        word = "worse" if lower else "better"
-        if moved.seeds < MIN_TRAINING_SEEDS:
-            word = "differs for these checkpoints"
-    return replace(moved, corrected_p=corrected, word=word, lower=lower)
 
 
 def _moved(

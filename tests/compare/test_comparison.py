@@ -8,7 +8,8 @@ import pytest
 
 from bench.api.errors import UsageError
 from bench.cli import main
-from bench.report.comparison import Moved, compare_tables
+from bench.compare.pairing import Moved
+from bench.compare.verdict import compare_tables
 from bench.report.model import CellData, TableData
 from bench.report.statistics import compute
 from bench.report.stored import make_report, write_report
