@@ -80,10 +80,9 @@ def score(
     work = Work(jobs=jobs, device=device, on_event=on_event)
     if votes and images is not None:
         raise UsageError("votes name the images they are of; leave images out.")
-    if bool(votes) != (images is None) or (votes and not asks_people(whose)):
-        raise UsageError(
-            f"{whose} looks at {_wanted(whose)}; found {'votes' if votes else 'none'}."
-        )
+    if bool(votes) != asks_people(whose) or (not votes and images is None):
+        given = "votes" if votes else "no images" if images is None else "images"
+        raise UsageError(f"{whose} looks at {_wanted(whose)}; found {given}.")
     with judged_by(judges) as told:
         setting = Setting(
             profile=profile,
