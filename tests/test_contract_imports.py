@@ -336,6 +336,11 @@ def test_a_package_of_metrics_imports_no_other() -> None:
     }
 
 
+def test_the_command_line_is_one_file_a_verb() -> None:
+    helpers = {file.stem for file in (ROOT / "bench" / "cli").glob("_*.py")} - {"__init__"}
+    assert helpers == {"_parser", "_output", "_progress", "_verbs", "_request"}
+
+
 def test_the_command_line_names_no_evaluator() -> None:
     """What differs from metric to metric is in its class: folders, results, references, people."""
     known = {e.name for e in EVALUATORS.entries().values() if e.origin == "built-in"}

@@ -158,10 +158,12 @@ def _designs(request: Request) -> dict[str, Design]:
     for column in request.columns:
         protocol = request.images.protocol_of(request.table, column)
         if protocol is not None:
+            suite = load_suite(protocol.suite, request.limit)
             found[column.key] = Design(
                 seeds=len(request.seeds),
-                prompts=len(load_suite(protocol.suite, request.limit)),
-                images=protocol.images_per_prompt,
+                prompts=len(suite),
+                # of a prompt on average: some are asked more often
+                images=round(suite.count(protocol.images_per_prompt) / len(suite)),
                 shared_noise=request.profile.noise == SHARED,
             )
     return found
