@@ -1,11 +1,12 @@
-"""How idle threads wait is set on CPU, and only where the user set nothing."""
+"""How threads wait and what memory is kept: set on CPU, and only where the user set nothing."""
 
 import subprocess
 import sys
 
 import pytest
 
-from bench.environment import cuda_requested, prefer_passive_waiting
+from bench.environment import cuda_requested, keep_freed_memory, prefer_passive_waiting
+from bench.executors import pool
 
 
 def test_sets_passive_waiting_where_nothing_is_set() -> None:
@@ -39,3 +40,20 @@ def test_importing_bench_sets_it_in_a_fresh_process() -> None:
         [sys.executable, "-c", code], env=variables, check=True, capture_output=True, text=True
     )
     assert out.stdout == "PASSIVE\n"
+
+
+def test_workers_keep_the_memory_they_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"):
+        monkeypatch.delenv(name, raising=False)
+    found = pool._environment()
+    assert found["MALLOC_MMAP_THRESHOLD_"] == found["MALLOC_TRIM_THRESHOLD_"] == str(1 << 28)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert "MALLOC_MMAP_THRESHOLD_" not in pool._environment()
+
+
+@pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LD_PRELOAD"])
+def test_an_allocator_that_the_user_set_is_left_alone(name: str) -> None:
+    variables = {"CUDA_VISIBLE_DEVICES": "", name: "1"}
+    assert not keep_freed_memory(variables)
+    assert variables == {"CUDA_VISIBLE_DEVICES": "", name: "1"}

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from bench.environment import keep_freed_memory
 from bench.executors.plugins import foreign, plugins_of
 from bench.steps.step import Step, step_to_json
 
@@ -183,13 +184,17 @@ def _death(code: int) -> dict[str, Any]:
 
 
 def _environment() -> dict[str, str]:
-    """One thread each, sleeping while it waits; and the folder this package was loaded from."""
+    """Variables of a worker: one thread, sleeping while it waits; freed memory is kept; and the
+    folder this package was loaded from.
+    """
     here = str(Path(__file__).resolve().parents[2])
     paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {
+    found = {
         **os.environ,
         "OMP_NUM_THREADS": "1",
         "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONPATH": os.pathsep.join(paths),
         "TOKENIZERS_PARALLELISM": "false",
     }
+    keep_freed_memory(found)
+    return found

@@ -16,6 +16,7 @@ from bench.api.errors import (
     UsageError,
     unknown,
 )
+from bench.api.files import stamp
 from bench.api.loading import import_target
 from bench.api.prompts import PromptSuite
 from bench.assets.download import Order, agrees, check, download
@@ -25,6 +26,7 @@ from bench.suites.catalog import SuiteEntry, SuiteFile, entry_of
 from bench.suites.reading import read_prompts
 
 PINS = "pins.json"
+_KNOWN: dict[tuple[Any, ...], PromptSuite] = {}
 
 
 def suite_folder(entry: SuiteEntry) -> Path:
@@ -49,7 +51,7 @@ def load_suite(name: str) -> PromptSuite:
     """
     name, _, tag = name.partition(":")
     entry = entry_of(name)
-    suite = _read(entry, suite_folder(entry), pins=_pins(suite_folder(entry)))
+    suite = _read_once(entry, suite_folder(entry))
     if not tag:
         return suite
     if tag not in suite.tags:
@@ -116,6 +118,21 @@ def fetch_suite(
         text = json.dumps(pins, indent=1, sort_keys=True)
         DISK.write_atomically(folder / PINS, f"{text}\n".encode())
     return suite
+
+
+def _read_once(entry: SuiteEntry, folder: Path) -> PromptSuite:
+    """Return a suite as `_read` does; read once while its files and its pins stay as they are.
+
+    A table asks for its columns' suites several times, and again for each `--set`.
+    """
+    pins = _pins(folder)
+    paths = [folder / file.name for file in entry.files]
+    if not all(path.is_file() for path in paths):
+        return _read(entry, folder, pins=pins)
+    key = (repr(entry), str(folder), json.dumps(pins), *(stamp(path) for path in paths))
+    if key not in _KNOWN:
+        _KNOWN[key] = _read(entry, folder, pins=pins)
+    return _KNOWN[key]
 
 
 def _read(entry: SuiteEntry, folder: Path, *, pins: dict[str, Any]) -> PromptSuite:

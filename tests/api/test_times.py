@@ -91,25 +91,11 @@ def test_an_image_without_a_prediction_is_missed(lost: str) -> None:
 def test_every_evaluator_scores_every_image(name: str) -> None:
     evaluator = EVALUATORS.load(name)()
     sample = rendered_sample(evaluator)
-    first = sample.suite.prompts[0]
-    doubled = Prompt(id=first.id, text=first.text, tag=first.tag, meta=first.meta, times=2)
-    suite = PromptSuite(name="s", version="1", prompts=(doubled, *sample.suite.prompts[1:]))
-    # as if one image had been asked of each of the others, and two of the first
-    given = {
-        role: _kept(p, lambda r: r["ordinal"] == 0 or r["prompt_id"] == first.id)
-        for role, p in sample.predictions.items()
-    }
+    suite = sample.suite
+    assert [prompt.times for prompt in suite][:2] == [2, 1]
+    given = sample.predictions
     keys = Counter((r["prompt_id"], r["ordinal"]) for r in evaluator.score(suite, given))
-    assert keys == Counter((p.id, k) for p, k in suite.images(1))
-
-
-def _kept(predictions: Predictions, wanted: object) -> Predictions:
-    assert callable(wanted)
-    rows = [i for i, record in enumerate(predictions.records) if wanted(record)]
-    return Predictions(
-        records=[predictions.records[i] for i in rows],
-        arrays={name: array[rows] for name, array in predictions.arrays.items()},
-    )
+    assert keys == Counter((p.id, k) for p, k in suite.images(sample.images_per_prompt))
 
 
 def test_geneval_s_folders_hold_as_many_as_each_prompt_was_asked(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.api.errors import CorruptArtifactError, ProtocolError, UsageError
+from bench.api.prompts import PromptSuite
 from bench.cli import main
 from bench.suites import SuiteEntry, catalog, entry_of, fetch_suite, load_suite, local
 from bench.suites.catalog import CATALOG, Reader, SuiteFile, read_catalog
@@ -266,3 +267,29 @@ def test_a_catalogue_with_a_slip_is_refused(tmp_path: Path) -> None:
 
 def test_each_entry_has_a_name_of_its_own() -> None:
     assert all(entry_of(name).name == name for name in catalog())
+
+
+def test_a_suite_is_read_once_while_its_files_stay_as_they_are(
+    monkeypatch: pytest.MonkeyPatch, site: Site
+) -> None:
+    known(monkeypatch, on(site))
+    fetch_suite("toy")
+    read: list[str] = []
+    true = read_prompts
+
+    def counted(entry: SuiteEntry, contents: Mapping[str, bytes]) -> PromptSuite:
+        read.append(entry.name)
+        return true(entry, contents)
+
+    monkeypatch.setattr(local, "read_prompts", counted)
+    assert load_suite("toy") is load_suite("toy")
+    assert read == ["toy"]
+    path = local.suite_folder(on(site)) / "toy.txt"
+    path.write_bytes(LINES.replace(b"red", b"new"))
+    with pytest.raises(CorruptArtifactError, match=r"toy\.txt has sha256"):
+        load_suite("toy")
+    path.write_bytes(LINES)
+    assert load_suite("toy").prompts[0].text == "a red circle"
+    # another entry of that name, of the same file, is another suite
+    known(monkeypatch, replace(on(site), licence="other"))
+    assert load_suite("toy").licence == "other"
