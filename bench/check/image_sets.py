@@ -138,7 +138,7 @@ def make_sets(
     suite = load_suite(protocol.suite, count // protocol.images_per_prompt)
     base = RowSpec(key="base", label="base", checkpoint="base")
     truth = RowSpec(
-        key="truth", label="truth", render="exact", sampling_seed=REFERENCE_SEED, control=True
+        key="truth", label="truth", render="exact", sampling_seed=REFERENCE_SEED, control="ceiling"
     )
     made = []
     for wanted, row in ((name, base), (reference, truth)):

@@ -18,9 +18,18 @@ class Located(dict[str, Any]):
 
     Attributes:
         places: of its keys, file and line.
+        blank: keys that nothing follows, which YAML does not tell from those with `null`.
     """
 
     places: Mapping[str, tuple[str, int]]
+    blank: frozenset[str] = frozenset()
+
+    @classmethod
+    def like(cls, other: Located, data: Mapping[str, Any]) -> Located:
+        """Return data that stands where `other` does."""
+        found = cls(data)
+        found.places, found.blank = other.places, other.blank
+        return found
 
     def place(self, key: str) -> str:
         """Return `file:line` of a key, or of the mapping's first line."""
@@ -70,7 +79,8 @@ class _UniqueKeys(yaml.SafeLoader):
 
 def _construct_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> Located:
     lines: dict[Any, int] = {}
-    for key_node, _ in node.value:
+    blank = set()
+    for key_node, value_node in node.value:
         if key_node.tag == "tag:yaml.org,2002:merge":
             continue
         key = loader.construct_object(key_node)
@@ -79,9 +89,12 @@ def _construct_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> Located:
                 None, None, f"the key {key!r} occurs twice", key_node.start_mark
             )
         lines[key] = key_node.start_mark.line + 1
+        if value_node.value == "":
+            blank.add(key)
     loader.flatten_mapping(node)
     found = Located(loader.construct_pairs(node, deep=True))
     found.places = {key: (str(loader.name), line) for key, line in lines.items()}
+    found.blank = frozenset(blank)
     return found
 
 
@@ -104,11 +117,7 @@ def mapping(data: Any, where: str) -> dict[str, Any]:
     """Return a copy of `data`, which must be a mapping with text keys (UsageError otherwise)."""
     if not isinstance(data, Mapping) or not all(isinstance(key, str) for key in data):
         raise UsageError(f"{where} holds {kind_of(data)}; expected a mapping with text keys.")
-    found = Located(data)
-    if isinstance(data, Located):
-        found.places = data.places
-        return found
-    return dict(data)
+    return Located.like(data, data) if isinstance(data, Located) else dict(data)
 
 
 def merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from bench.api.stages import StagedMethod
 from bench.published import entries
 from bench.published.card import config_card
 from bench.spec.claims import ClaimSpec
+from bench.spec.rows import IMPROVES, NULL, RowSpec
 from bench.spec.table import ColumnSpec, PublishedValue, TableSpec, load_table
 
 Card = dict[str, Any]
@@ -87,6 +88,12 @@ def _evaluator(name: str) -> Card:
     return card
 
 
+def _control(row: RowSpec) -> str | None:
+    """Return what a control row must show, and where."""
+    told = {IMPROVES: "must improve", NULL: "must not improve"}.get(row.control, row.control)
+    return ": ".join(filter(None, (told, ", ".join(row.columns)))) or None
+
+
 def _table(name: str) -> Card:
     table = load_table(name, trust=True)  # it is shown; nothing that it names is run
     return {
@@ -100,7 +107,7 @@ def _table(name: str) -> Card:
                 "label": row.label,
                 "made by": " on ".join(filter(None, (row.origin, row.data))),
                 "starts from": row.start,
-                "control": "yes" if row.control else None,
+                "control": _control(row),
             }
             for row in table.rows
         ],

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.report import processors, trained_on, words
+from bench.report import control_words, processors, trained_on, words
 from bench.report.facts import ratio_text
 from bench.report.model import Summary, TableData
 from bench.report.reach import reach_line
@@ -64,6 +64,7 @@ def blocks_of(data: TableData, statistics: Statistics, *, parts: bool = False) -
     yield from _measured(data, statistics)
     yield from _differences(data, statistics)
     yield from _claims(data, statistics)
+    yield from _controls(data, statistics)
     yield from _facts(data, statistics)
     if parts:
         yield from parts_of(data, statistics)
@@ -194,12 +195,30 @@ def _claims(data: TableData, statistics: Statistics) -> Iterator[Block]:
                 f"**{verdict.word}**",
                 words.verdict_effect(verdict, decimals),
                 words.number(words.published_effect(data, claim), decimals, sign=True),
-                verdict.reason,
+                words.verdict_reason(verdict),
             ]
         )
     head = ["claim", "verdict", "measured effect", "published effect", "why"]
     yield _table(head, rows)
     yield Text(text=words.judged_note(data) + (" This table is partial." if data.partial else ""))
+
+
+def _controls(data: TableData, statistics: Statistics) -> Iterator[Block]:
+    rows = [
+        [label, must, column, effect, f"**{word}**", why]
+        for label, must, column, effect, word, why in control_words.control_rows(data, statistics)
+    ]
+    unrun = control_words.unrun_line(data)
+    if not rows and not unrun:
+        return
+    yield Heading(text="Controls")
+    if rows:
+        yield _table(["control", "must", "column", "difference from its base", "", "why"], rows)
+    for text in (control_words.controls_note(statistics), unrun):
+        if text:
+            yield Text(text=text)
+    if lines := tuple(control_words.drift_lines(data)):
+        yield Bullets(lines=lines)
 
 
 def _facts(data: TableData, statistics: Statistics) -> Iterator[Block]:

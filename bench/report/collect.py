@@ -19,6 +19,7 @@ from bench.report.circular import (
     marked_claims,
     rewards_of,
 )
+from bench.report.elsewhere import with_published
 from bench.report.model import PLACE, CellData, ImageValue, TableData, place_of
 from bench.report.processors import with_processors
 from bench.report.stored import STATISTICS_VERSION, Report
@@ -27,6 +28,7 @@ from bench.report.trained_on import pair_sets
 from bench.report.verified import stated_words
 from bench.report.wins import with_win_rates
 from bench.spec.request import Request
+from bench.spec.rows import TESTED
 from bench.spec.table import WIN_RATE, ColumnSpec
 from bench.spec.world import world_of
 from bench.steps.cells import Cell, TableGraph
@@ -74,7 +76,7 @@ def empty_table(request: Request, cells: Sequence[CellData]) -> TableData:
     spec, profile = request.table, request.profile
     world, keys = world_of(spec), {c.key for c in request.columns}
     names = {row.key for row in request.rows}
-    return TableData(
+    data = TableData(
         table=spec.name,
         title=spec.title,
         source=spec.source,
@@ -104,6 +106,9 @@ def empty_table(request: Request, cells: Sequence[CellData]) -> TableData:
             if fact.ratio is None or ({*fact.ratio.rows} <= names and fact.ratio.column in keys)
         ),
     )
+    left_out = [row for row in spec.rows if row.control in TESTED and row.key not in names]
+    unrun = with_published(data, [world.row_json(row, profile) for row in left_out])
+    return replace(data, unrun=unrun)
 
 
 def command_words(request: Request) -> Iterator[str]:

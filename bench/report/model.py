@@ -91,6 +91,8 @@ class TableData:
         cells: in table order.
         command: arguments of `bench` that make the table.
         verified: by back-end, how far it was checked against the original implementation.
+        unrun: controls of the table that are tested and were not asked for, as rows; `found` says
+            by column what the published table of the same protocol has of them.
     """
 
     table: str
@@ -109,6 +111,7 @@ class TableData:
     command: tuple[str, ...] = ()
     verified: Mapping[str, str] = field(default_factory=dict)
     facts: tuple[Mapping[str, Any], ...] = ()
+    unrun: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def partial(self) -> bool:

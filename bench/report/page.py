@@ -22,7 +22,7 @@ STYLE = "page.css"
 MOST_PLOTS = 12
 """Columns up to which each gets a plot; a table with more is read as numbers."""
 FOLDED = frozenset({PARTS, "Protocol", "Provenance"})
-_VERDICTS = ("supported", "contradicted", "inconclusive")
+_VERDICTS = ("supported", "contradicted", "inconclusive", "withheld")
 
 
 def render_page(

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 from bench.api.errors import BenchError
 from bench.report.model import CellData, TableData
 from bench.report.pairing import matched, other_noise
+from bench.stats.claims import ALPHA
 from bench.stats.components import Components, components_of_means, components_of_metrics
 from bench.stats.power import Design, needed, visible
 
 if TYPE_CHECKING:
     from bench.spec.claims import ClaimSpec
-
-ALPHA = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from bench.report import words
 from bench.report.model import TableData
 from bench.report.statistics import Statistics
-from bench.stats.claims import MIN_TRAINING_SEEDS, POWER
-
-ALPHA = 0.05
+from bench.stats.claims import ALPHA, MIN_TRAINING_SEEDS, POWER
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

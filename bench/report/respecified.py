@@ -15,7 +15,10 @@ from bench.api.errors import UsageError
 from bench.report.model import TableData
 from bench.store import canonical_json
 
-_WORDS = frozenset({"label", "note", "control", "rewards", "decimals", "range", "units"})
+_WORDS = frozenset(
+    {"label", "note", "control", "columns", "concerns", "base", "rewards", "decimals"}
+    | {"range", "units"}
+)
 """Keys of rows and columns that do not say how something is measured."""
 
 
@@ -50,6 +53,7 @@ def respecified(stored: TableData, now: TableData) -> TableData:
         footnotes=now.footnotes,
         published=now.published,
         facts=now.facts,
+        unrun=now.unrun,
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.api.errors import BenchError, ProtocolError
+from bench.report.controls import baseline_of, control_results, with_controls
 from bench.report.facts import GainRatio, gain_ratios
 from bench.report.model import CellData, Summary, TableData
 from bench.report.paired import is_trained, paired_cells, row_summary
@@ -20,6 +21,7 @@ from bench.report.pairing import cell_title, other_noise
 from bench.spec.table import WHOLE_RUNS
 from bench.stats import Claim, CrossedEstimate, Verdict, judge, require_equal_n
 from bench.stats.clusters import mean_of_means, stratify
+from bench.stats.controls import ControlResult
 
 _SAME = 1e-9
 
@@ -34,6 +36,7 @@ class Statistics:
         differences: row less baseline, one per other row and column that both have.
         verdicts: one per claim, in the table's order.
         ratios: one per fact, in the table's order; None beside a fact that is words alone.
+        controls: one per control that is tested and its column, in the table's order.
     """
 
     values: tuple[Summary, ...]
@@ -41,6 +44,7 @@ class Statistics:
     differences: tuple[Summary, ...]
     verdicts: tuple[Verdict, ...]
     ratios: tuple[GainRatio | None, ...] = ()
+    controls: tuple[ControlResult, ...] = ()
 
     def value(self, row: str, column: str) -> Summary:
         """Return the value of a row and column (KeyError when there is none)."""
@@ -62,6 +66,7 @@ class Statistics:
                 if self.ratios
                 else {}
             ),
+            **({"controls": [c.to_json() for c in self.controls]} if self.controls else {}),
         }
 
     @classmethod
@@ -73,6 +78,7 @@ class Statistics:
             differences=tuple(Summary.from_json(s) for s in data["differences"]),
             verdicts=tuple(Verdict.from_json(v) for v in data["verdicts"]),
             ratios=tuple(None if r is None else GainRatio(**r) for r in data.get("ratios", ())),
+            controls=tuple(ControlResult.from_json(c) for c in data.get("controls", ())),
         )
 
 
@@ -97,19 +103,21 @@ def compute(data: TableData) -> Statistics:
     for column in data.columns:
         require_like_protocols(data, column["key"])
     values = tuple(_value(data, row["key"], column) for row in data.rows for column in data.columns)
-    baseline = next((r["key"] for r in data.rows if r["checkpoint"] and not r["control"]), None)
+    baseline = baseline_of(data)
     differences = tuple(
         _difference(data, row["key"], baseline, column)
         for row in data.rows
         for column in data.columns
         if baseline is not None and row["key"] != baseline
     )
+    controls = control_results(data)
     return Statistics(
         values=values,
         baseline=baseline,
         differences=differences,
-        verdicts=tuple(_verdicts(data)),
+        verdicts=with_controls(data, _verdicts(data), controls),
         ratios=gain_ratios(data),
+        controls=controls,
     )
 
 

@@ -141,10 +141,11 @@ def inputs_hash(data: TableData) -> str:
     """Return the hash of all the statistics depend on: cells, values, claims, columns."""
     head = {
         "version": STATISTICS_VERSION,
-        "rows": [[row["key"], row["checkpoint"], row["control"]] for row in data.rows],
+        "rows": [_of_statistics(row) for row in data.rows],
         "columns": list(data.columns),
         "claims": list(data.claims),
         **({"facts": list(data.facts)} if data.facts else {}),
+        **({"unrun": list(data.unrun)} if data.unrun else {}),
         "cells": [cell_to_json(cell) for cell in data.cells],
     }
     digest = hashlib.sha256(canonical_json(head).encode("ascii"))
@@ -156,10 +157,17 @@ def inputs_hash(data: TableData) -> str:
     return digest.hexdigest()
 
 
+def _of_statistics(row: Mapping[str, Any]) -> list[Any]:
+    """Return what statistics depend on of a row; of a control that is tested, what it must show."""
+    found = [row["key"], row["checkpoint"], row["control"]]
+    tested = {name: row[name] for name in ("columns", "concerns", "base") if row.get(name)}
+    return [*found, {**tested, "method": row["method"]}] if tested else found
+
+
 def head_json(data: TableData) -> dict[str, Any]:
     """Return all of `table.json` but what is computed from it and from the per-image values."""
     head = {k: v for k, v in asdict(replace(data, cells=())).items() if k != "cells"}
-    for name in ("verified", "facts"):  # tables that were stored before had none
+    for name in ("verified", "facts", "unrun"):  # tables that were stored before had none
         if not head[name]:
             del head[name]
     cells = [cell_to_json(cell) for cell in data.cells]
@@ -392,4 +400,5 @@ def _data(stored: Mapping[str, Any], cells: tuple[CellData, ...]) -> TableData:
         command=tuple(stored["command"]),
         verified=stored["verified"] if "verified" in stored else declared_words(cells),
         facts=tuple(stored.get("facts", ())),
+        unrun=tuple(stored.get("unrun", ())),
     )

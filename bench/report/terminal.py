@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.report import words
+from bench.report import control_words, words
 from bench.report.facts import ratio_text
 from bench.report.model import Summary, TableData
 from bench.report.reach import reach_line
@@ -37,7 +37,8 @@ def render_terminal(data: TableData, statistics: Statistics, *, parts: bool = Fa
         f"{words.intervals_note(data)} {words.orientation_notice(data)}"
     )
     lines += _wrapped(reach_line(data, statistics))
-    lines += [*_claims(data, statistics), *_facts(data, statistics)]
+    for said in (_claims, _controls, _facts):
+        lines += said(data, statistics)
     for variant in words.variant_lines(data):
         lines += _wrapped(variant, indent="  ")
     for line in words.verified_lines(data):
@@ -135,9 +136,24 @@ def _claims(data: TableData, statistics: Statistics) -> Iterator[str]:
         effect = words.verdict_effect(verdict, decimals)
         yield from _wrapped(
             f"{verdict.word}: {words.claim_text(data, claim)}{words.claim_mark(claim)}: {effect}; "
-            f"{verdict.reason}",
+            f"{words.verdict_reason(verdict)}",
             indent="  ",
         )
+
+
+def _controls(data: TableData, statistics: Statistics) -> Iterator[str]:
+    rows = list(control_words.control_rows(data, statistics))
+    unrun = control_words.unrun_line(data)
+    if rows:
+        yield ""
+        yield "Controls"
+    for label, must, column, effect, word, why in rows:
+        asked = "" if must == "-" else f", must {must}"
+        yield from _wrapped(f"{word}: {label} on {column}{asked}: {effect}; {why}", indent="  ")
+    for line in control_words.drift_lines(data):
+        yield from _wrapped(line, indent="  ")
+    if unrun:
+        yield from _wrapped(unrun)
 
 
 def _facts(data: TableData, statistics: Statistics) -> Iterator[str]:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from bench.report.circular import circular_cells
+from bench.report.controls import label_of
 from bench.report.model import Summary, TableData
 from bench.report.statistics import Statistics
 from bench.report.verified import verified_line
 from bench.spec.table import WHOLE_RUNS
 from bench.stats import CrossedEstimate
-from bench.stats.claims import MIN_TRAINING_SEEDS, Verdict
+from bench.stats.claims import ALPHA, MIN_TRAINING_SEEDS, Verdict
 from bench.stats.crossed import Part
 from bench.store import canonical_json
 
@@ -201,24 +202,35 @@ def verdict_effect(verdict: Verdict, decimals: int) -> str:
     return "-" if verdict.effect is None else estimate_text(verdict.effect, decimals, sign=True)
 
 
+def verdict_reason(verdict: Verdict) -> str:
+    """Return why a verdict's word is what it is, and what its controls leave open."""
+    return "; ".join([verdict.reason, *verdict.controls])
+
+
 def judged_note(data: TableData) -> str:
-    """Return how the claims of a table were judged."""
-    planned = any(claim.get("planned") for claim in data.claims)
-    families = (
-        "planned claims in their order, each while all before it were supported, the others "
-        "Holm-corrected among themselves"
-        if planned
-        else "Holm-corrected over the claims of this table"
-    )
+    """Return how the claims of a table were judged, with the error rate of each family."""
+    planned = sum(bool(claim.get("planned")) for claim in data.claims)
+    others = len(data.claims) - planned
+    families = []
+    if planned:
+        families.append(
+            f"the {planned} planned, in their order, each only while all before it were supported"
+        )
+    if others:
+        which = f"the {others} others" if planned else f"all {others} claims"
+        families.append(f"{which}, Holm-corrected")
+    rate = f"error rate {ALPHA:g} each" if len(families) > 1 else f"error rate {ALPHA:g}"
+    count = f"{len(families)} families, " if len(families) > 1 else "one family, "
     return (
         f"Judged by the t test of the paired difference, with the error term of the intervals; "
-        f"{families}. With fewer than {MIN_TRAINING_SEEDS} training seeds the word is inconclusive."
+        f"{count}{rate}: {'; '.join(families)}. With fewer than {MIN_TRAINING_SEEDS} training "
+        "seeds the word is inconclusive."
     )
 
 
 def claim_text(data: TableData, claim: Mapping[str, Any]) -> str:
     """Return a claim with the rows' labels, `better` in the direction of the column."""
-    labels = {row["key"]: str(row["label"]).removeprefix("+ ") for row in data.rows}
+    labels = {row["key"]: label_of(row) for row in data.rows}
     better, worse = labels[claim["better"]], labels[claim["worse"]]
     return f"{better} better than {worse} on {column_name(data, claim['column'])}"
 

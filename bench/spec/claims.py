@@ -8,41 +8,20 @@ published statement that no cell carries; nobody measured it here, and it is pri
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from bench.api.errors import UsageError
 from bench.config import construct, sequence
+from bench.spec.placed import SpecError as SpecError
+from bench.spec.placed import placed
 
 
 class Require(Protocol):
-    """Raises UsageError unless the table has these rows and this column."""
+    """Raises UsageError unless the table can compare these rows in this column."""
 
     def __call__(self, *rows: str, column: str) -> None:
         """Look them up."""
-
-
-class SpecError(UsageError):
-    """A part of a table's file is wrong.
-
-    Attributes:
-        place: keys and list positions that lead to it.
-    """
-
-    place: tuple[str | int, ...] = ()
-
-
-@contextmanager
-def _placed(where: str, *place: str | int) -> Iterator[None]:
-    """Let a UsageError say which part of the file it is about."""
-    try:
-        yield
-    except UsageError as error:
-        text = str(error)
-        found = SpecError(text if text.startswith(where) else f"{where}: {text}")
-        found.place = place
-        raise found from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,9 +174,10 @@ def read_claims(
     last = -1
     for number, entry in enumerate(sequence(entries, f"{where}: claims")):
         at = f"{where}, claim {number + 1}"
-        with _placed(at, "claims", number):
+        with placed(at, "claims", number):
             found = _claims_of(entry, at, published, require)
             for claim in found:
+                require(claim.better, claim.worse, column=claim.column)
                 if claim.pair in claims:
                     raise UsageError(
                         f"{claim.better} > {claim.worse} on {claim.column} is claimed twice."
@@ -217,9 +197,7 @@ def _claims_of(
     entry: Any, where: str, published: Mapping[str, Mapping[str, Any]], require: Require
 ) -> list[ClaimSpec]:
     if not (isinstance(entry, Mapping) and "best" in entry and "better" not in entry):
-        claim = construct(ClaimSpec, entry, where)
-        require(claim.better, claim.worse, column=claim.column)
-        return [claim]
+        return [construct(ClaimSpec, entry, where)]
     best = construct(BestSpec, entry, where)
     for column in sequence(best.columns, f"{where}: columns"):
         require(best.best, *(best.among or ()), column=column)
@@ -231,7 +209,7 @@ def read_facts(entries: Any, where: str, require: Require) -> tuple[FactSpec, ..
     facts = []
     for number, entry in enumerate(sequence(entries, f"{where}: facts")):
         at = f"{where}, fact {number + 1}"
-        with _placed(at, "facts", number):
+        with placed(at, "facts", number):
             if isinstance(entry, Mapping) and entry.get("ratio") is not None:
                 ratio = construct(RatioSpec, entry["ratio"], f"{at}: ratio")
                 require(*ratio.rows, column=ratio.column)

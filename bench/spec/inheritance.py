@@ -130,11 +130,7 @@ def from_folder(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def _from_folder(value: Any, folder: Path) -> Any:
     if isinstance(value, Mapping):
         items = {key: _from_folder(item, folder) for key, item in value.items()}
-        if not isinstance(value, Located):
-            return items
-        found = Located(items)
-        found.places = value.places
-        return found
+        return Located.like(value, items) if isinstance(value, Located) else items
     if isinstance(value, list):
         return [_from_folder(item, folder) for item in value]
     if not isinstance(value, str):

@@ -112,8 +112,17 @@ def make_method(cls: type[AnyMethod], settings: Mapping[str, Any]) -> AnyMethod:
         raise ContractError(f"method {cls.name}: {error}") from error
 
 
-def training_plan(profile: Profile, target: str, seed: int) -> TrainingPlan:
+def training_plan(
+    profile: Profile, target: str, seed: int, settings: str | None = None
+) -> TrainingPlan:
     """Return what is trained for `target` in `profile`.
+
+    Args:
+        profile: whose settings.
+        target: of the method.
+        seed: of the training.
+        settings: the entry of the profile's `training.methods` to train by; None takes the
+            method's own.
 
     The settings of a training, the later ones winning: those published for the method, where the
     profile names a backbone; the profile's common ones; the
@@ -126,16 +135,19 @@ def training_plan(profile: Profile, target: str, seed: int) -> TrainingPlan:
         ContractError: as `method_class`, `make_method` and `stages_of`.
     """
     cls = method_class(target)
-    chosen = _of_method(profile.training, target, cls)
+    if settings is not None and settings not in profile.training.methods:
+        known = profile.training.methods
+        raise unknown(f"entry of training.methods of profile {profile.name}", settings, known)
+    chosen = _of_method(profile.training, target, cls, settings)
     asked_common, asked = (
         profile.asked_training.common,
-        _of_method(profile.asked_training, target, cls),
+        _of_method(profile.asked_training, target, cls, settings),
     )
     chosen = replace(chosen, method=_one_kappa(chosen.method, asked.method))
     published = _published(profile, str(cls.name))
     method = make_method(cls, _own_first(chosen.method, published, cls))
     stages = stages_of(method)
-    where = f"profile {profile.name}: training.methods.{cls.name}.stages"
+    where = f"profile {profile.name}: training.methods.{settings or cls.name}.stages"
     for name in chosen.stages:
         if name not in {stage.name for stage in stages} or isinstance(method, Method):
             kind = f"stage in {where}"
@@ -145,7 +157,7 @@ def training_plan(profile: Profile, target: str, seed: int) -> TrainingPlan:
         own = chosen.stages.get(stage.name, StageSettings())
         told = asked.stages.get(stage.name, StageSettings())
         stated = _published_train(profile, published, stage.name)
-        settings = {
+        given = {
             **stated,
             **profile.training.common,
             **chosen.train,
@@ -155,13 +167,13 @@ def training_plan(profile: Profile, target: str, seed: int) -> TrainingPlan:
             **asked.train,
             **told.train,
         }
-        if "seed" in settings:
+        if "seed" in given:
             raise UsageError(f"profile {profile.name}: the training seed is set by --seeds.")
         plans.append(
             StagePlan(
                 name=stage.name,
                 method=stage.method,
-                train=TrainConfig.from_json({**settings, "seed": seed}),
+                train=TrainConfig.from_json({**given, "seed": seed}),
                 data=told.data or asked.data or own.data or stage.data or chosen.data,
                 start=stage.start,
                 suppliers=stage.suppliers,
@@ -170,8 +182,12 @@ def training_plan(profile: Profile, target: str, seed: int) -> TrainingPlan:
     return TrainingPlan(cls=cls, method=method, stages=tuple(plans))
 
 
-def _of_method(training: Training, target: str, cls: type[AnyMethod]) -> MethodSettings:
+def _of_method(
+    training: Training, target: str, cls: type[AnyMethod], settings: str | None
+) -> MethodSettings:
     known = training.methods
+    if settings is not None:
+        return known.get(settings, MethodSettings())
     return known.get(target, known.get(str(cls.name), MethodSettings()))
 
 

@@ -7,7 +7,7 @@ numbers under `published` keep their source and are never shown as ours.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,104 +19,23 @@ from bench.config import construct, line_of, load_yaml, mapping, place_of, seque
 from bench.config.trust import require_registered
 from bench.spec.adaptation import Adaptation, read_adaptations
 from bench.spec.claims import ClaimSpec, FactSpec, SpecError, read_claims, read_facts
+from bench.spec.controls import check_controls, require_paired
 from bench.spec.inheritance import from_folder, lineage
 from bench.spec.protocol import ColumnProtocol, read_protocol
+from bench.spec.rows import PAIRINGS as PAIRINGS
+from bench.spec.rows import RowSpec as RowSpec
+from bench.spec.rows import read_rows
 from bench.spec.table_files import table_file, table_name
 from bench.spec.table_files import table_names as table_names
 
-RENDERS = ("exact", "through-vae")
-SAMPLING = ("cfg_scale", "negative", "negative_prompt")
 WIN_RATE = "win-rate"
 """A column's metric that compares the rows' per-image scores, and is no metric of an evaluator."""
 OVER = ("tasks", "images")
-PAIRINGS = ("standard", "identity-degraded", "shuffled")
 WHOLE_RUNS = "seeds"
 """What a world says of a column's `units` where each seed draws everything anew: then seeds alone
 are what varies."""
 WORLDS: Mapping[str, str] = {"points": "bench.toy.world:Points"}
 """Worlds beside that of images, see `bench.spec.world`: name -> class."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowSpec:
-    """One row. Exactly one of `checkpoint`, `method`, `weights` and `render` says where its images
-    are from.
-
-    Attributes:
-        key: unique, what `--rows` takes.
-        label: what the table shows.
-        checkpoint: `"base"`: the profile's checkpoint, nothing trained.
-        method: registry name or path of the method that trains the base.
-        weights: published weights: hub id or path of a pipeline, a network or a LoRA; the last two
-            are put into the base. `${NAME}` is taken from the environment.
-        render: `"exact"` or `"through-vae"`: true scenes of the prompts, no model.
-        start: what the method starts from in place of the base: another row's key, or weights as
-            above.
-        data: the profile's named data set the method is trained on; None takes the method's own.
-        pairs: which pairs the method sees: `"standard"`, or a control in `PAIRINGS`.
-        sampling_seed: of the images; None takes the profile's.
-        sampling: where the row is itself a way of sampling: changes of `SAMPLING` to the column's
-            settings. Its note must say so, for all else of the column is alike.
-        control: a control row: left out unless asked for.
-        rewards: of published weights, the back-ends that were their reward: what those measure
-            is circular.
-        note: what the row is for, shown below the table.
-        added: a row of `--method`, which no table file has.
-    """
-
-    key: str
-    label: str
-    checkpoint: str | None = None
-    method: str | None = None
-    render: str | None = None
-    weights: str | None = None
-    start: str | None = None
-    data: str | None = None
-    pairs: str = "standard"
-    sampling_seed: int | None = None
-    sampling: Mapping[str, Any] = field(default_factory=dict)
-    control: bool = False
-    rewards: Sequence[str] = ()
-    note: str = ""
-    added: bool = False
-
-    def __post_init__(self) -> None:
-        where = f"row {self.key!r}"
-        origins = (self.checkpoint, self.method, self.weights, self.render)
-        if sum(origin is not None for origin in origins) != 1:
-            raise UsageError(
-                f"{where} needs exactly one of checkpoint, method, weights and render."
-            )
-        for key in self.sampling:
-            if key not in SAMPLING:
-                raise UsageError(
-                    f"{where}: unknown key 'sampling.{key}'.{did_you_mean(key, SAMPLING)}"
-                )
-        if self.sampling and (self.render is not None or not self.note):
-            raise UsageError(
-                f"{where} is sampled in another way than the rest of its columns: it needs a note "
-                "that says so, and cannot be rendered."
-            )
-        for name in ("start", "data"):
-            if getattr(self, name) is not None and self.method is None:
-                raise UsageError(f"{where} has {name} and no method to train; leave {name} out.")
-        for name, value, known in (
-            ("checkpoint", self.checkpoint, ("base",)),
-            ("render", self.render, RENDERS),
-            ("pairs", self.pairs, PAIRINGS),
-        ):
-            if value is not None and value not in known:
-                raise UsageError(f"{where}: unknown {name} {value!r}.{did_you_mean(value, known)}")
-
-    @property
-    def trained(self) -> bool:
-        """Whether the row has training seeds."""
-        return self.method is not None
-
-    @property
-    def origin(self) -> str | None:
-        """What makes the row's samples, in a word."""
-        return self.method or self.weights or self.render or self.checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -268,8 +187,8 @@ class TableSpec:
         return replace(self, claims=found, facts=told)
 
     def _require(self, *rows: str, column: str) -> None:
-        for row in rows:
-            self.row(row)
+        """Raise UsageError unless the table can compare these rows in this column."""
+        require_paired({row: self.row(row) for row in rows})
         self.column(column)
 
     @cached_property
@@ -355,10 +274,7 @@ def read_table(name: str, data: Mapping[str, Any], *, file: Path | None = None) 
     """Make a TableSpec of what a YAML file holds (UsageError naming the key otherwise)."""
     where = f"table {name}"
     row_class, column_class = _classes(data.get("world"))
-    rows = [
-        construct(row_class, row, f"{where}, row {i + 1}{place_of(row)}")
-        for i, row in enumerate(sequence(data.get("rows"), f"{where}: rows"))
-    ]
+    rows = read_rows(row_class, data.get("rows"), where)
     columns = [
         construct(column_class, column, f"{where}, column {i + 1}{place_of(column)}")
         for i, column in enumerate(sequence(data.get("columns"), f"{where}: columns"))
@@ -384,10 +300,11 @@ def read_table(name: str, data: Mapping[str, Any], *, file: Path | None = None) 
         where,
         name=name,
         file=file,
-        rows=tuple(rows),
+        rows=rows,
         columns=tuple(columns),
         published=published,
         protocols=protocols,
         profiles=read_adaptations(data.get("profiles", {}), f"{where}: profiles"),
     )
+    check_controls(table)
     return table.with_statements(data.get("claims", []), data.get("facts", []))

@@ -79,9 +79,10 @@ class World:
     def row_json(self, row: RowSpec, profile: ProfileHead) -> dict[str, Any]:
         """Return what a table says of a row."""
         entry = {**asdict(row), "method": row.method and Path(row.method).name}
-        if not row.rewards:
-            del entry["rewards"]  # as in tables that were stored before rows had them
-        return entry
+        for name in ("rewards", "settings", "columns", "concerns", "base"):
+            if not entry[name]:  # as in tables that were stored before rows had them
+                del entry[name]
+        return {**entry, "control": row.control or False}
 
     def column_json(self, column: ColumnSpec) -> dict[str, Any]:
         """Return what a table says of a column."""

@@ -17,9 +17,11 @@ from typing import Any, Literal, Self
 from bench.stats.crossed import CrossedEstimate
 from bench.stats.multiplicity import holm
 
-Word = Literal["supported", "inconclusive", "contradicted"]
+Word = Literal["supported", "inconclusive", "contradicted", "withheld"]
 Family = Literal["planned", "other"]
 MIN_TRAINING_SEEDS = 3
+ALPHA = 0.05
+"""Error rate of a family of tests."""
 POWER = 0.8
 
 
@@ -51,7 +53,7 @@ class Verdict:
     """What the measurement says of a claim.
 
     Attributes:
-        word: the verdict.
+        word: the verdict; `"withheld"` where a control that it rests on failed.
         effect: `better` less `worse` with its error term, in the column's unit and sign (negative
             where lower is better and the claim holds); None where nothing was paired. Its
             interval is not corrected for the number of claims.
@@ -64,6 +66,8 @@ class Verdict:
             one training seed, for these checkpoints; None where the effect has no error term.
         family: `"planned"` or `"other"`.
         reason: why the word is what it is, one sentence.
+        controls: what is to be known of controls that the verdict rests on and that were not
+            decided, a phrase each.
     """
 
     word: Word
@@ -74,6 +78,7 @@ class Verdict:
     detectable: float | None
     family: Family
     reason: str
+    controls: tuple[str, ...] = ()
 
     @property
     def low(self) -> float | None:
@@ -96,16 +101,24 @@ class Verdict:
         return 0 if self.effect is None else self.effect.n_seeds
 
     def to_json(self) -> dict[str, Any]:
-        """Return a JSON-able mapping."""
-        return asdict(self)
+        """Return a JSON-able mapping; `controls` are left out where there is nothing to say."""
+        data = {**asdict(self), "controls": list(self.controls)}
+        return data if self.controls else {k: v for k, v in data.items() if k != "controls"}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """Read what `to_json` wrote; unknown keys raise TypeError."""
         effect = data["effect"]
-        return cls(
-            **{**data, "effect": None if effect is None else CrossedEstimate.from_json(effect)}
-        )
+        found = None if effect is None else CrossedEstimate.from_json(effect)
+        return cls(**{**data, "effect": found, "controls": tuple(data.get("controls", ()))})
+
+    def withheld(self, because: str) -> Self:
+        """Return the verdict of a claim that rests on a control which failed.
+
+        The order of planned claims goes on: the test was made, and its result stays in `p`.
+        """
+        reason = f"{because}; without that control it would read {self.word}: {self.reason}"
+        return replace(self, word="withheld", reason=reason)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +143,7 @@ def judge(
     claims: Sequence[Claim],
     effects: Sequence[CrossedEstimate | str],
     *,
-    alpha: float = 0.05,
+    alpha: float = ALPHA,
 ) -> list[Verdict]:
     """Judge all claims of one table.
 

@@ -125,9 +125,13 @@ def _data_sets(table: TableSpec, profile: Profile) -> list[str]:
     """Return the names of the data sets that the rows' trainings read, controls left out."""
     found: dict[str, None] = {}
     for row in table.rows:
-        if row.method is None or row.control:
+        if (
+            row.method is None
+            or row.control
+            or row.settings not in (None, *profile.training.methods)
+        ):
             continue
-        for stage in training_plan(profile, row.method, 0).stages:
+        for stage in training_plan(profile, row.method, 0, row.settings).stages:
             name = getattr(row, "data", None) or stage.data or DEFAULT_DATA
             found.setdefault(name)
     return [name for name in found if name == DEFAULT_DATA or name in profile.data]

@@ -12,7 +12,7 @@ from bench.spec.head import ProfileHead
 from bench.spec.noise import PER_SEED, SHARED
 from bench.spec.protocol import ColumnProtocol, read_generation
 from bench.spec.table import RowSpec
-from bench.steps.builder import GraphBuilder, NotRunError
+from bench.steps.builder import GraphBuilder, NotExpressibleError, NotRunError
 from bench.steps.hub_models import hub_id
 from bench.steps.images import add_images, add_renders
 from bench.steps.initial import weights_checkpoint
@@ -74,6 +74,12 @@ def add_row_images(
 
 
 def _checkpoint(builder: GraphBuilder, row: RowSpec, seed: int | None) -> CheckpointRef:
+    entries = builder.profile.training.methods
+    if row.settings is not None and row.settings not in entries:
+        # a control may have a meaning in some profiles alone
+        raise NotExpressibleError(
+            f"profile {builder.profile.name} has no settings {row.settings!r} to train it by"
+        )
     if row.weights is not None:
         return weights_checkpoint(builder, row.weights, f"row {row.key}: weights")
     if row.trained:

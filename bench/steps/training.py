@@ -151,7 +151,7 @@ def add_training(
 def _train(
     builder: GraphBuilder, row: RowSpec, seed: int, until: str | None, above: tuple[str, ...]
 ) -> str:
-    plan = training_plan(builder.profile, str(row.method), seed)
+    plan = training_plan(builder.profile, str(row.method), seed, row.settings)
     stages = plan.stages
     if until is not None:
         names = [stage.name for stage in stages]

@@ -92,7 +92,7 @@ def test_sampling_set_for_a_protocol_wins_over_sampling_of_the_profile() -> None
         (
             "plan --table 1a --rows ddspo --cols GE --set training.methods.sft.train.lr=1",
             "training.methods.sft.train.lr",
-            "training.methods.ddspo.train.lr",
+            "Did you mean 'training.methods.sft",
         ),
         ("plan --table 1a --rows ddspo --cols GE --set training.common.lrr=1", "'lrr'", "'lr'"),
         ("run --table 1a --rows base --cols GE --set backends.vqa=clip", "backends.vqa", ""),

@@ -58,7 +58,20 @@ def test_table_1a_claims_and_controls() -> None:
     assert ("ddspo", "diffusion-dpo", "GE") in claims
     assert ("diffusion-dpo", "base", "CB") in claims
     assert ("ddspo", "diffusion-dpo", "FID") in claims
-    assert len([row for row in table.rows if row.control]) == 7
+    shows = {row.key: (row.control, *row.columns) for row in table.rows if row.control}
+    both = ("GE", "CB")
+    assert shows == {
+        "ceiling": ("ceiling",),
+        "ceiling-vae": ("ceiling",),
+        "sft-truth": ("improves", *both),
+        "sft-truth-small": ("improves", *both),
+        "guidance-probe": ("probe",),
+        "base-again": ("null", *both),
+        "sft": ("probe",),
+        "ddspo-identity": ("null", *both),
+        "diffusion-dpo-shuffled": ("null", *both),
+        "ddspo-shuffled": ("null", *both),
+    }
     assert {"authors", "official"} == set(table.protocols)
     assert table.protocols["official"]["GE"].generation.cfg_scale == 9.0
     assert table.protocols["authors"]["FID"].generation.file_format == "jpeg75"
