@@ -30,6 +30,11 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--controls", action="store_true", help="the control rows too (slow)")
     parser.add_argument(
+        "--scales",
+        action="store_true",
+        help="planned claims at the base's and each row's own best guidance scale too",
+    )
+    parser.add_argument(
         "--seeds",
         type=_numbers,
         metavar="0,1,2",
@@ -124,6 +129,7 @@ def request_of(args: argparse.Namespace) -> Request:
         rows=args.rows,
         columns=args.cols,
         controls=args.controls,
+        scales=args.scales,
         seeds=args.seeds,
         limit=args.limit,
         methods=args.method,

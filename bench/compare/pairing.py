@@ -83,11 +83,11 @@ def paired_tables(first: TableData, second: TableData, against: str | None) -> I
         first, second: before and after.
         against: the row of `first` that every row of `second` is compared with; None: its own.
     """
-    theirs = {str(row["key"]) for row in first.rows}
+    theirs = {str(row["key"]) for row in first.shown}
     columns = {str(c["key"]): c for c in (*first.columns, *second.columns)}
     sides = [{str(c["key"]) for c in data.columns} for data in (first, second)]
-    rows = [str(row["key"]) for row in second.rows]
-    lost = [] if against is not None else [str(r["key"]) for r in first.rows]
+    rows = [str(row["key"]) for row in second.shown]
+    lost = [] if against is not None else [str(r["key"]) for r in first.shown]
     for row in [*rows, *(key for key in lost if key not in rows)]:
         other = against or row
         for key, column in columns.items():

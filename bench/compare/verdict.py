@@ -35,7 +35,7 @@ def compare_tables(
     Raises:
         UsageError: they share no row or column, or `against` is no row.
     """
-    keys = [str(row["key"]) for row in first.rows]
+    keys = [str(row["key"]) for row in first.shown]
     if against is not None and against not in keys:
         raise unknown("row", against, keys)
     found = [

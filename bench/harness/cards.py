@@ -124,7 +124,7 @@ def _table(name: str) -> Card:
             {"row": row, **{c.key: _published_text(cells.get(c.key), c) for c in table.columns}}
             for row, cells in table.published.items()
         ],
-        "claims": _claims(table.claims),
+        "claims": _claims(table.all_claims),
         "facts": [
             {
                 "published": fact.says,

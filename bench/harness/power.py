@@ -123,7 +123,7 @@ def plan_power(
     designs = _designs(request)
     claims = [
         claim
-        for claim in request.table.claims
+        for claim in request.table.all_claims
         if {claim.better, claim.worse} <= rows and claim.column in designs
     ]
     return PowerPlan(

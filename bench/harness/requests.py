@@ -21,6 +21,7 @@ class Asked(TypedDict, total=False):
         rows: row keys; none means all rows but controls.
         columns: column keys; none means all.
         controls: the control rows too.
+        scales: the rows of planned claims at other guidance scales too.
         seeds: training seeds; None means the table's own.
         limit: about so many prompts per suite; the table is marked partial.
         methods: more rows, each trained with a method: `pkg.mod:Class` or `file.py:Class`.
@@ -33,6 +34,7 @@ class Asked(TypedDict, total=False):
     rows: Sequence[str]
     columns: Sequence[str]
     controls: bool
+    scales: bool
     seeds: Sequence[int] | None
     limit: int | None
     methods: Sequence[str]

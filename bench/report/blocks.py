@@ -10,7 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.report import control_words, processors, trained_on, words
+from bench.report import (
+    control_words,
+    leaderboard_words,
+    processors,
+    scale_words,
+    trained_on,
+    words,
+)
 from bench.report.facts import ratio_text
 from bench.report.model import Summary, TableData
 from bench.report.reach import reach_line
@@ -61,9 +68,11 @@ def blocks_of(data: TableData, statistics: Statistics, *, parts: bool = False) -
         parts: also what each interval is made of.
     """
     yield from _head(data)
+    yield from _leaderboard(data, statistics)
     yield from _measured(data, statistics)
     yield from _differences(data, statistics)
     yield from _claims(data, statistics)
+    yield from _scales(data, statistics)
     yield from _controls(data, statistics)
     yield from _facts(data, statistics)
     if parts:
@@ -92,6 +101,18 @@ def _head(data: TableData) -> Iterator[Block]:
     yield Bullets(lines=tuple(lines))
 
 
+def _leaderboard(data: TableData, statistics: Statistics) -> Iterator[Block]:
+    found = leaderboard_words.standings(data, statistics)
+    if not found:
+        return
+    name = words.column_name(data, str(data.leaderboard))
+    yield Heading(text=f"Leaderboard: {name}")
+    tasks = leaderboard_words.tasks_of(statistics)
+    rows = [[s.rank, s.label, s.effect, f"**{s.verdict}**", *s.tasks] for s in found]
+    yield _table(["", "row", "difference", "verdict", *tasks], rows)
+    yield Text(text=leaderboard_words.leaderboard_note(data, statistics))
+
+
 def _measured(data: TableData, statistics: Statistics) -> Iterator[Block]:
     yield Heading(text="Measured, with 95 % intervals")
     published = bool(data.published)
@@ -101,7 +122,7 @@ def _measured(data: TableData, statistics: Statistics) -> Iterator[Block]:
         head.append(f"{name} {words.arrow(column)} measured")
         head += [f"{column['key']} published"] if published else []
     rows = []
-    for row in data.rows:
+    for row in data.shown:
         cells = [row["label"]]
         for column in data.columns:
             summary = statistics.value(row["key"], column["key"])
@@ -187,12 +208,12 @@ def _claims(data: TableData, statistics: Statistics) -> Iterator[Block]:
         return
     yield Heading(text="Claims")
     rows = []
-    for claim, verdict in zip(data.claims, statistics.verdicts, strict=True):
+    for number, (claim, verdict) in enumerate(zip(data.claims, statistics.verdicts, strict=True)):
         decimals = words.decimals_of(data, claim["column"])
         rows.append(
             [
                 words.claim_text(data, claim) + words.claim_mark(claim),
-                f"**{verdict.word}**",
+                f"**{verdict.word}**{scale_words.qualifier(data, statistics, number)}",
                 words.verdict_effect(verdict, decimals),
                 words.number(words.published_effect(data, claim), decimals, sign=True),
                 words.verdict_reason(verdict),
@@ -201,6 +222,15 @@ def _claims(data: TableData, statistics: Statistics) -> Iterator[Block]:
     head = ["claim", "verdict", "measured effect", "published effect", "why"]
     yield _table(head, rows)
     yield Text(text=words.judged_note(data) + (" This table is partial." if data.partial else ""))
+
+
+def _scales(data: TableData, statistics: Statistics) -> Iterator[Block]:
+    rows = list(scale_words.scale_table(data, statistics))
+    if rows:
+        yield Heading(text="Planned claims at three guidance scales")
+        head = ["claim", "the protocol's", "the base's best", "each row's own best"]
+        yield _table([*head, "guidance gives"], rows)
+        yield Text(text=scale_words.NOTE)
 
 
 def _controls(data: TableData, statistics: Statistics) -> Iterator[Block]:
@@ -240,7 +270,7 @@ def _facts(data: TableData, statistics: Statistics) -> Iterator[Block]:
 
 
 def _notes(data: TableData, statistics: Statistics) -> Iterator[Block]:
-    lines = [f"{row['label']}: {row['note']}" for row in data.rows if row["note"]]
+    lines = [f"{row['label']}: {row['note']}" for row in data.shown if row["note"]]
     lines += trained_on.lines(data.cells)
     lines += processors.lines(data.cells)
     lines += [f"{variant}" for variant in words.variant_lines(data)]

@@ -88,7 +88,7 @@ def empty_table(request: Request, cells: Sequence[CellData]) -> TableData:
         columns=tuple(world.column_json(column) for column in request.columns),
         claims=tuple(
             c.to_json()
-            for c in spec.claims
+            for c in spec.all_claims
             if c.better in names and c.worse in names and c.column in keys
         ),
         footnotes=dict(spec.footnotes),
@@ -108,7 +108,13 @@ def empty_table(request: Request, cells: Sequence[CellData]) -> TableData:
     )
     left_out = [row for row in spec.rows if row.control in TESTED and row.key not in names]
     unrun = with_published(data, [world.row_json(row, profile) for row in left_out])
-    return replace(data, unrun=unrun)
+    scaled = {row.scale_of for row in request.rows if row.scale_of is not None}
+    return replace(
+        data,
+        unrun=unrun,
+        scales=dict(spec.scales) if scaled else {},
+        leaderboard=spec.leaderboard if spec.leaderboard in keys else None,
+    )
 
 
 def command_words(request: Request) -> Iterator[str]:
@@ -117,16 +123,20 @@ def command_words(request: Request) -> Iterator[str]:
     yield from ("run", "--table", request.table_name or table.name)
     if table.world is None:
         yield from ("--profile", request.profile_name)
-    added = [row for row in table.rows if row.added]
-    taken = [row for row in request.rows if row.added]
-    asked = [row for row in request.rows if not row.added]
-    every = [row for row in table.rows if not row.added]
+    rows = [row for row in request.rows if row.scale_of is None]
+    known = [row for row in table.rows if row.scale_of is None]
+    added = [row for row in known if row.added]
+    taken = [row for row in rows if row.added]
+    asked = [row for row in rows if not row.added]
+    every = [row for row in known if not row.added]
     if taken != added:
-        yield from ("--rows", ",".join(row.key for row in request.rows))
+        yield from ("--rows", ",".join(row.key for row in rows))
     elif asked == every and any(row.control for row in every):
         yield "--controls"
     elif asked != [row for row in every if not row.control]:
         yield from ("--rows", ",".join(row.key for row in asked))
+    if len(rows) < len(request.rows):
+        yield "--scales"
     if len(request.columns) < len(table.columns):
         yield from ("--cols", ",".join(column.key for column in request.columns))
     if request.seeds != table.seeds:

@@ -57,7 +57,7 @@ def render_csv(data: TableData, statistics: Statistics) -> str:
     buffer = io.StringIO(newline="")
     writer = csv.DictWriter(buffer, FIELDS, lineterminator="\n")
     writer.writeheader()
-    for row in data.rows:
+    for row in data.shown:
         for column in data.columns:
             line = _line(data, statistics, row["key"], column["key"])
             writer.writerow({key: _text(value) for key, value in line.items()})

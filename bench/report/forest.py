@@ -51,7 +51,7 @@ def forest_plot(data: TableData, statistics: Statistics, column: Mapping[str, An
     at the edge, so that they do not squeeze what is compared. Published values are drawn (as
     rhombs) where they are of the same work, that is outside orientation tables.
     """
-    found = [(row, statistics.value(row["key"], column["key"])) for row in data.rows]
+    found = [(row, statistics.value(row["key"], column["key"])) for row in data.shown]
     measured = [(row, s) for row, s in found if s.estimate is not None]
     if not measured:
         return ""

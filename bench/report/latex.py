@@ -55,7 +55,7 @@ def render_latex(data: TableData, statistics: Statistics) -> str:
         r"\midrule",
     ]
     was_control = False
-    for row in data.rows:
+    for row in data.shown:
         if row["control"] and not was_control:
             lines.append(r"\midrule")
         was_control = bool(row["control"])

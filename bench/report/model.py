@@ -93,6 +93,9 @@ class TableData:
         verified: by back-end, how far it was checked against the original implementation.
         unrun: controls of the table that are tested and were not asked for, as rows; `found` says
             by column what the published table of the same protocol has of them.
+        scales: by row, the guidance scale at which it is best, where planned claims are shown
+            there; their rows name in `scale_of` the row they stand for.
+        leaderboard: the column by which rows are ranked against the base; None for no ranking.
     """
 
     table: str
@@ -112,11 +115,18 @@ class TableData:
     verified: Mapping[str, str] = field(default_factory=dict)
     facts: tuple[Mapping[str, Any], ...] = ()
     unrun: tuple[Mapping[str, Any], ...] = ()
+    scales: Mapping[str, float] = field(default_factory=dict)
+    leaderboard: str | None = None
 
     @property
     def partial(self) -> bool:
         """Whether the suites were cut."""
         return self.limit is not None
+
+    @property
+    def shown(self) -> tuple[Mapping[str, Any], ...]:
+        """The rows of the table itself: all but those at other scales."""
+        return tuple(row for row in self.rows if row.get("scale_of") is None)
 
     def of(self, row: str, column: str) -> list[CellData]:
         """Return a row's cells of a column, by training seed, then noise seed."""

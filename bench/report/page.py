@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 
-from bench.report import words
+from bench.report import scale_words, words
 from bench.report.blocks import PARTS, Block, Bullets, Heading, Table, blocks_of
 from bench.report.forest import forest_plot
 from bench.report.model import TableData
@@ -109,17 +109,18 @@ def _table(block: Table) -> str:
 def _cells(row: Sequence[str]) -> Iterator[str]:
     yield f'<th scope="row">{inline(row[0])}</th>'
     for cell in row[1:]:
-        word = cell.strip("*")
+        word = cell.partition("** ")[0].strip("*")
         kind = f' class="verdict {word}"' if word in _VERDICTS else ""
         yield f"<td{kind}>{inline(cell)}</td>"
 
 
 def _verdict_strip(data: TableData, statistics: Statistics) -> str:
     cards = []
-    for claim, verdict in zip(data.claims, statistics.verdicts, strict=True):
+    for number, (claim, verdict) in enumerate(zip(data.claims, statistics.verdicts, strict=True)):
         decimals = words.decimals_of(data, claim["column"])
         cards.append(
             f'<li class="{html.escape(verdict.word)}"><b>{html.escape(verdict.word)}</b>'
+            f"{html.escape(scale_words.qualifier(data, statistics, number))}"
             f"<span>{html.escape(words.claim_text(data, claim) + words.claim_mark(claim))}</span>"
             f"<small>{html.escape(words.verdict_effect(verdict, decimals))}</small></li>"
         )

@@ -23,6 +23,7 @@ from bench.stats import (
     crossed_metric,
     crossed_metric_difference,
 )
+from bench.stats.bootstrap import require_same_keys
 
 _UNTRAINED = 0
 """The one key of a row without training."""
@@ -106,6 +107,39 @@ def paired_cells(
         estimate=found,
         images=_estimate(ours[0]).n,
     )
+
+
+def paired_contrast(
+    column: Mapping[str, Any],
+    first: tuple[Sequence[CellData], Sequence[CellData]],
+    second: tuple[Sequence[CellData], Sequence[CellData]],
+) -> CrossedEstimate | None:
+    """Return one difference of two rows less another one, image by image and seed by seed.
+
+    Args:
+        column: as in `TableData.columns`, of a metric with per-image values; None for others.
+        first: the cells of two rows.
+        second: those of the rows in whose place they stand, on the same prompts.
+
+    Raises:
+        ProtocolError: unlike images, training seeds or noise on any side.
+    """
+    if not all(cell.values for cells in (*first, *second) for cell in cells):
+        return None
+    groups = [_by_training(matched(*pair)) for pair in (first, second)]
+    sides = [
+        {seed: _less(_images(group, 0), _images(group, 1)) for seed, group in found.items()}
+        for found in groups
+    ]
+    low, high = column.get("range") or (None, None)
+    span = None if low is None or high is None else 2.0 * (high - low)
+    prompts, tasks = _places(groups[0].values())
+    return crossed_difference(sides[0], sides[1], prompts, tasks, span=span)
+
+
+def _less(a: Mapping[str, float], b: Mapping[str, float]) -> dict[str, float]:
+    require_same_keys(a, b)
+    return {key: value - b[key] for key, value in a.items()}
 
 
 def is_trained(cells: Sequence[CellData]) -> bool:

@@ -34,7 +34,7 @@ def reach_of(data: TableData, statistics: Statistics) -> Iterator[Reach]:
     table without a baseline, those of the claims.
     """
     trained = {cell.row for cell in data.cells if cell.training_seed is not None}
-    trained = trained & {row["key"] for row in data.rows if not row["control"]} or trained
+    trained = trained & {row["key"] for row in data.shown if not row["control"]} or trained
     for column in data.columns:
         key = column["key"]
         found = [d.estimate for d in statistics.differences if d.column == key and d.row in trained]

@@ -54,6 +54,7 @@ def respecified(stored: TableData, now: TableData) -> TableData:
         published=now.published,
         facts=now.facts,
         unrun=now.unrun,
+        leaderboard=now.leaderboard,
     )
 
 

@@ -54,10 +54,10 @@ def draw_samples(data: TableData, store: Store) -> dict[str, bytes]:
         CorruptArtifactError: a picture that is shown, or a list of stored images, was changed.
     """
     for column in data.columns:
-        cells = [_first(data, row["key"], column["key"]) for row in data.rows]
+        cells = [_first(data, row["key"], column["key"]) for row in data.shown]
         shown = [
             (str(row["label"]), cell, held)
-            for row, cell in zip(data.rows, cells, strict=True)
+            for row, cell in zip(data.shown, cells, strict=True)
             if cell is not None and (held := _images(cell, store)) is not None
         ]
         prompts = _prompts([cell for _, cell, _ in shown])

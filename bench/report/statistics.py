@@ -15,9 +15,11 @@ from typing import Any
 from bench.api.errors import BenchError, ProtocolError
 from bench.report.controls import baseline_of, control_results, with_controls
 from bench.report.facts import GainRatio, gain_ratios
+from bench.report.leaderboard import TaskEffect, task_effects
 from bench.report.model import CellData, Summary, TableData
 from bench.report.paired import is_trained, paired_cells, row_summary
 from bench.report.pairing import cell_title, other_noise
+from bench.report.scales import ScaledClaim, scaled_claims
 from bench.spec.table import WHOLE_RUNS
 from bench.stats import Claim, CrossedEstimate, Verdict, judge, require_equal_n
 from bench.stats.clusters import mean_of_means, stratify
@@ -37,6 +39,8 @@ class Statistics:
         verdicts: one per claim, in the table's order.
         ratios: one per fact, in the table's order; None beside a fact that is words alone.
         controls: one per control that is tested and its column, in the table's order.
+        scaled: planned claims at three guidance scales, where those were sampled.
+        tasks: of a leaderboard, what each row gains in each task.
     """
 
     values: tuple[Summary, ...]
@@ -45,6 +49,8 @@ class Statistics:
     verdicts: tuple[Verdict, ...]
     ratios: tuple[GainRatio | None, ...] = ()
     controls: tuple[ControlResult, ...] = ()
+    scaled: tuple[ScaledClaim, ...] = ()
+    tasks: tuple[TaskEffect, ...] = ()
 
     def value(self, row: str, column: str) -> Summary:
         """Return the value of a row and column (KeyError when there is none)."""
@@ -67,6 +73,8 @@ class Statistics:
                 else {}
             ),
             **({"controls": [c.to_json() for c in self.controls]} if self.controls else {}),
+            **({"scaled": [s.to_json() for s in self.scaled]} if self.scaled else {}),
+            **({"tasks": [t.to_json() for t in self.tasks]} if self.tasks else {}),
         }
 
     @classmethod
@@ -79,6 +87,8 @@ class Statistics:
             verdicts=tuple(Verdict.from_json(v) for v in data["verdicts"]),
             ratios=tuple(None if r is None else GainRatio(**r) for r in data.get("ratios", ())),
             controls=tuple(ControlResult.from_json(c) for c in data.get("controls", ())),
+            scaled=tuple(ScaledClaim.from_json(s) for s in data.get("scaled", ())),
+            tasks=tuple(TaskEffect.from_json(t) for t in data.get("tasks", ())),
         )
 
 
@@ -102,11 +112,13 @@ def compute(data: TableData) -> Statistics:
     """
     for column in data.columns:
         require_like_protocols(data, column["key"])
-    values = tuple(_value(data, row["key"], column) for row in data.rows for column in data.columns)
+    values = tuple(
+        _value(data, row["key"], column) for row in data.shown for column in data.columns
+    )
     baseline = baseline_of(data)
     differences = tuple(
         _difference(data, row["key"], baseline, column)
-        for row in data.rows
+        for row in data.shown
         for column in data.columns
         if baseline is not None and row["key"] != baseline
     )
@@ -118,6 +130,8 @@ def compute(data: TableData) -> Statistics:
         verdicts=with_controls(data, _verdicts(data), controls),
         ratios=gain_ratios(data),
         controls=controls,
+        scaled=scaled_claims(data),
+        tasks=tuple(task_effects(data)),
     )
 
 

@@ -9,7 +9,6 @@ what they were computed from still fits, and computed anew otherwise. All is sea
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import logging
@@ -22,6 +21,8 @@ from typing import Any
 from bench.api.errors import BenchError, UsageError
 from bench.report.comma import render_csv
 from bench.report.first_format import upgraded
+from bench.report.inputs import STATISTICS_VERSION as STATISTICS_VERSION
+from bench.report.inputs import inputs_hash
 from bench.report.latex import render_latex
 from bench.report.markdown import render_markdown
 from bench.report.model import (
@@ -52,7 +53,7 @@ from bench.report.sealed import (
 from bench.report.statistics import NOT_COMPUTED, Statistics, compute
 from bench.report.terminal import render_terminal
 from bench.report.verified import declared_words
-from bench.store import Published, canonical_json, publish_folder, read_parquet
+from bench.store import Published, publish_folder, read_parquet
 
 LOG = logging.getLogger("bench.report")
 
@@ -66,8 +67,6 @@ CAPTIONS = {
 MAX_RECORDS_BYTES = 10_000_000
 MAX_PICTURE_BYTES = 400_000
 """Of a picture that goes into the page; a larger one stays beside it."""
-STATISTICS_VERSION = 3
-"""Bumped when the statistics of unchanged cells may change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,37 +136,16 @@ def make_report(data: TableData, targets: Sequence[str]) -> Report:
     )
 
 
-def inputs_hash(data: TableData) -> str:
-    """Return the hash of all the statistics depend on: cells, values, claims, columns."""
-    head = {
-        "version": STATISTICS_VERSION,
-        "rows": [_of_statistics(row) for row in data.rows],
-        "columns": list(data.columns),
-        "claims": list(data.claims),
-        **({"facts": list(data.facts)} if data.facts else {}),
-        **({"unrun": list(data.unrun)} if data.unrun else {}),
-        "cells": [cell_to_json(cell) for cell in data.cells],
-    }
-    digest = hashlib.sha256(canonical_json(head).encode("ascii"))
-    for cell in data.cells:
-        place = "\x1f".join(str(part) for part in place_of(cell))
-        digest.update(f"\n{place}\n".encode())
-        lines = [f"{v.prompt_id}\x1f{v.ordinal}\x1f{v.tag}\x1f{v.value!r}\n" for v in cell.values]
-        digest.update("".join(lines).encode())
-    return digest.hexdigest()
-
-
-def _of_statistics(row: Mapping[str, Any]) -> list[Any]:
-    """Return what statistics depend on of a row; of a control that is tested, what it must show."""
-    found = [row["key"], row["checkpoint"], row["control"]]
-    tested = {name: row[name] for name in ("columns", "concerns", "base") if row.get(name)}
-    return [*found, {**tested, "method": row["method"]}] if tested else found
-
-
 def head_json(data: TableData) -> dict[str, Any]:
     """Return all of `table.json` but what is computed from it and from the per-image values."""
     head = {k: v for k, v in asdict(replace(data, cells=())).items() if k != "cells"}
-    for name in ("verified", "facts", "unrun"):  # tables that were stored before had none
+    for name in (
+        "verified",
+        "facts",
+        "unrun",
+        "scales",
+        "leaderboard",
+    ):  # tables that were stored before had none
         if not head[name]:
             del head[name]
     cells = [cell_to_json(cell) for cell in data.cells]
@@ -401,4 +379,6 @@ def _data(stored: Mapping[str, Any], cells: tuple[CellData, ...]) -> TableData:
         verified=stored["verified"] if "verified" in stored else declared_words(cells),
         facts=tuple(stored.get("facts", ())),
         unrun=tuple(stored.get("unrun", ())),
+        scales=stored.get("scales", {}),
+        leaderboard=stored.get("leaderboard"),
     )

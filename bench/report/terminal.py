@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.report import control_words, words
+from bench.report import control_words, leaderboard_words, scale_words, words
 from bench.report.facts import ratio_text
 from bench.report.model import Summary, TableData
 from bench.report.reach import reach_line
@@ -27,7 +27,7 @@ def render_terminal(data: TableData, statistics: Statistics, *, parts: bool = Fa
         statistics: of it.
         parts: also what each interval is made of, a line each below the row.
     """
-    lines = [*_wrapped(data.title), *_head(data), ""]
+    lines = [*_wrapped(data.title), *_head(data), "", *_leaderboard(data, statistics)]
     per_block = max(1, (WIDTH - _LABEL) // _CELL)
     for start in range(0, len(data.columns), per_block):
         columns = data.columns[start : start + per_block]
@@ -37,7 +37,7 @@ def render_terminal(data: TableData, statistics: Statistics, *, parts: bool = Fa
         f"{words.intervals_note(data)} {words.orientation_notice(data)}"
     )
     lines += _wrapped(reach_line(data, statistics))
-    for said in (_claims, _controls, _facts):
+    for said in (_claims, _scales, _controls, _facts):
         lines += said(data, statistics)
     for variant in words.variant_lines(data):
         lines += _wrapped(variant, indent="  ")
@@ -61,6 +61,21 @@ def _head(data: TableData) -> Iterator[str]:
         yield from _wrapped(notice)
 
 
+def _leaderboard(data: TableData, statistics: Statistics) -> Iterator[str]:
+    found = leaderboard_words.standings(data, statistics)
+    if not found:
+        return
+    yield f"Leaderboard: {words.column_name(data, str(data.leaderboard))}"
+    tasks = leaderboard_words.tasks_of(statistics)
+    for place in found:
+        label = f"{place.rank:>3} {place.label}".ljust(_LABEL + 8)
+        yield from _wrapped(f"{label} {place.effect} {place.verdict}", indent="  ")
+        parts = zip(tasks, place.tasks, strict=True)
+        yield from _wrapped(", ".join(f"{task} {part}" for task, part in parts), indent="      ")
+    yield from _wrapped(leaderboard_words.leaderboard_note(data, statistics))
+    yield ""
+
+
 def _block(
     data: TableData,
     statistics: Statistics,
@@ -72,7 +87,7 @@ def _block(
     variants = [", ".join(words.variant_names(data, c["key"])) for c in columns]
     if any(variants):
         yield _line("  measured with", variants)
-    for row in data.rows:
+    for row in data.shown:
         found = [statistics.value(row["key"], c["key"]) for c in columns]
         yield _line(row["label"], [_value(s, c) for s, c in zip(found, columns, strict=True)])
         for part, label in _PARTS if parts else ():
@@ -131,14 +146,26 @@ def _claims(data: TableData, statistics: Statistics) -> Iterator[str]:
         return
     yield ""
     yield "Claims" + (" (of a partial table)" if data.partial else "")
-    for claim, verdict in zip(data.claims, statistics.verdicts, strict=True):
+    for number, (claim, verdict) in enumerate(zip(data.claims, statistics.verdicts, strict=True)):
         decimals = words.decimals_of(data, claim["column"])
         effect = words.verdict_effect(verdict, decimals)
         yield from _wrapped(
-            f"{verdict.word}: {words.claim_text(data, claim)}{words.claim_mark(claim)}: {effect}; "
+            f"{verdict.word}{scale_words.qualifier(data, statistics, number)}: "
+            f"{words.claim_text(data, claim)}{words.claim_mark(claim)}: {effect}; "
             f"{words.verdict_reason(verdict)}",
             indent="  ",
         )
+
+
+def _scales(data: TableData, statistics: Statistics) -> Iterator[str]:
+    rows = list(scale_words.scale_table(data, statistics))
+    if rows:
+        yield ""
+        yield "Planned claims at three guidance scales: the protocol's, the base's best,"
+        yield "each row's own best"
+    for claim, *effects, guidance in rows:
+        told = f"{claim}: {'; '.join(effects)}; guidance gives {guidance}"
+        yield from _wrapped(told, indent="  ")
 
 
 def _controls(data: TableData, statistics: Statistics) -> Iterator[str]:

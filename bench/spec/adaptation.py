@@ -31,10 +31,12 @@ class Adaptation:
     Attributes:
         settings: of the profile, nested as in its file; mappings are merged, all else is replaced.
         columns: by column key, changes of `COLUMN_KEYS`.
+        scales: by row key, the guidance scale at which its planned claims' metric is best.
     """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
     columns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    scales: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for column, changes in self.columns.items():
@@ -42,6 +44,9 @@ class Adaptation:
                 if key not in COLUMN_KEYS:
                     hint = did_you_mean(key, COLUMN_KEYS)
                     raise UsageError(f"unknown key 'columns.{column}.{key}'.{hint}")
+        for row, scale in self.scales.items():
+            if isinstance(scale, bool) or not isinstance(scale, int | float) or not scale >= 1:
+                raise UsageError(f"scales.{row} is {scale!r}; expected a guidance scale from 1.")
 
 
 def read_adaptations(data: Any, where: str) -> dict[str, Adaptation]:
@@ -55,5 +60,6 @@ def read_adaptations(data: Any, where: str) -> dict[str, Adaptation]:
             key: mapping(changes, f"{where}.{name}.columns.{key}")
             for key, changes in columns.items()
         }
+        given["scales"] = mapping(given.get("scales", {}), f"{where}.{name}.scales")
         found[name] = construct(Adaptation, given, f"{where}.{name}")
     return found

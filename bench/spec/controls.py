@@ -2,46 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
 
 from bench.api.errors import UsageError
 from bench.spec.placed import placed
 from bench.spec.rows import TESTED, RowSpec
 
-if TYPE_CHECKING:
-    from bench.spec.table import TableSpec
 
-
-def check_controls(table: TableSpec) -> None:
+def check_controls(
+    where: str,
+    rows: Sequence[RowSpec],
+    row_of: Callable[[str], RowSpec],
+    column_of: Callable[[str], object],
+) -> None:
     """Make sure that each control of a table can be tested.
+
+    Args:
+        where: the table, for messages.
+        rows: of the table.
+        row_of, column_of: look up a key, and raise UsageError where it is unknown.
 
     Raises:
         SpecError: a control names a row or a column that the table has not, has nothing to be
             compared with, or is compared with a row whose training seeds are not paired with its.
     """
-    for number, row in enumerate(table.rows):
+    for number, row in enumerate(rows):
         if row.control in TESTED:
-            with placed(f"table {table.name}, row {number + 1}", "rows", number):
-                _check(table, row)
+            with placed(f"{where}, row {number + 1}", "rows", number):
+                for column in row.columns:
+                    column_of(column)
+                base = base_row(rows) if row.base is None else row_of(row.base)
+                _check(row, [row_of(key) for key in row.concerns], base)
 
 
-def _check(table: TableSpec, row: RowSpec) -> None:
-    for column in row.columns:
-        table.column(column)
-    for key in row.concerns:
-        if table.row(key).control:
-            raise UsageError(f"row {row.key!r} concerns {key!r}, a control itself: no claim is.")
-    other = base_row(table.rows) if row.base is None else table.row(row.base)
-    if other is None:
+def _check(row: RowSpec, concerned: Sequence[RowSpec], base: RowSpec | None) -> None:
+    for other in concerned:
+        if other.control:
+            raise UsageError(
+                f"row {row.key!r} concerns {other.key!r}, a control itself: no claim is."
+            )
+    if base is None:
         raise UsageError(
             f"row {row.key!r} has control: {row.control}, and the table has no base to compare it "
             "with; name a row with base: ROW."
         )
-    if other.key == row.key:
+    if base.key == row.key:
         raise UsageError(f"row {row.key!r} cannot be compared with itself; change base.")
     if row.trained:
-        require_paired({r.key: r for r in (row, other)})
+        require_paired({r.key: r for r in (row, base)})
 
 
 def base_row(rows: Sequence[RowSpec]) -> RowSpec | None:

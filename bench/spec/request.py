@@ -11,6 +11,7 @@ from bench.spec.added import weights_row
 from bench.spec.head import ProfileHead
 from bench.spec.overrides import asked_of
 from bench.spec.profile import Profile
+from bench.spec.scales import scale_rows
 from bench.spec.table import ColumnSpec, RowSpec, TableSpec, load_table
 from bench.spec.world import world_of
 
@@ -68,6 +69,7 @@ def make_request(
     rows: Sequence[str] = (),
     columns: Sequence[str] = (),
     controls: bool = False,
+    scales: bool = False,
     seeds: Sequence[int] | None = None,
     limit: int | None = None,
     methods: Sequence[str] = (),
@@ -84,6 +86,7 @@ def make_request(
         rows: row keys; none means all rows (control rows only with `controls`).
         columns: column keys; none means all.
         controls: the control rows too.
+        scales: the rows of planned claims at other guidance scales too; see `bench.spec.scales`.
         seeds: training seeds; None takes the table's own, or 0.
         limit: prompts per suite.
         methods: more methods, `pkg.mod:Class` or `file.py:Class`: all their rows, unless `rows`
@@ -104,6 +107,7 @@ def make_request(
             "--limit": limit is not None,
             "--protocol": protocol is not None,
             "--controls": controls,
+            "--scales": scales,
             "--profile": profile != DEFAULT_PROFILE,
             "--row": bool(weights),
         },
@@ -128,12 +132,15 @@ def make_request(
         for row in spec.rows
         if row.key in wanted or (not wanted and (row.added or controls or not row.control))
     )
-    chosen = {spec.column(key).key for key in columns}
+    chosen = {spec.column(key).key for key in columns} or {c.key for c in spec.columns}
+    if scales and isinstance(settings, Profile):
+        for row in scale_rows(spec, settings, [row.key for row in taken], sorted(chosen)):
+            spec, taken = _with_row(spec, row), (*taken, row)
     return Request(
         table=spec,
         profile=settings,
         rows=taken,
-        columns=tuple(c for c in spec.columns if not chosen or c.key in chosen),
+        columns=tuple(c for c in spec.columns if c.key in chosen),
         seeds=_checked_seeds((spec.seeds or (0,)) if seeds is None else seeds),
         limit=_checked_limit(limit),
         profile_name=Path(profile).name,

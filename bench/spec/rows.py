@@ -45,7 +45,8 @@ class RowSpec:
         control: of a control row, which is left out unless asked for, what it must show:
             `"improves"`: better than `base` in each of `columns`, else no verdict there rests
             on anything; `"null"`: not better; `"probe"`: neither passes nor fails; `"ceiling"`.
-        columns: of a control that is tested, where; the others are measured all the same.
+        columns: of a control that is tested, where; the others are measured all the same. Of a
+            row at another scale, those it is measured in.
         concerns: of a control that is tested, rows whose claims rest on it; empty takes those
             that `bench.report.controls.concerned_rows` finds.
         base: of a control that is tested, the row it is compared with; None takes the table's
@@ -53,6 +54,8 @@ class RowSpec:
         rewards: of published weights, the back-ends that were their reward: what those measure
             is circular.
         note: what the row is for, shown below the table.
+        scale_of: the row that this one is, sampled at another guidance scale for the table's
+            planned claims (`bench.spec.scales`); it is shown with them alone.
         added: a row of `--method`, which no table file has.
     """
 
@@ -74,6 +77,7 @@ class RowSpec:
     base: str | None = None
     rewards: Sequence[str] = ()
     note: str = ""
+    scale_of: str | None = None
     added: bool = False
 
     def __post_init__(self) -> None:
@@ -119,7 +123,8 @@ class RowSpec:
                 f"{where} has control: {self.control} and no columns: it does not say where it "
                 "must show that; add e.g. columns: [GE, CB]."
             )
-        for name in () if tested else ("columns", "concerns", "base"):
+        scaled = self.scale_of is not None
+        for name in () if tested or scaled else ("columns", "concerns", "base"):
             if getattr(self, name):
                 raise UsageError(
                     f"{where} has {name}, which only a control that is tested reads; leave it out, "

@@ -19,7 +19,7 @@ from bench.config import construct, line_of, load_yaml, mapping, place_of, seque
 from bench.config.trust import require_registered
 from bench.spec.adaptation import Adaptation, read_adaptations
 from bench.spec.claims import ClaimSpec, FactSpec, SpecError, read_claims, read_facts
-from bench.spec.controls import check_controls, require_paired
+from bench.spec.controls import base_row, check_controls, require_paired
 from bench.spec.inheritance import from_folder, lineage
 from bench.spec.protocol import ColumnProtocol, read_protocol
 from bench.spec.rows import PAIRINGS as PAIRINGS
@@ -120,6 +120,10 @@ class TableSpec:
         world: what its samples are, a key of `WORLDS`; None for images of prompts.
         settings: of the world, in place of a profile.
         seeds: training seeds unless others are asked for; empty for 0.
+        leaderboard: the column by which rows are ranked against the base: that each is better
+            there is claimed of every row, one added by the command line too.
+        scales: by row key, the guidance scale at which the metric of the planned claims is best;
+            see `bench.spec.scales`.
     """
 
     name: str
@@ -138,6 +142,8 @@ class TableSpec:
     world: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
+    scales: Mapping[str, float] = field(default_factory=dict)
+    leaderboard: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seeds", tuple(self.seeds))
@@ -171,9 +177,29 @@ class TableSpec:
         for adaptation in self.profiles.values():
             for column in adaptation.columns:
                 self.column(column)
+            for row in adaptation.scales:
+                self.row(row)
+        if self.leaderboard is not None:
+            self.column(self.leaderboard)
+            if base_row(self.rows) is None:
+                raise UsageError(f"table {self.name} is a leaderboard and has no base to rank by.")
         for spec in self.columns:
             if spec.against is not None:
                 self.row(spec.against)
+
+    @property
+    def all_claims(self) -> tuple[ClaimSpec, ...]:
+        """The claims of the file, then those of the leaderboard."""
+        base = base_row(self.rows)
+        if self.leaderboard is None or base is None:
+            return self.claims
+        stated = {claim.pair for claim in self.claims}
+        ranked = [
+            ClaimSpec(better=row.key, worse=base.key, column=self.leaderboard)
+            for row in self.rows
+            if row is not base and not (row.control or row.scale_of or row.sampling_seed)
+        ]
+        return (*self.claims, *(claim for claim in ranked if claim.pair not in stated))
 
     def with_statements(self, claims: Any, facts: Any) -> TableSpec:
         """Return the table with the claims and facts of a file.
@@ -203,9 +229,12 @@ class TableSpec:
         """
         table = self
         for name in lineage(profile) if self.profiles else ():
-            if changes := self.profiles.get(name, Adaptation()).columns:
+            adaptation = self.profiles.get(name, Adaptation())
+            if changes := adaptation.columns:
                 columns = (replace(c, **changes.get(c.key, {})) for c in table.columns)
                 table = replace(table, columns=tuple(columns))
+            if adaptation.scales:
+                table = replace(table, scales={**table.scales, **adaptation.scales})
         return table
 
     def place(self, column: str, key: str) -> str:
@@ -306,5 +335,5 @@ def read_table(name: str, data: Mapping[str, Any], *, file: Path | None = None) 
         protocols=protocols,
         profiles=read_adaptations(data.get("profiles", {}), f"{where}: profiles"),
     )
-    check_controls(table)
+    check_controls(where, table.rows, table.row, table.column)
     return table.with_statements(data.get("claims", []), data.get("facts", []))

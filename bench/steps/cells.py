@@ -132,7 +132,8 @@ class _ImageCells:
         return tuple(self._builder.missing.values())
 
     def cells(self, row: RowSpec, training_seed: int | None, noise_seed: int) -> Iterator[Cell]:
-        return (column.cell(row, training_seed, noise_seed) for column in self._columns)
+        here = [c for c in self._columns if row.scale_of is None or c.column.key in row.columns]
+        return (column.cell(row, training_seed, noise_seed) for column in here)
 
 
 class _Column:

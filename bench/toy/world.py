@@ -25,7 +25,7 @@ class Points(CellWorld):
     row = PointRow
     column = PointColumn
     meaningless = frozenset(
-        {"--limit", "--protocol", "--controls", "--profile", "--row", "--device"}
+        {"--limit", "--protocol", "--controls", "--scales", "--profile", "--row", "--device"}
     )
     reason = (
         "the 2D toy has one form and runs on the CPU. Its settings are changed with --set, e.g. "
