@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,13 +11,16 @@ from typing import Any
 from bench.api.generation import GenerationSpec
 from bench.api.loading import import_target
 from bench.api.prompts import PromptSuite
-from bench.generation.checkpoint import CheckpointRef
+from bench.generation.checkpoint import CheckpointRef, pick_device
 from bench.generation.image_set import image_set_identity
 from bench.generation.parts import require_adapter
 from bench.spec.protocol import ColumnProtocol, StoredName, load_suite
 from bench.steps.builder import GraphBuilder, NotExpressibleError
 from bench.steps.step import Runtime, Step
 from bench.store import Artifact, Foreign, Store, foreign_part
+from bench.store.processor import has_bfloat16
+
+LOG = logging.getLogger("bench.steps")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,16 @@ class ImageStep(Step):
         """Sample; see `bench.generation.generate_image_set` for what is raised."""
         from bench.generation.generate import generate_image_set
 
+        if (
+            self.spec.dtype == "bfloat16"
+            and not has_bfloat16()
+            and pick_device(runtime.device) == "cpu"
+        ):
+            LOG.warning(
+                "%s: this processor has no instructions for bfloat16, in which sampling is slower "
+                "here than in float32",
+                self.label,
+            )
         return generate_image_set(
             store,
             self.checkpoint,

@@ -21,6 +21,7 @@ UNKNOWN = "unknown"
 """What an artifact was made on, where that was not recorded."""
 _CPUINFO = Path("/proc/cpuinfo")
 _AVX2 = frozenset({"avx2", "fma"})
+_BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
 _AVX512 = _AVX2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl"}
 
 
@@ -108,6 +109,16 @@ def _numpy_beyond_avx2() -> list[str]:
 def cpu_flags() -> frozenset[str]:
     """Return the instruction sets as `/proc/cpuinfo` names them; empty where there is none."""
     return frozenset(_cpuinfo("flags").split())
+
+
+def has_bfloat16(flags: frozenset[str] | None = None) -> bool:
+    """Whether arithmetic in bfloat16 is faster than in float32; True where that is not known.
+
+    Args:
+        flags: as `/proc/cpuinfo` names them; by default this processor's.
+    """
+    has = cpu_flags() if flags is None else flags
+    return not has or bool(has & _BFLOAT16)
 
 
 @cache

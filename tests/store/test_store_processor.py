@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.store import processor
-from bench.store.processor import Setting, settings
+from bench.store.processor import Setting, has_bfloat16, settings
 
 AVX2 = frozenset(["sse2", "avx", "avx2", "fma"])
 AVX512 = AVX2 | frozenset(["avx512f", "avx512bw", "avx512dq", "avx512vl"])
@@ -61,3 +61,10 @@ def test_the_processor_is_described(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     processor.cpu_model.cache_clear()
     assert processor.cpu_model()  # the platform's word
     processor.cpu_model.cache_clear()
+
+
+def test_bfloat16_is_known_by_its_instructions() -> None:
+    assert has_bfloat16(frozenset({"avx2", "avx512f", "avx512_bf16"}))
+    assert has_bfloat16(frozenset({"amx_bf16"}))
+    assert not has_bfloat16(frozenset({"avx2", "avx512f"}))
+    assert has_bfloat16(frozenset())  # not known

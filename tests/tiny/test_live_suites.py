@@ -1,13 +1,15 @@
 """Protocol 2's suites: what is in them, how often it is asked, and what must not be in them."""
 
+import json
 from collections import Counter
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench.api.prompts import PromptSuite
-from bench.spec.profile import load_profile
+from bench.spec.profile import load_profile, profile_names
 from bench.tiny import live_suites
 from bench.tiny.grammar import to_text
 from bench.tiny.live_suites import (
@@ -132,3 +134,14 @@ def test_protocols_share_no_prompt_where_they_must_not() -> None:
         for name in set(protocols[one]) & set(protocols[other]):
             a, b = ({p.text for p in protocols[x][name].suite.load()} for x in (one, other))
             assert not a & b, (one, other, name)
+
+
+def test_the_profile_samples_at_the_scale_that_the_rule_chose() -> None:
+    file = Path(__file__).parents[2] / "results" / "scales.json"
+    if not file.is_file():
+        pytest.skip("the rule has not been run on the shipped bases")
+    for name in profile_names():
+        profile = load_profile(name)
+        found = json.loads(file.read_text()).get(profile.checkpoint.location)
+        if "scale" in profile.protocols and found is not None:
+            assert profile.generation == {"cfg_scale": found["rule"]["chosen"]}
