@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from bench.api.errors import UsageError, did_you_mean
+from bench.api.errors import BenchError, UsageError, did_you_mean
 from bench.data.augmentation import ONCE, SIDES, Draws, visit_tensors
 from bench.data.curation.engine import KIND as CURATION_KIND
 from bench.data.curation.engine import read_pixels
@@ -95,6 +95,17 @@ def identity(
         "winner": found.winner,
         **found.encoding(),
     }
+
+
+def chosen_by(store: Store, settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the back-ends that chose the data; those of a run that is not there are unknown."""
+    found = read_settings(CuratedSettings, settings, "curated")
+    if found.run is None:
+        return (load_settings(str(found.preset), found.changes).scores.backend,)
+    try:
+        return tuple(circular(store.get(found.run)))
+    except BenchError:
+        return ()
 
 
 def draws(settings: Mapping[str, Any]) -> Draws:

@@ -63,7 +63,8 @@ class PairKind(Protocol):
     ) -> Artifact:
         """Return the artifact, making what is missing of it.
 
-        A kind that encodes images has also `draws(settings)`, see `image_draws`.
+        A kind that encodes images has also `draws(settings)`, see `image_draws`; one whose data
+        a back-end chose has `chosen_by(store, settings)`, their names.
 
         Args:
             store: where it goes.

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from bench.api.errors import BenchError
 from bench.report.model import CellData, TableData
-from bench.spec.table import RowSpec
+from bench.steps.selectors import circular_names, rewards_of
 from bench.store import Artifact, Store
 
 KEY = "circular"
@@ -49,38 +48,6 @@ class Selections:
         return self._found[key]
 
 
-def circular_names(
-    selectors: Sequence[str], measured_by: Mapping[str, Mapping[str, Any]]
-) -> list[str]:
-    """Return which of `selectors` measured a cell.
-
-    Args:
-        selectors: names of back-ends.
-        measured_by: by role, the identity of the back-end that measured.
-    """
-    found = []
-    for name in selectors:
-        weights = _weights(name)
-        for backend in measured_by.values():
-            same = weights is not None and weights == _weights_of(backend)
-            if name == backend.get("backend") or same:
-                found.append(name)
-                break
-    return sorted(set(found))
-
-
-def rewards_of(row: RowSpec, rows: Mapping[str, RowSpec]) -> tuple[str, ...]:
-    """Return the rewards of a row and of those it starts from."""
-    found: list[str] = []
-    seen: set[str] = set()
-    here: RowSpec | None = row
-    while here is not None and here.key not in seen:
-        seen.add(here.key)
-        found += here.rewards
-        here = rows.get(here.start) if here.start is not None else None
-    return tuple(dict.fromkeys(found))
-
-
 def marked_claims(data: TableData) -> TableData:
     """Return the table with the claims marked circular whose cells are."""
     marked = {(cell.row, cell.column) for cell in data.cells if cell.provenance.get(KEY)}
@@ -106,20 +73,6 @@ def _named(artifact: Artifact) -> Iterator[str]:
     config = artifact.manifest.get("config")
     names = config.get(KEY) if isinstance(config, Mapping) else None
     yield from (str(name) for name in names or ())
-
-
-def _weights(name: str) -> Any:
-    """Return the weights of a back-end by name, None where it is unknown or they are not here."""
-    from bench.steps.predictions import backend_identity
-
-    try:
-        return _weights_of(backend_identity(name))
-    except BenchError:
-        return None
-
-
-def _weights_of(identity: Mapping[str, Any]) -> Any:
-    return identity.get("weights")
 
 
 __all__ = [

@@ -51,8 +51,8 @@ class RowSpec:
             that `bench.report.controls.concerned_rows` finds.
         base: of a control that is tested, the row it is compared with; None takes the table's
             first base.
-        rewards: of published weights, the back-ends that were their reward: what those measure
-            is circular.
+        rewards: of published weights, the back-ends that were their reward, and of a training those
+            that chose or labelled data of others: what they measure is circular.
         note: what the row is for, shown below the table.
         scale_of: the row that this one is, sampled at another guidance scale for the table's
             planned claims (`bench.spec.scales`); it is shown with them alone.

@@ -239,10 +239,25 @@ class TableSpec:
 
     def place(self, column: str, key: str) -> str:
         """Return `file:line: ` of a column's key, nothing where the table is of no file."""
-        if self.file is None:
-            return ""
-        steps = ("columns", self._columns.index(column), key)
-        return f"{self.file}:{line_of(self.file, steps)}: "
+        return self._place("columns", self._columns.index(column), key)
+
+    def row_place(self, row: str) -> str:
+        """Return `file:line: ` of a row, likewise; nothing for one that no file has."""
+        number = [r.key for r in self.rows].index(row)
+        return "" if self.rows[number].added else self._place("rows", number)
+
+    def claim_place(self, claim: ClaimSpec) -> str:
+        """Return `file:line: ` of the entry that a claim was made of, likewise."""
+        entries = load_yaml(self.file).get("claims", []) if self.file is not None else []
+        for number, entry in enumerate(entries):
+            columns = (entry.get("column"), *entry.get("columns", ()))
+            rows = entry.get("better", entry.get("best")), entry.get("worse", claim.worse)
+            if rows == (claim.better, claim.worse) and claim.column in columns:
+                return self._place("claims", number)
+        return ""
+
+    def _place(self, *steps: str | int) -> str:
+        return "" if self.file is None else f"{self.file}:{line_of(self.file, steps)}: "
 
     def row(self, key: str) -> RowSpec:
         """Return a row (UsageError naming the nearest when it is unknown)."""

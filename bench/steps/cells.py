@@ -22,6 +22,7 @@ from bench.steps.predictions import backend_identities, needed_roles
 from bench.steps.references import add_stored_reference, evaluator_of
 from bench.steps.rows import add_row_images, cell_seeds
 from bench.steps.scores import add_scores, settings_changed
+from bench.steps.selectors import refuse_circular
 from bench.store import Store
 
 
@@ -71,7 +72,8 @@ def build_graph(request: Request, store: Store) -> TableGraph:
     """Return the graph of a request.
 
     Raises:
-        UsageError: the table, the profile and the plug-ins do not fit together.
+        UsageError: the table, the profile and the plug-ins do not fit together, or a planned claim
+            or a control is on a number of what chose the training data.
         PrerequisiteError: the base checkpoint or the pairs' prompts are missing.
     """
     world = world_of(request.table)
@@ -82,6 +84,13 @@ def build_graph(request: Request, store: Store) -> TableGraph:
     for row in request.rows:
         for training, noise in cell_seeds(row, request.profile, request.seeds):
             cells += made.cells(row, training, noise)
+    if request.table.world is None:
+        measured = {
+            (cell.row, cell.column): (cell.node, cell.protocol["backends"])
+            for cell in cells
+            if cell.node is not None
+        }
+        refuse_circular(request.table, made.graph, measured, store)
     return TableGraph(graph=made.graph, cells=tuple(cells), missing=made.missing)
 
 
