@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from transformers import CLIPImageProcessorPil, CLIPModel
 
-from bench.tiny.assets import folder_sha256
 from bench.tiny.build.aesthetic import save_head, train_aesthetic
 from bench.tiny.build.answered import train_unifiedreward
 from bench.tiny.build.cards import write_card
@@ -18,11 +17,9 @@ from bench.tiny.build.judged import train_hpsv3
 from bench.tiny.build.listed import save_imagereward, train_imagereward
 from bench.tiny.build.quality import train_deqa
 from bench.tiny.build.rewards import pick_choices, train_hpsv2, train_pickscore
+from bench.tiny.build.shared import Recipe
 from bench.tiny.build.towers import save_open_clip
 from bench.tiny.networks import PhraseNet, WordList, load_network, save_network
-
-if TYPE_CHECKING:
-    from bench.tiny.build.recipe import Recipe
 
 
 def save_image_processor(folder: Path) -> None:
@@ -50,10 +47,6 @@ def _clip(recipe: Recipe) -> CLIPModel:
     return found
 
 
-def _starts(recipe: Recipe, *names: str) -> dict[str, str]:
-    return {name: folder_sha256(recipe.finished(name)) for name in names}
-
-
 def _build_hpsv2(recipe: Recipe, folder: Path) -> dict[str, Any]:
     model, facts = train_hpsv2(
         _clip(recipe), recipe.tokenizer, recipe.finished_sd.vae, recipe.exam,
@@ -61,7 +54,7 @@ def _build_hpsv2(recipe: Recipe, folder: Path) -> dict[str, Any]:
     )  # fmt: skip
     save_open_clip(model, folder)
     recipe.tokenizer.save_pretrained(folder)
-    return _examined(recipe, "tiny-hpsv2", {**facts, **_starts(recipe, "tiny-clip")})
+    return _examined(recipe, "tiny-hpsv2", {**facts, **recipe.hashes("tiny-clip")})
 
 
 def _build_pickscore(recipe: Recipe, folder: Path) -> dict[str, Any]:
@@ -72,7 +65,7 @@ def _build_pickscore(recipe: Recipe, folder: Path) -> dict[str, Any]:
     model.to(torch.float16).save_pretrained(folder)
     recipe.tokenizer.save_pretrained(folder)
     save_image_processor(folder)
-    return _examined(recipe, "tiny-pickscore", {**facts, **_starts(recipe, "tiny-clip")})
+    return _examined(recipe, "tiny-pickscore", {**facts, **recipe.hashes("tiny-clip")})
 
 
 def _build_aesthetic(recipe: Recipe, folder: Path) -> dict[str, Any]:
@@ -80,7 +73,7 @@ def _build_aesthetic(recipe: Recipe, folder: Path) -> dict[str, Any]:
     choices = pick_choices(recipe.finished_sd.vae, work)
     head, facts = train_aesthetic(_clip(recipe), choices, work)
     save_head(head, folder)
-    return {**facts, **_starts(recipe, "tiny-clip")}
+    return {**facts, **recipe.hashes("tiny-clip")}
 
 
 def _build_imagereward(recipe: Recipe, folder: Path) -> dict[str, Any]:
@@ -92,7 +85,7 @@ def _build_imagereward(recipe: Recipe, folder: Path) -> dict[str, Any]:
     )  # fmt: skip
     save_imagereward(net, facts, folder)
     recipe.tokenizer.save_pretrained(folder)
-    return _examined(recipe, "tiny-imagereward", {**facts, **_starts(recipe, "tiny-vqa")})
+    return _examined(recipe, "tiny-imagereward", {**facts, **recipe.hashes("tiny-vqa")})
 
 
 def _build_hpsv3(recipe: Recipe, folder: Path) -> dict[str, Any]:
@@ -101,7 +94,7 @@ def _build_hpsv3(recipe: Recipe, folder: Path) -> dict[str, Any]:
         recipe.work_from("tiny-hpsv3", "tiny-sd", "tiny-clip"),
     )  # fmt: skip
     save_network(net, folder, {"class": "bench.tiny.reward_networks.PairReader"})
-    return _examined(recipe, "tiny-hpsv3", {**facts, **_starts(recipe, "tiny-clip")})
+    return _examined(recipe, "tiny-hpsv3", {**facts, **recipe.hashes("tiny-clip")})
 
 
 def _build_unifiedreward(recipe: Recipe, folder: Path) -> dict[str, Any]:
@@ -110,7 +103,7 @@ def _build_unifiedreward(recipe: Recipe, folder: Path) -> dict[str, Any]:
         recipe.work_from("tiny-unifiedreward", "tiny-sd", "tiny-clip"),
     )  # fmt: skip
     save_network(net, folder, {"class": "bench.tiny.reward_networks.AnswerReader"})
-    return _examined(recipe, "tiny-unifiedreward", {**facts, **_starts(recipe, "tiny-clip")})
+    return _examined(recipe, "tiny-unifiedreward", {**facts, **recipe.hashes("tiny-clip")})
 
 
 def _build_deqa(recipe: Recipe, folder: Path) -> dict[str, Any]:
