@@ -10,15 +10,14 @@ verb then takes its checkpoints:
     sd-noisier = "my_backbone:load_backbone"
 """
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
-import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer
 
-from bench.backbones.base import place, resolve_dtype
-from bench.backbones.hub import Source
+from bench.backbones.loading import How
+from bench.backbones.sd import FAMILY as SD
 from bench.backbones.sd import StableDiffusionBackbone
 
 PIPELINE_CLASS = "NoisierDiffusionPipeline"
@@ -34,30 +33,12 @@ class NoisierDiffusion(StableDiffusionBackbone):
         return super().timesteps(uniform.sqrt())
 
 
-def load_backbone(
-    checkpoint: str | Path,
-    *,
-    revision: str | None = None,
-    dtype: str | torch.dtype = "float32",
-    device: str | torch.device = "cpu",
-    local_files_only: bool = False,
-) -> NoisierDiffusion:
-    """Load a checkpoint; arguments and errors as those of `bench.backbones.load_backbone`."""
-    source = Source(
-        checkpoint=str(checkpoint), revision=revision, local_files_only=local_files_only
-    )
-    source.index_of(PIPELINE_CLASS, "noisier SD-1.x")
-    networks = {
-        "text_encoder": source.load_weights(CLIPTextModel, "text_encoder"),
-        "vae": source.load_weights(AutoencoderKL, "vae"),
-        "denoiser": source.load_weights(UNet2DConditionModel, "unet"),
-    }
-    for network in networks.values():
-        place(network, device, resolve_dtype(dtype))
-    return NoisierDiffusion(
-        checkpoint=source.checkpoint,
-        revision=revision,
-        tokenizer=source.load_tokenizer(CLIPTokenizer, "tokenizer"),
-        scheduler=source.load_scheduler(),
-        **networks,
-    )
+FAMILY = replace(
+    SD, pipeline_class=PIPELINE_CLASS, title="noisier SD-1.x", backbone=NoisierDiffusion
+)
+
+
+def load_backbone(checkpoint: str | Path, **how: Unpack[How]) -> NoisierDiffusion:
+    """Load a checkpoint; arguments and errors as those of `bench.backbones.loading.Family.load`."""
+    found: NoisierDiffusion = FAMILY.load(checkpoint, **how)
+    return found

@@ -18,7 +18,12 @@ class LatentBackbone:
         revision: hub revision asked for.
         vae, denoiser, scheduler: parts of the pipeline. The scheduler is the checkpoint's own,
             used for sampling.
+
+    Attributes:
+        denoiser_name: what the pipeline, and so the folder, calls the denoiser.
     """
+
+    denoiser_name: str
 
     def __init__(
         self,

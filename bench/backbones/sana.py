@@ -16,7 +16,7 @@ import inspect
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from diffusers import AutoencoderDC, SanaPipeline, SanaTransformer2DModel
@@ -25,10 +25,9 @@ from transformers import Gemma2Model, GemmaTokenizerFast
 
 from bench.api.errors import CorruptArtifactError, UsageError
 from bench.api.method import Condition
-from bench.backbones.base import place, resolve_dtype
 from bench.backbones.flow import FlowSchedule, FlowTransformer
-from bench.backbones.hub import Source
 from bench.backbones.latents import frozen
+from bench.backbones.loading import Family, How
 
 PIPELINE_CLASS = "SanaPipeline"
 LORA_TARGETS = ("to_q", "to_k", "to_v")
@@ -204,54 +203,6 @@ def _clean(prompt: str) -> str:
     return prompt.lower().strip()
 
 
-def load_backbone(
-    checkpoint: str | Path,
-    *,
-    revision: str | None = None,
-    dtype: str | torch.dtype = "float32",
-    device: str | torch.device = "cpu",
-    local_files_only: bool = False,
-) -> SanaBackbone:
-    """Load a SANA checkpoint from a folder, the hub's cache, or the hub.
-
-    Args:
-        checkpoint: folder with `model_index.json`, or hub id.
-        revision: branch, tag or commit of the hub repository.
-        dtype: precision of the transformer. Gemma 2 and the VAE overflow in float16 and are
-            bfloat16 then.
-        device: where the parts go.
-        local_files_only: never ask the network (HF_HUB_OFFLINE=1 has the same effect).
-
-    Raises:
-        PrerequisiteError: files are missing; the message has the command that gets them.
-        UsageError: the checkpoint is of another family, or does not predict the velocity.
-        CorruptArtifactError: weights do not fill the network, or its parts do not fit together.
-    """
-    source = Source(
-        checkpoint=str(checkpoint), revision=revision, local_files_only=local_files_only
-    )
-    index = source.index_of(PIPELINE_CLASS, "SANA")
-    networks = {
-        "text_encoder": source.load_weights(Gemma2Model, "text_encoder"),
-        "vae": source.load_weights(AutoencoderDC, "vae"),
-        "denoiser": source.load_weights(SanaTransformer2DModel, "transformer"),
-    }
-    _require_fit(source.checkpoint, networks)
-    wanted = resolve_dtype(dtype)
-    for name, network in networks.items():
-        overflows = wanted == torch.float16 and name != "denoiser"
-        place(network, device, torch.bfloat16 if overflows else wanted)
-    return SanaBackbone(
-        checkpoint=source.checkpoint,
-        revision=revision,
-        tokenizer=source.load_tokenizer(GemmaTokenizerFast, "tokenizer"),
-        scheduler=source.load_scheduler(),
-        text_tokens=int(index.get(TEXT_TOKENS_KEY, TEXT_TOKENS)),
-        instruction=index.get(INSTRUCTION_KEY),
-        **networks,
-    )
-
-
 def _require_fit(checkpoint: str, networks: Mapping[str, Any]) -> None:
     text, transformer = networks["text_encoder"].config, networks["denoiser"].config
     faults = []
@@ -265,3 +216,37 @@ def _require_fit(checkpoint: str, networks: Mapping[str, Any]) -> None:
             f"{checkpoint}: widths of its parts do not fit the transformer's "
             f"({'; '.join(faults)}); the folder mixes two checkpoints. Fetch it again."
         )
+
+
+def _precision(name: str, network: Any, wanted: torch.dtype, checkpoint: str) -> torch.dtype:
+    """Return bfloat16 for what overflows in float16: Gemma 2 and the VAE."""
+    overflows = wanted == torch.float16 and name != "denoiser"
+    return torch.bfloat16 if overflows else wanted
+
+
+def _options(index: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "text_tokens": int(index.get(TEXT_TOKENS_KEY, TEXT_TOKENS)),
+        "instruction": index.get(INSTRUCTION_KEY),
+    }
+
+
+FAMILY = Family(
+    pipeline_class=PIPELINE_CLASS,
+    title="SANA",
+    backbone=SanaBackbone,
+    tokenizers={"tokenizer": GemmaTokenizerFast},
+    networks={
+        "text_encoder": Gemma2Model,
+        "vae": AutoencoderDC,
+        "denoiser": SanaTransformer2DModel,
+    },
+    require_fit=_require_fit,
+    precision=_precision,
+    options=_options,
+)
+
+
+def load_backbone(checkpoint: str | Path, **how: Unpack[How]) -> SanaBackbone:
+    """Load a SANA checkpoint; see `Family.load`."""
+    return FAMILY.load(checkpoint, **how)

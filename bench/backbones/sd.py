@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
@@ -17,10 +17,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from bench.api.errors import CorruptArtifactError
 from bench.api.method import Condition
-from bench.backbones.base import place, resolve_dtype
 from bench.backbones.epsilon import EpsilonUNet
-from bench.backbones.hub import Source
 from bench.backbones.latents import frozen
+from bench.backbones.loading import Family, How
 
 PIPELINE_CLASS = "StableDiffusionPipeline"
 LORA_TARGETS = ("to_q", "to_k", "to_v", "to_out.0")
@@ -110,49 +109,30 @@ class StableDiffusionBackbone(EpsilonUNet):
         return pipeline
 
 
-def load_backbone(
-    checkpoint: str | Path,
-    *,
-    revision: str | None = None,
-    dtype: str | torch.dtype = "float32",
-    device: str | torch.device = "cpu",
-    local_files_only: bool = False,
-) -> StableDiffusionBackbone:
-    """Load an SD-1.x checkpoint from a folder, the hub's cache, or the hub.
-
-    Args:
-        checkpoint: folder with `model_index.json`, or hub id.
-        revision: branch, tag or commit of the hub repository.
-        dtype: precision of all parts.
-        device: where the parts go.
-        local_files_only: never ask the network (HF_HUB_OFFLINE=1 has the same effect).
-
-    Raises:
-        PrerequisiteError: files are missing; the message has the command that gets them.
-        UsageError: the checkpoint is of another family, or does not predict the noise.
-        CorruptArtifactError: weights do not fill the network.
-    """
-    source = Source(
-        checkpoint=str(checkpoint), revision=revision, local_files_only=local_files_only
-    )
-    source.index_of(PIPELINE_CLASS, "SD-1.x")
-    parts = {
-        "tokenizer": source.load_tokenizer(CLIPTokenizer, "tokenizer"),
-        "text_encoder": source.load_weights(CLIPTextModel, "text_encoder"),
-        "vae": source.load_weights(AutoencoderKL, "vae"),
-        "denoiser": source.load_weights(UNet2DConditionModel, "unet"),
-        "scheduler": source.load_scheduler(),
-    }
-    _require_text_width(source.checkpoint, parts["text_encoder"], parts["denoiser"])
-    for name in ("text_encoder", "vae", "denoiser"):
-        place(parts[name], device, resolve_dtype(dtype))
-    return StableDiffusionBackbone(checkpoint=source.checkpoint, revision=revision, **parts)
-
-
-def _require_text_width(checkpoint: str, text_encoder: Any, unet: Any) -> None:
-    found, expected = text_encoder.config.hidden_size, unet.config.cross_attention_dim
+def _require_fit(checkpoint: str, networks: Mapping[str, Any]) -> None:
+    found = networks["text_encoder"].config.hidden_size
+    expected = networks["denoiser"].config.cross_attention_dim
     if found != expected:
         raise CorruptArtifactError(
             f"{checkpoint}: the text encoder gives vectors of width {found}, the UNet expects "
             f"{expected}; the folder mixes two checkpoints. Fetch it again."
         )
+
+
+FAMILY = Family(
+    pipeline_class=PIPELINE_CLASS,
+    title="SD-1.x",
+    backbone=StableDiffusionBackbone,
+    tokenizers={"tokenizer": CLIPTokenizer},
+    networks={
+        "text_encoder": CLIPTextModel,
+        "vae": AutoencoderKL,
+        "denoiser": UNet2DConditionModel,
+    },
+    require_fit=_require_fit,
+)
+
+
+def load_backbone(checkpoint: str | Path, **how: Unpack[How]) -> StableDiffusionBackbone:
+    """Load an SD-1.x checkpoint; see `Family.load`."""
+    return FAMILY.load(checkpoint, **how)

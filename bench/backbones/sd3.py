@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from diffusers import AutoencoderKL, SD3Transformer2DModel, StableDiffusion3Pipeline
@@ -22,10 +22,9 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderMo
 
 from bench.api.errors import CorruptArtifactError, UsageError
 from bench.api.method import Condition
-from bench.backbones.base import place, resolve_dtype
 from bench.backbones.flow import FlowSchedule, FlowTransformer
-from bench.backbones.hub import Source
 from bench.backbones.latents import frozen
+from bench.backbones.loading import Family, How
 
 PIPELINE_CLASS = "StableDiffusion3Pipeline"
 LORA_TARGETS = (
@@ -228,68 +227,6 @@ def _tokenise(tokenizer: Any, prompts: list[str], length: int) -> Tensor:
     return ids
 
 
-def load_backbone(
-    checkpoint: str | Path,
-    *,
-    revision: str | None = None,
-    dtype: str | torch.dtype = "float32",
-    device: str | torch.device = "cpu",
-    local_files_only: bool = False,
-) -> StableDiffusion3Backbone:
-    """Load an SD-3.x checkpoint from a folder, the hub's cache, or the hub.
-
-    Args:
-        checkpoint: folder with `model_index.json`, or hub id.
-        revision: branch, tag or commit of the hub repository.
-        dtype: precision of all parts.
-        device: where the parts go.
-        local_files_only: never ask the network (HF_HUB_OFFLINE=1 has the same effect).
-
-    Raises:
-        PrerequisiteError: files are missing; the message has the command that gets them.
-        UsageError: the checkpoint is of another family, lacks a CLIP encoder, or has another
-            kind of scheduler.
-        CorruptArtifactError: weights do not fill the network, or its parts do not fit together.
-    """
-    source = Source(
-        checkpoint=str(checkpoint), revision=revision, local_files_only=local_files_only
-    )
-    index = source.index_of(PIPELINE_CLASS, "SD-3.x")
-    for name in ("text_encoder", "text_encoder_2"):
-        if not _present(index, name):
-            raise UsageError(
-                f"{source.checkpoint} has no {name}; T5 alone may be left out. Fetch it again."
-            )
-    with_t5 = _present(index, "text_encoder_3") and _present(index, "tokenizer_3")
-    networks = {
-        "text_encoder": source.load_weights(CLIPTextModelWithProjection, "text_encoder"),
-        "text_encoder_2": source.load_weights(CLIPTextModelWithProjection, "text_encoder_2"),
-        "text_encoder_3": source.load_weights(T5EncoderModel, "text_encoder_3")
-        if with_t5
-        else None,
-        "vae": source.load_weights(AutoencoderKL, "vae"),
-        "denoiser": source.load_weights(SD3Transformer2DModel, "transformer"),
-    }
-    _require_fit(source.checkpoint, networks)
-    for network in networks.values():
-        if network is not None:
-            place(network, device, resolve_dtype(dtype))
-    return StableDiffusion3Backbone(
-        checkpoint=source.checkpoint,
-        revision=revision,
-        tokenizer=source.load_tokenizer(CLIPTokenizer, "tokenizer"),
-        tokenizer_2=source.load_tokenizer(CLIPTokenizer, "tokenizer_2"),
-        tokenizer_3=source.load_tokenizer(T5TokenizerFast, "tokenizer_3") if with_t5 else None,
-        scheduler=source.load_scheduler(),
-        t5_tokens=index.get(T5_TOKENS_KEY),
-        **networks,
-    )
-
-
-def _present(index: Mapping[str, Any], part: str) -> bool:
-    return isinstance(index.get(part), list | tuple) and None not in index[part]
-
-
 def _require_fit(checkpoint: str, networks: Mapping[str, Any]) -> None:
     transformer = networks["denoiser"].config
     pooled = sum(networks[n].config.projection_dim for n in ("text_encoder", "text_encoder_2"))
@@ -307,3 +244,30 @@ def _require_fit(checkpoint: str, networks: Mapping[str, Any]) -> None:
             f"{checkpoint}: the text encoders' widths do not fit the transformer's "
             f"({'; '.join(faults)}); the folder mixes two checkpoints. Fetch it again."
         )
+
+
+FAMILY = Family(
+    pipeline_class=PIPELINE_CLASS,
+    title="SD-3.x",
+    backbone=StableDiffusion3Backbone,
+    tokenizers={
+        "tokenizer": CLIPTokenizer,
+        "tokenizer_2": CLIPTokenizer,
+        "tokenizer_3": T5TokenizerFast,
+    },
+    networks={
+        "text_encoder": CLIPTextModelWithProjection,
+        "text_encoder_2": CLIPTextModelWithProjection,
+        "text_encoder_3": T5EncoderModel,
+        "vae": AutoencoderKL,
+        "denoiser": SD3Transformer2DModel,
+    },
+    optional=("text_encoder_3", "tokenizer_3"),
+    require_fit=_require_fit,
+    options=lambda index: {"t5_tokens": index.get(T5_TOKENS_KEY)},
+)
+
+
+def load_backbone(checkpoint: str | Path, **how: Unpack[How]) -> StableDiffusion3Backbone:
+    """Load an SD-3.x checkpoint; see `Family.load`."""
+    return FAMILY.load(checkpoint, **how)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionXLPipeline, UNet2DConditionModel
@@ -24,10 +24,9 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from bench.api.errors import CorruptArtifactError
 from bench.api.method import Condition
-from bench.backbones.base import place, resolve_dtype
 from bench.backbones.epsilon import EpsilonUNet
-from bench.backbones.hub import Source
 from bench.backbones.latents import frozen
+from bench.backbones.loading import Family, How
 
 log = logging.getLogger(__name__)
 PIPELINE_CLASS = "StableDiffusionXLPipeline"
@@ -158,64 +157,7 @@ class StableDiffusionXLBackbone(EpsilonUNet):
         return pipeline
 
 
-def load_backbone(
-    checkpoint: str | Path,
-    *,
-    revision: str | None = None,
-    dtype: str | torch.dtype = "float32",
-    device: str | torch.device = "cpu",
-    local_files_only: bool = False,
-) -> StableDiffusionXLBackbone:
-    """Load an SDXL base checkpoint from a folder, the hub's cache, or the hub.
-
-    Args:
-        checkpoint: folder with `model_index.json`, or hub id.
-        revision: branch, tag or commit of the hub repository.
-        dtype: precision of all parts; a VAE that overflows in float16 stays in float32.
-        device: where the parts go.
-        local_files_only: never ask the network (HF_HUB_OFFLINE=1 has the same effect).
-
-    Raises:
-        PrerequisiteError: files are missing; the message has the command that gets them.
-        UsageError: the checkpoint is of another family, or does not predict the noise.
-        CorruptArtifactError: weights do not fill the network, or the parts do not fit together.
-    """
-    source = Source(
-        checkpoint=str(checkpoint), revision=revision, local_files_only=local_files_only
-    )
-    index = source.index_of(
-        PIPELINE_CLASS, "SDXL base; not the refiner, which cannot start from noise"
-    )
-    parts = {
-        "tokenizer": source.load_tokenizer(CLIPTokenizer, "tokenizer"),
-        "tokenizer_2": source.load_tokenizer(CLIPTokenizer, "tokenizer_2"),
-        "text_encoder": source.load_weights(CLIPTextModel, "text_encoder"),
-        "text_encoder_2": source.load_weights(CLIPTextModelWithProjection, "text_encoder_2"),
-        "vae": source.load_weights(AutoencoderKL, "vae"),
-        "denoiser": source.load_weights(UNet2DConditionModel, "unet"),
-        "scheduler": source.load_scheduler(),
-    }
-    _require_widths(source.checkpoint, parts)
-    wanted = resolve_dtype(dtype)
-    for name in ("text_encoder", "text_encoder_2", "denoiser"):
-        place(parts[name], device, wanted)
-    upcast = wanted == torch.float16 and parts["vae"].config.force_upcast
-    if upcast:
-        log.info(
-            "the VAE of %s overflows in float16 and stays in float32; "
-            "madebyollin/sdxl-vae-fp16-fix does not need that",
-            source.checkpoint,
-        )
-    place(parts["vae"], device, torch.float32 if upcast else wanted)
-    return StableDiffusionXLBackbone(
-        checkpoint=source.checkpoint,
-        revision=revision,
-        force_zeros_for_empty_prompt=bool(index.get("force_zeros_for_empty_prompt", True)),
-        **parts,
-    )
-
-
-def _require_widths(checkpoint: str, parts: Mapping[str, Any]) -> None:
+def _require_fit(checkpoint: str, parts: Mapping[str, Any]) -> None:
     unet, first, second = parts["denoiser"], parts["text_encoder"], parts["text_encoder_2"]
     states = first.config.hidden_size + second.config.hidden_size
     if unet.config.addition_embed_type != "text_time":
@@ -234,3 +176,41 @@ def _require_widths(checkpoint: str, parts: Mapping[str, Any]) -> None:
                 f"{checkpoint}: the text encoders give {what} of width {found}, the UNet expects "
                 f"{expected}; the folder mixes two checkpoints. Fetch it again."
             )
+
+
+def _precision(name: str, network: Any, wanted: torch.dtype, checkpoint: str) -> torch.dtype:
+    """Return float32 for a VAE that overflows in float16."""
+    if name != "vae" or wanted != torch.float16 or not network.config.force_upcast:
+        return wanted
+    log.info(
+        "the VAE of %s overflows in float16 and stays in float32; "
+        "madebyollin/sdxl-vae-fp16-fix does not need that",
+        checkpoint,
+    )
+    return torch.float32
+
+
+def _options(index: Mapping[str, Any]) -> dict[str, Any]:
+    return {"force_zeros_for_empty_prompt": bool(index.get("force_zeros_for_empty_prompt", True))}
+
+
+FAMILY = Family(
+    pipeline_class=PIPELINE_CLASS,
+    title="SDXL base; not the refiner, which cannot start from noise",
+    backbone=StableDiffusionXLBackbone,
+    tokenizers={"tokenizer": CLIPTokenizer, "tokenizer_2": CLIPTokenizer},
+    networks={
+        "text_encoder": CLIPTextModel,
+        "text_encoder_2": CLIPTextModelWithProjection,
+        "vae": AutoencoderKL,
+        "denoiser": UNet2DConditionModel,
+    },
+    require_fit=_require_fit,
+    precision=_precision,
+    options=_options,
+)
+
+
+def load_backbone(checkpoint: str | Path, **how: Unpack[How]) -> StableDiffusionXLBackbone:
+    """Load an SDXL base checkpoint; see `Family.load`."""
+    return FAMILY.load(checkpoint, **how)
