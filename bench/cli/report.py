@@ -60,7 +60,6 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Render the table."""
-    from bench.harness.tables import respecified
     from bench.report.sealed import COMMAND_FILE, open_table
     from bench.report.stored import captioned, command_of, pictures_of, read_report, write_report
     from bench.spec.table_files import table_name, table_names
@@ -76,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
     if report.data.table != args.table:
         raise UsageError(f"{_folder(args)} holds table {report.data.table}, not {args.table}.")
     if args.respec:
+        from bench.harness.tables import respecified
+
         report = respecified(report, _request(report.data.command, asked))
     written = args.output is not None or args.publish is not None
     pictures = pictures_of(found) if written or form == "html" else {}

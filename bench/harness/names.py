@@ -14,7 +14,6 @@ from bench.backbones import BACKBONES
 from bench.spec.profile import Profile, load_profile, profile_names
 from bench.spec.table import load_table, table_names
 from bench.spec.table_files import TABLES
-from bench.suites import catalog, is_here
 
 LOG = logging.getLogger("bench.harness")
 _REGISTRIES: Mapping[str, Registry[Any]] = {
@@ -107,6 +106,8 @@ def _tables() -> list[dict[str, Any]]:
 
 
 def _suites() -> list[dict[str, Any]]:
+    from bench.suites import catalog, is_here
+
     return [
         {
             "name": entry.name,
