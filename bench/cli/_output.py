@@ -9,7 +9,6 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import zip_longest
 from typing import Any, TextIO
 
 from bench.api.errors import BenchError
@@ -98,6 +97,8 @@ def print_rows(
         columns: which of their keys.
         width: wrap texts within the widest columns, so that lines are no longer; None never wraps.
     """
+    from tabulate import tabulate  # slow to import for verbs that print no table
+
     cells = [list(columns)]
     cells += [["-" if row.get(c) is None else str(row[c]) for c in columns] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
@@ -107,14 +108,12 @@ def print_rows(
         if not slack:
             break
         widths[max(slack, key=widths.__getitem__)] -= 1
-    for line in cells:
-        parts = [
-            [cell] if len(cell) <= w else textwrap.wrap(cell, w, break_on_hyphens=False)
-            for cell, w in zip(line, widths, strict=True)
-        ]
-        for part in zip_longest(*parts, fillvalue=""):
-            padded = "  ".join(text.ljust(w) for text, w in zip(part, widths, strict=True))
-            print(padded.rstrip())
+    wrapped = [
+        ["\n".join(textwrap.wrap(cell, w, break_on_hyphens=False)) if len(cell) > w else cell
+         for cell, w in zip(line, widths, strict=True)]
+        for line in cells
+    ]  # fmt: skip
+    print(tabulate(wrapped, tablefmt="plain", disable_numparse=True))
 
 
 def hanging(label: str, text: str, *, width: int = WIDTH) -> str:

@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tabulate import tabulate
+
 from bench.api.declared import verified_of
 from bench.api.estimate import Estimate
 from bench.api.registry import BACKENDS
@@ -117,11 +119,10 @@ class Scores:
         return write_results(Path(folder), metrics, self.records, about=self.about)
 
     def _repr_markdown_(self) -> str:
-        lines = ["| metric | value | low | high | n |", "| --- | --- | --- | --- | --- |"]
-        for name in self.declared:
-            found = self.metrics.get(name)
-            if found is not None:
-                values = (found.value, found.low, found.high)
-                shown = ("-" if value is None else f"{value:.4f}" for value in values)
-                lines.append(f"| {name} | {' | '.join(shown)} | {found.n} |")
-        return "\n".join(lines) + "\n"
+        known = [(name, self.metrics[name]) for name in self.declared if name in self.metrics]
+        rows = [
+            (name, *("-" if v is None else f"{v:.4f}" for v in (m.value, m.low, m.high)), m.n)
+            for name, m in known
+        ]
+        heads = ("metric", "value", "low", "high", "n")
+        return tabulate(rows, headers=heads, tablefmt="pipe", disable_numparse=True)

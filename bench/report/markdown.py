@@ -4,9 +4,24 @@ from __future__ import annotations
 
 import re
 
+from tabulate import DataRow, TableFormat, tabulate
+
 from bench.report.blocks import Block, Bullets, Heading, Table, blocks_of
 from bench.report.model import TableData
 from bench.report.statistics import Statistics
+
+_ROW = DataRow("|", "|", "|")
+_PIPES = TableFormat(
+    lineabove=None,
+    linebelowheader=None,
+    linebetweenrows=None,
+    linebelow=None,
+    headerrow=_ROW,
+    datarow=_ROW,
+    padding=1,
+    with_header_hide=None,
+)
+"""Markdown without columns padded to one width: a changed number changes one line of a diff."""
 
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 """Where HTML in a prompt, a label or a reason would begin."""
@@ -25,7 +40,8 @@ def _written(block: Block) -> str:
         return "\n".join(f"- {line}" for line in block.lines)
     if isinstance(block, Table):
         lines = [block.head, ("---",) * len(block.head), *block.rows]
-        return "\n".join(f"| {' | '.join(_escaped(cell) for cell in line)} |" for line in lines)
+        cells = [[_escaped(cell) for cell in line] for line in lines]
+        return tabulate(cells, tablefmt=_PIPES, stralign=None, disable_numparse=True)
     return block.text
 
 

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from tabulate import tabulate
+
 from bench.data.curation.engine import records
 from bench.data.curation.scores import PICKSCORE_SCALE
 from bench.data.curation.selection import DROPPED_FILE, PAIRS_FILE
@@ -112,8 +114,8 @@ def report(steps: Mapping[str, Artifact]) -> dict[str, Any]:
 
 def markdown(data: Mapping[str, Any]) -> str:
     """Return a report as Markdown."""
-    lines = [_line(COLUMNS), _line("-" * 3 for _ in COLUMNS)]
-    lines += [_line(_shown(row[key]) for key in COLUMNS) for row in data["table"]]
+    rows = [[_shown(row[key]) for key in COLUMNS] for row in data["table"]]
+    lines = [tabulate(rows, headers=COLUMNS, tablefmt="github", disable_numparse=True)]
     lines += ["", "Thresholds and scores (raw, and divided by 26):", ""]
     lines += [f"- {key}: {_shown(value)}" for key, value in data["thresholds"].items()]
     lines += ["", "Dropped:", ""]
@@ -124,10 +126,6 @@ def markdown(data: Mapping[str, Any]) -> str:
     circular = ", ".join(data["circular"])
     lines += ["", f"{data['pairs']} pairs. Selected by {circular}: metrics of it are circular.", ""]
     return "\n".join(lines)
-
-
-def _line(cells: Any) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _shown(value: Any) -> str:
