@@ -21,7 +21,10 @@ from bench.api import (
     ProtocolError,
     UsageError,
 )
+from bench.api.files import file_hash
 from bench.api.folder import UNKNOWN_SEED
+from bench.read.pictures import read_picture
+from bench.read.text import shown
 from evaluators.whole_folder import appearing
 
 if TYPE_CHECKING:
@@ -121,18 +124,13 @@ def export_grids(
         UsageError: the images of a prompt do not fit into the grid.
         StoreError: `root` exists, or cannot be written.
     """
-    from PIL import Image
-
     images.require_complete()
     sources: dict[str, list[Path]] = {prompt.id: [] for prompt in images.suite}
     for record in sorted(images.records, key=lambda r: r.ordinal):
         sources[record.prompt_id].append(images.root / record.path)
     with appearing(root) as target:
         for prompt_id, paths in sources.items():
-            tiles = []
-            for path in paths:
-                with Image.open(path) as picture:
-                    tiles.append(picture.convert("RGB"))
+            tiles = [read_picture(path).image for path in paths]
             file = target / f"{names[prompt_id]}.{file_format.ending}"
             file.parent.mkdir(parents=True, exist_ok=True)
             file_format.save(paste(tiles, columns=columns, rows=rows), file)
@@ -164,8 +162,8 @@ def import_grids(
 
     Raises:
         IncompleteError: prompts without a grid, naming them.
-        ProtocolError: two grids for a prompt, or a grid of another size.
-        UsageError: a file is no picture, or `count` is more than the grid has.
+        ProtocolError: two grids for a prompt, a grid of another size, or one that cannot be read.
+        UsageError: `count` is more than the grid has.
         StoreError: `target` exists, or cannot be written.
     """
     tiles = columns * rows if count is None else count
@@ -181,7 +179,7 @@ def import_grids(
             for ordinal, tile in enumerate(parts[:tiles]):
                 path = f"{len(records):06d}.{tile_format.ending}"
                 tile_format.save(tile, folder / path)
-                digest = hashlib.sha256((folder / path).read_bytes()).hexdigest()
+                digest = file_hash(folder / path)
                 records.append(
                     ImageRecord(
                         prompt_id=prompt.id,
@@ -218,13 +216,13 @@ def _sources(suite: PromptSuite, find: Callable[[str], Sequence[Path]]) -> dict[
 
 
 def _read(path: Path, columns: int, rows: int, size: int | None) -> Image.Image:
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as file:
-            picture = file.convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
-        raise UsageError(f"{path} cannot be read as a picture: {error}") from None
+    picture = read_picture(path).image
+    lost = picture.width % columns, picture.height % rows
+    if any(lost):
+        raise ProtocolError(
+            f"{shown(path)} has {picture.width} x {picture.height} pixels, which {columns} x "
+            f"{rows} tiles do not divide; is it a grid?"
+        )
     if size is not None and picture.size != (columns * size, rows * size):
         raise ProtocolError(
             f"{path} has {picture.width} x {picture.height} pixels; expected {columns} x {rows} "

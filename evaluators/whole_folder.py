@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.api import StoreError
+from bench.read.pictures import read_picture
 
 
 @contextmanager
@@ -37,13 +38,11 @@ def appearing(root: Path) -> Iterator[Path]:
 
 def copy_as_png(source: Path, target: Path) -> None:
     """Copy a PNG file as it is; decode another and store it as PNG, without loss."""
-    if source.suffix.lower() == ".png":
+    found = read_picture(source)
+    if found.plain and found.format == "PNG":
         shutil.copyfile(source, target)
-        return
-    from PIL import Image
-
-    with Image.open(source) as image:
-        image.convert("RGB").save(target, format="PNG")
+    else:
+        found.image.save(target, format="PNG")
 
 
 def scratch() -> Path:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from bench.api.errors import UsageError
 from bench.api.estimate import Estimate
-from bench.api.folder import read_flat
 from bench.api.generation import ImageSet
 from bench.api.prompts import Prompt, PromptSuite
 
@@ -283,6 +282,8 @@ class Evaluator(ABC):
                 f"{self.spec.name} has no official folder layout. Describe the images in "
                 f"{root / 'manifest.jsonl'}: one JSON object per image, with `file` and `prompt`."
             )
+        from bench.api.folder import read_flat  # it imports the readers, which import this package
+
         return read_flat(root, suite=suite)
 
     def complete_prompts(self, images: ImageSet) -> ImageSet:

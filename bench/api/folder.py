@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 from bench.api.errors import IncompleteError, ProtocolError, UsageError
+from bench.api.files import file_hash
 from bench.api.generation import ImageRecord, ImageSet
 from bench.api.prompts import Prompt, PromptSuite
+from bench.read.folders import is_picture as is_picture
+from bench.read.folders import listed, one_each
+from bench.read.pictures import PICTURES as PICTURES
+from bench.read.text import shown
 
 UNKNOWN_SEED = -1
 """Seed of an image of others."""
-
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-"""Endings of files that are taken for pictures."""
 
 _SHOWN = 5
 
@@ -23,26 +26,27 @@ _SHOWN = 5
 def read_flat(root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
     """Read the pictures that lie in `root`, sorted by name; each is a prompt without a text.
 
+    What else lies there is said (`bench.read.folders`).
+
     Raises:
         UsageError: no such folder, or a suite was asked for: a flat folder names no prompts.
         ProtocolError: two files differ in their ending only.
-        IncompleteError: there is no picture.
+        IncompleteError: there is no picture, or a link leads nowhere.
     """
     if suite is not None:
         raise UsageError("a flat folder names no prompts; write a manifest.jsonl to use --suite")
-    if not root.is_dir():
-        raise UsageError(f"{root} is no folder; expected one that holds pictures")
-    found = [p for p in sorted(root.iterdir()) if is_picture(p)]
+    listing = listed(root)
+    found = listing.pictures()
     if not found:
-        raise IncompleteError(f"{root} holds no picture ({', '.join(PICTURES)})")
-    files: dict[tuple[str, int], tuple[str, str | None]] = {}
-    for path in found:
-        if (path.stem, 0) in files:
-            other = files[path.stem, 0][0]
-            raise ProtocolError(f"{root} holds {other} and {path.name}: two pictures of one name")
-        files[path.stem, 0] = (path.name, None)
-    prompts = tuple(Prompt(id=stem, text="", tag="image") for stem, _ in files)
-    suite = PromptSuite(name=f"folder:{root.name}", version="flat", prompts=prompts)
+        listing.say(())
+        raise IncompleteError(f"{shown(root)} holds no picture ({', '.join(PICTURES)})")
+    by_stem = one_each(found)
+    listing.say(found)
+    files: dict[tuple[str, int], tuple[str, str | None]] = {
+        (stem, 0): (path.name, None) for stem, path in by_stem.items()
+    }
+    prompts = tuple(Prompt(id=stem, text="", tag="image") for stem in by_stem)
+    suite = PromptSuite(name=f"folder:{shown(root.name)}", version="flat", prompts=prompts)
     return image_set(root, suite, files)
 
 
@@ -64,26 +68,17 @@ def image_set(
     for prompt_id, ordinal in files:
         largest[prompt_id] = max(ordinal, largest.get(prompt_id, 0))
     count = suite.images_per_prompt(largest)
-    wanted = [(p.id, k) for p, k in suite.images(max(count, 1))]
-    missing = [
-        f"{pid}/{k}"
-        for pid, k in wanted
-        if (pid, k) not in files or not (root / files[pid, k][0]).is_file()
-    ]
-    if missing:
-        shown = ", ".join(missing[:_SHOWN]) + (" ..." if len(missing) > _SHOWN else "")
-        raise IncompleteError(
-            f"{root} lacks {len(missing)} of {len(wanted)} images (prompt/number): {shown}. "
-            f"Every prompt needs {max(count, 1)} images, numbered from 0, as the best-filled has."
-        )
+    here = {key for key, (name, _) in files.items() if (root / name).is_file()}
+    _require_all(root, suite, max(count, 1), here)
     records = []
-    for pid, k in wanted:
+    for pid, k in ((p.id, k) for p, k in suite.images(count)):
         name, expected = files[pid, k]
-        found = hashlib.sha256((root / name).read_bytes()).hexdigest()
-        if expected is not None and found != expected:
+        found = file_hash(root / name)
+        if expected is not None and found != expected.lower():
             raise ProtocolError(
-                f"{root / name} has sha256 {found[:12]}, its manifest says {expected[:12]}: the "
-                "picture was changed. Take the original, or correct the manifest."
+                f"{shown(root / name)} has sha256 {found[:12]}, its manifest says "
+                f"{expected[:12]}: the picture was changed. Take the original, or correct the "
+                "manifest."
             )
         records.append(
             ImageRecord(prompt_id=pid, ordinal=k, path=name, sha256=found, seed=UNKNOWN_SEED)
@@ -98,6 +93,16 @@ def image_set(
     )
 
 
-def is_picture(path: Path) -> bool:
-    """Whether a file's name is one of a picture; hidden files are none."""
-    return path.suffix.lower() in PICTURES and not path.name.startswith(".") and path.is_file()
+def _require_all(root: Path, suite: PromptSuite, count: int, here: set[tuple[str, int]]) -> None:
+    """Refuse a set that lacks images (IncompleteError); `count` may be any number at all."""
+    ids = {prompt.id for prompt in suite}
+    lacking = suite.count(count) - sum(pid in ids for pid, _ in here)
+    if lacking > 0:
+        wanted = ((p.id, k) for p, k in suite.images(count))
+        some = [f"{pid}/{k}" for pid, k in islice((w for w in wanted if w not in here), _SHOWN)]
+        more = " ..." if lacking > _SHOWN else ""
+        raise IncompleteError(
+            f"{shown(root)} lacks {lacking} of {suite.count(count)} images (prompt/number): "
+            f"{', '.join(some)}{more}. Every prompt needs {count} images, numbered from 0, as the "
+            "best-filled has."
+        )

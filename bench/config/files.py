@@ -11,6 +11,10 @@ from typing import Any
 import yaml
 
 from bench.api.errors import UsageError
+from bench.read.text import MissingFileError, read_text
+
+MOST_NODES = 1_000_000
+"""Values of a YAML file, those that aliases repeat counted each time."""
 
 
 class Located(dict[str, Any]):
@@ -49,13 +53,11 @@ def load_yaml(path: Path) -> dict[str, Any]:
         UsageError: the file is missing, is no YAML, repeats a key, or holds no mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {path}: {error}") from None
-    try:
-        data = parse_yaml(text, str(path))
+        data = parse_yaml(read_text(path), str(path))
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is not valid YAML: {error}") from None
+    except MissingFileError as error:
+        raise UsageError(f"cannot read {path}: {error}") from None
     return mapping(data, str(path))
 
 
@@ -73,9 +75,40 @@ def _parsed(loader_class: Any, text: str, file: str) -> Any:
     loader = loader_class(text)
     loader.name = file
     try:
-        return loader.get_single_data()
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _require_bounded(node)
+        return loader.construct_document(node)
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deeply") from None
     finally:
         loader.dispose()
+
+
+def _require_bounded(root: yaml.Node) -> None:
+    """Refuse a text whose aliases make more of it than anybody wrote, or lead in a circle."""
+    sizes: dict[int, int] = {}
+    open_nodes: set[int] = set()
+
+    def size(node: yaml.Node) -> int:
+        key = id(node)
+        if key in open_nodes:
+            raise yaml.YAMLError(f"an alias leads in a circle{node.start_mark}")
+        if key not in sizes:
+            open_nodes.add(key)
+            inside: list[yaml.Node] = []
+            if isinstance(node, yaml.MappingNode):
+                inside = [part for pair in node.value for part in pair]
+            elif isinstance(node, yaml.SequenceNode):
+                inside = node.value
+            sizes[key] = 1 + sum(size(part) for part in inside)
+            open_nodes.discard(key)
+        return sizes[key]
+
+    found = size(root)
+    if found > MOST_NODES:
+        raise yaml.YAMLError(f"its aliases stand for {found:,} values; {MOST_NODES:,} at most")
 
 
 _CHOOSES = ("function", "kind")
@@ -180,7 +213,7 @@ def line_of(path: Path, place: Sequence[str | int]) -> int:
 
     Where they lead past what the file holds, it is the line of the last part that is there.
     """
-    node = yaml.compose(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+    node = yaml.compose(read_text(path), Loader=_UniqueKeys)
     line = 1 if node is None else node.start_mark.line + 1
     for key in place:
         if isinstance(node, yaml.MappingNode):

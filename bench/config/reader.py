@@ -127,7 +127,7 @@ def _plain(hint: Any, value: Any, where: str, place: str) -> Any:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if hint is float and number:
         return value
-    if hint is int and number and value == int(value) and isinstance(value, int):
+    if hint is int and number and isinstance(value, int):
         return value
     if isinstance(hint, type) and hint not in (int, float) and isinstance(value, hint):
         return value

@@ -34,6 +34,8 @@ from bench.generation.checkpoint import (
     load_pipeline_backbone,
     pick_device,
 )
+from bench.generation.parts import native_side
+from bench.read.names import artifact_name
 from bench.store import Artifact, Store, Work, canonical_json, file_hash
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Bumped when the pairs of unchanged settings may change."""
 
 LONG_CAPTIONS = ("error", "cut")
@@ -66,7 +68,7 @@ class LabelledSettings:
         limit: take the first rows alone, ties not counted.
         unpaired: single images in place of pairs: one that was preferred at least once is
             desirable, any other undesirable (Diffusion-KTO, appendix A.1).
-        resolution: pixels of a side.
+        resolution: pixels of a side; None is what the checkpoint's network was made for.
         flip: mirror half of the images.
         posterior: see `bench.data.images.POSTERIORS`.
         long_captions: what a caption with more tokens than the text encoder reads is: an
@@ -89,7 +91,7 @@ class LabelledSettings:
     loser: str | None = None
     limit: int | None = None
     unpaired: bool = False
-    resolution: int = 512
+    resolution: int | None = None
     flip: bool = True
     posterior: str = "sample"
     augmentation: str = ONCE
@@ -102,7 +104,8 @@ class LabelledSettings:
             raise UsageError("give one of path (a table or its folder) and hub (a data set's id).")
         if self.revision is not None and self.hub is None:
             raise UsageError("revision is that of a data set on the hub; leave it out with path.")
-        if self.resolution < 8 or (self.limit is not None and self.limit < 1):
+        small = self.resolution is not None and self.resolution < 8
+        if small or (self.limit is not None and self.limit < 1):
             raise UsageError("resolution must be 8 or more, and limit 1 or more.")
         _ = self.draws  # its values are checked there
         if self.long_captions not in (None, *LONG_CAPTIONS):
@@ -127,6 +130,14 @@ class LabelledSettings:
         if self.hub is not None:
             return dataset_folder(self.hub, self.revision)
         return Path(str(self.path)).expanduser()
+
+    def side(self, checkpoint: CheckpointRef) -> int:
+        """Return the pixels of a side (UsageError: neither settings nor checkpoint say it)."""
+        if self.resolution is not None:
+            return self.resolution
+        while checkpoint.base is not None:
+            checkpoint = checkpoint.base
+        return native_side(checkpoint.folder())
 
     def comparisons(self) -> tuple[list[Comparison], dict[str, Any]]:
         """Return the rows that are used, and what was counted on the way.
@@ -156,7 +167,7 @@ def identity(
         "checkpoint": checkpoint.identity(store),
         "rows_sha256": _rows_hash(rows),
         "unpaired": found.unpaired,
-        "resolution": found.resolution,
+        "resolution": found.side(checkpoint),
         "flip": found.flip,
         "posterior": found.posterior,
         "dtype": found.dtype,
@@ -231,6 +242,7 @@ def build(
     """
     found = read_settings(LabelledSettings, settings, "labelled")
     where = pick_device(device)
+    side_pixels = found.side(checkpoint)
 
     def make(work: Work) -> None:
         reader = ImageReader()
@@ -240,7 +252,7 @@ def build(
         if found.refuses_long:
             _require_short(backbone, comparisons)
         rows = [_stored_row(n, row) for n, row in enumerate(comparisons)]
-        size = batch_size or max(1, _BATCH_PIXELS // found.resolution**2)
+        size = batch_size or max(1, _BATCH_PIXELS // side_pixels**2)
 
         def encode(start: int, end: int, side: int) -> Tensor:
             import torch
@@ -271,7 +283,7 @@ def build(
                 and found.flip
                 and coin(found.seed, ("flip-winner", "flip-loser")[side], number)
             )
-            return reader.pixels(ref, found.resolution, flip=flip)
+            return reader.pixels(ref, side_pixels, flip=flip)
 
         def for_visits(start: int, end: int, side: int) -> dict[str, Tensor]:
             images = [_pixels(comparisons[n], n, side) for n in range(start, end)]
@@ -301,7 +313,7 @@ def build(
     label = (found.hub or Path(str(found.path)).stem).replace("/", "-")
     return store.build(
         KIND,
-        name or f"labelled.{label}.s{found.seed}"[:120],
+        name or artifact_name(f"labelled.{label}.s{found.seed}"),
         identity(store, checkpoint, settings),
         make,
         upstream={"reference": checkpoint.location} if checkpoint.kind == "train" else None,

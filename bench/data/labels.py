@@ -21,6 +21,7 @@ from bench.data.readers import (
     TableRow,
     read_table,
 )
+from bench.read.text import require_characters
 
 _SHOWN = 20
 _SINGLE = {
@@ -129,7 +130,13 @@ def read_comparisons(
 
 def _comparison(row: TableRow, uid: str, patterns: Patterns) -> Comparison | None:
     """Return what a row says, None for a tie."""
+    _require_one(row, CAPTION, "captions")
     caption = row.first(CAPTION)
+    if isinstance(caption, str):
+        try:
+            require_characters(caption, "the caption")
+        except UsageError as error:
+            raise _RowError(str(error)) from None
     if not isinstance(caption, str) or not caption.strip():
         raise _RowError(
             f"the caption is {caption!r}; expected text in one of {', '.join(CAPTION)}. "
@@ -192,6 +199,13 @@ class _Said:
             winner_uid=uids[0],
             loser_uid=uids[1],
         )
+
+
+def _require_one(row: TableRow, names: Sequence[str], what: str) -> None:
+    """Refuse a row with two unlike values for one thing (_RowError)."""
+    found = {name: row.values[name] for name in names if row.values.get(name)}
+    if len({str(value) for value in found.values()}) > 1:
+        raise _RowError(f"unlike {what} in {' and '.join(found)}; keep one of these columns")
 
 
 def _image(row: TableRow, names: Sequence[str]) -> ImageRef:

@@ -33,6 +33,7 @@ from bench.generation.checkpoint import (
     pick_device,
 )
 from bench.generation.image_set import read_spec, read_suite, spec_identity, suite_identity
+from bench.read.names import artifact_name
 from bench.store import Artifact, Store, Work, read_safetensors, write_safetensors
 from bench.tiny.detect import DETECT_VERSION
 from bench.tiny.suites import meaning_of
@@ -166,7 +167,7 @@ def build(
 
     return store.build(
         KIND,
-        name or f"tiny-picks.{checkpoint.label}.{suite.name}.s{found.seed}"[:120],
+        name or artifact_name(f"tiny-picks.{checkpoint.label}.{suite.name}.s{found.seed}"),
         identity(store, checkpoint, settings),
         make,
         upstream={"reference": checkpoint.location} if checkpoint.kind == "train" else None,

@@ -14,19 +14,26 @@ image is a path relative to the table's folder, or bytes inside a Parquet file (
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench.api.errors import PrerequisiteError, UsageError
-from bench.api.files import files_below
 from bench.data.images import resize_and_crop
+from bench.read.folders import few, listed, listed_below, named
+from bench.read.json_text import read_json_lines
+from bench.read.pictures import PictureError, read_picture
+from bench.read.table_text import read_text_table
+from bench.read.text import head_of, shown
+
+LOG = logging.getLogger(__name__)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 CAPTION = ("caption", "prompt", "text")
 FIRST, SECOND = ("jpg_0", "image_0"), ("jpg_1", "image_1")
@@ -98,27 +105,38 @@ def tables_of(place: Path, split: str | None) -> list[Path]:
 
     Raises:
         PrerequisiteError: there is nothing there.
-        UsageError: it is not clear which file is meant.
+        UsageError: it is not clear which file is meant, or it cannot be listed.
+        IncompleteError: links in the folder lead nowhere.
     """
     if place.is_file():
-        if place.suffix not in TABLES:
-            raise UsageError(f"{place} is no table; expected {', '.join(TABLES)}.")
+        if place.suffix.lower() not in TABLES:
+            raise UsageError(f"{shown(place)} is no table; expected {', '.join(TABLES)}.")
         return [place]
-    parquet = (
-        sorted(f for f in files_below(place) if f.suffix == ".parquet") if place.is_dir() else []
-    )
-    named = [file for file in parquet if split is None or file.name.startswith(split)]
-    if named:
-        return named
-    others = sorted(f for f in place.glob("*") if f.suffix in TABLES[1:]) if place.is_dir() else []
+    there = place.is_dir()
+    below = [path for one in listed_below(place) for path in one.files] if there else []
+    parquet = sorted(path for path in below if path.suffix.lower() == ".parquet")
+    wanted = [file for file in parquet if split is None or _is_of(file, split)]
+    others = [p for p in listed(place).files if p.suffix.lower() in TABLES[1:]] if there else []
+    if wanted and not others:
+        if len(wanted) < len(parquet):
+            left = few([file.name for file in parquet if file not in wanted])
+            LOG.info("%s: %d files of split %s; not counted: %s", place, len(wanted), split, left)
+        return wanted
     if len(others) == 1 and not parquet:
         return others
     if not others and not parquet:
         raise PrerequisiteError(
-            f"{place} holds no table of images", fix="name a folder with a .parquet, .csv or .jsonl"
+            f"{shown(place)} holds no table of images",
+            fix="name a folder with a .parquet, .csv or .jsonl",
         )
-    listed = ", ".join(file.name for file in [*parquet, *others][:10])
-    raise UsageError(f"{place} holds {listed}; name the one file, or a split that is there.")
+    names = few([file.name for file in [*parquet, *others]], 10)
+    raise UsageError(f"{shown(place)} holds {names}; name the one file, or a split that is there.")
+
+
+def _is_of(file: Path, split: str) -> bool:
+    """Whether a Parquet file is of a split: `train.parquet`, `train-00000-of-00645.parquet`."""
+    name = file.stem
+    return name == split or (name.startswith(split) and not name[len(split)].isalnum())
 
 
 def read_table(file: Path) -> Iterator[TableRow]:
@@ -127,29 +145,29 @@ def read_table(file: Path) -> Iterator[TableRow]:
     Raises:
         UsageError: the file cannot be parsed.
     """
-    try:
-        if file.suffix == ".parquet":
+    if file.suffix.lower() == ".parquet":
+        try:
             yield from _parquet_rows(file)
-        elif file.suffix == ".csv":
-            with file.open(newline="", encoding="utf-8-sig") as text:
-                # row 1 is the line below the heading
-                for number, values in enumerate(csv.DictReader(text), start=1):
-                    yield TableRow(file=file, number=number, values=_with_paths(file, values))
-        else:
-            with file.open(encoding="utf-8") as text:
-                for number, line in enumerate(text, start=1):
-                    if line.strip():
-                        values = json.loads(line)
-                        yield TableRow(file=file, number=number, values=_with_paths(file, values))
-    except (ValueError, AttributeError, OSError) as error:
-        raise UsageError(f"{file} cannot be read as {file.suffix[1:]}: {error}") from error
+        except (ValueError, OSError) as error:
+            raise UsageError(f"{shown(file)} cannot be read as Parquet: {error}") from error
+    elif file.suffix.lower() == ".csv":
+        # row 1 is the line below the heading
+        for number, row in enumerate(read_text_table(file).whole(), start=1):
+            yield TableRow(file=file, number=number, values=_with_paths(file, row.values))
+    else:
+        for number, values in read_json_lines(file):
+            where = f"{shown(file)}, line {number}"
+            if not isinstance(values, dict):
+                raise UsageError(f"{where}: a {type(values).__name__}; expected an object")
+            yield TableRow(file=file, number=number, values=_with_paths(file, values))
 
 
 def _with_paths(file: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     found = dict(values)
     for name in set(_IMAGES) & set(found):
         path = found[name]
-        found[name] = ImageRef(file=file.parent / path) if isinstance(path, str) and path else None
+        there = isinstance(path, str) and path and "\0" not in path
+        found[name] = ImageRef(file=named(file.parent, str(path))) if there else None
     return found
 
 
@@ -157,6 +175,7 @@ def _parquet_rows(file: Path) -> Iterator[TableRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    _require_parquet(file)
     parquet = pq.ParquetFile(file)
     schema = parquet.schema_arrow
     inside = [
@@ -179,6 +198,14 @@ def _parquet_rows(file: Path) -> Iterator[TableRow]:
             number += 1
 
 
+def _require_parquet(file: Path) -> None:
+    """Look at the head of a file before the library does (UsageError where it is another kind)."""
+    head = head_of(file)
+    if head[:4] != b"PAR1":
+        told = "a pointer of git LFS; fetch it (git lfs pull)" if head[:7] == b"version" else "none"
+        raise UsageError(f"{shown(file)} is no Parquet file: {told}")
+
+
 class ImageReader:
     """Opens images; rows of a Parquet file are read a row group at a time."""
 
@@ -191,29 +218,26 @@ class ImageReader:
         """Return (size, size, 3) uint8, resized and cropped; `flip` mirrors left and right.
 
         Raises:
-            OSError, ValueError: the image is missing or cannot be decoded.
+            ProtocolError: the image is missing, or one that `bench.read.pictures` refuses.
         """
-        from PIL import Image, ImageOps
+        from PIL import ImageOps
 
-        data = self._bytes(ref)
-        source = ref.file if data is None else io.BytesIO(data)
-        with Image.open(source) as image:
-            picture = resize_and_crop(image.convert("RGB"), size)
+        picture = resize_and_crop(self._read(ref), size)
         return np.asarray(ImageOps.mirror(picture) if flip else picture)
 
     def fault(self, ref: ImageRef) -> str:
         """Return what is wrong with an image, or nothing."""
-        from PIL import Image
-
         try:
-            data = self._bytes(ref)
-            with Image.open(ref.file if data is None else io.BytesIO(data)) as image:
-                image.load()
-        except FileNotFoundError:
-            return "the file is missing"
-        except Exception as error:  # decoders raise whatever they like on damaged files
-            return f"it cannot be decoded ({type(error).__name__}: {error})"[:200]
+            self._read(ref)
+        except PictureError as error:
+            return error.reason
+        except (OSError, ValueError) as error:  # of the Parquet file
+            return f"it cannot be read ({type(error).__name__}: {error})"[:200]
         return ""
+
+    def _read(self, ref: ImageRef) -> Image:
+        data = self._bytes(ref)
+        return read_picture(ref.file if data is None else data, shown(str(ref))).image
 
     def _bytes(self, ref: ImageRef) -> bytes | None:
         if ref.row is None:

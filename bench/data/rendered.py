@@ -33,6 +33,7 @@ from bench.generation.checkpoint import (
     pick_device,
 )
 from bench.generation.image_set import read_spec, read_suite, spec_identity, suite_identity
+from bench.read.names import artifact_name
 from bench.store import Artifact, Store, Work
 from bench.tiny.render import render
 from bench.tiny.scenes import SCENES_VERSION, scene_for
@@ -237,7 +238,7 @@ def build(
 
     return store.build(
         KIND,
-        name or f"rendered-{found.loser}.{suite.name}.s{found.seed}"[:120],
+        name or artifact_name(f"rendered-{found.loser}.{suite.name}.s{found.seed}"),
         identity(store, checkpoint, settings),
         make,
         upstream={"reference": checkpoint.location} if checkpoint.kind == "train" else None,

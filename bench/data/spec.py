@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
@@ -15,6 +14,7 @@ from bench.data.perturbation import PERTURBATIONS, Perturbation, Rule
 from bench.data.perturbation.rule import Pick
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.image_set import spec_identity, suite_identity
+from bench.read.names import artifact_name
 from bench.store import Store
 
 VERSION = 1
@@ -168,8 +168,7 @@ def distinct(texts: Iterable[str]) -> tuple[str, ...]:
 
 def pair_set_name(reference: CheckpointRef, suite: PromptSuite, spec: PairSpec) -> str:
     """Return the name a pair set is given where the caller gives none."""
-    text = f"{reference.label}.{suite.name}.{spec.perturbation}.s{spec.seed}"
-    return re.sub(r"[^A-Za-z0-9._+=-]+", "-", text)[:120]
+    return artifact_name(f"{reference.label}.{suite.name}.{spec.perturbation}.s{spec.seed}")
 
 
 def pair_set_identity(

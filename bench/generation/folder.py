@@ -12,7 +12,6 @@ written here. Folders without a manifest: `bench.api.folder`, and each evaluator
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,8 +21,13 @@ from bench.api.errors import IncompleteError, ProtocolError, UsageError, did_you
 from bench.api.folder import image_set
 from bench.api.generation import ImageSet
 from bench.api.prompts import Prompt, PromptSuite
+from bench.read.folders import listed_below, named
+from bench.read.json_text import json_lines, parse_json
+from bench.read.text import MissingFileError, read_text, shown
 
 MANIFEST_FILE = "manifest.jsonl"
+LARGEST_ORDINAL = 1_000_000
+"""Numbers of images of a prompt lie below."""
 _KEYS = {
     "file": str,
     "prompt": str,
@@ -64,17 +68,19 @@ def read_manifest(root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
     """
     path = root / MANIFEST_FILE
     if not root.is_dir():
-        raise UsageError(f"{root} is no folder; expected one that holds {MANIFEST_FILE}")
+        raise UsageError(f"{shown(root)} is no folder; expected one that holds {MANIFEST_FILE}")
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
+        text = read_text(path)
+    except MissingFileError:
+        if path.is_symlink():
+            raise
         raise UsageError(
-            f"{root} holds no {MANIFEST_FILE}; expected one JSON object per image, such as "
+            f"{shown(root)} holds no {MANIFEST_FILE}; expected one JSON object per image, such as "
             '{"file": "1.png", "prompt": "a red circle"}; or choose --layout official'
         ) from None
     lines = list(_lines(path, text, suite))
     if not lines:
-        raise IncompleteError(f"{path} names no image")
+        raise IncompleteError(f"{shown(path)} names no image")
     prompts: dict[str, Prompt] = {}
     taken: dict[str, dict[int, _Line]] = {}
     for line in lines:
@@ -96,7 +102,7 @@ def read_manifest(root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
     if suite is None:
         version = hashlib.sha256(text.encode()).hexdigest()[:12]
         suite = PromptSuite(
-            name=f"folder:{root.name}", version=version, prompts=tuple(prompts.values())
+            name=f"folder:{shown(root.name)}", version=version, prompts=tuple(prompts.values())
         )
     files = {
         (pid, ordinal): (line.file, line.sha256)
@@ -106,16 +112,23 @@ def read_manifest(root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
     return image_set(root, suite, files)
 
 
+def unnamed(images: ImageSet) -> list[Path]:
+    """Return the pictures in and below a folder that its image set does not have."""
+    known = {images.root / record.path for record in images.records}
+    return [p for one in listed_below(images.root) for p in one.pictures() if p not in known]
+
+
 def _lines(path: Path, text: str, suite: PromptSuite | None) -> Iterator[_Line]:
     numbered: dict[str, str] = {}
-    for number, row in enumerate(text.splitlines(), start=1):
-        if not row.strip():
-            continue
-        where = f"{path}, line {number}"
+    for number, row in json_lines(text, shown(path)):
+        where = f"{shown(path)}, line {number}"
         data = _checked(where, row)
         file = PurePosixPath(data["file"])
-        if file.is_absolute() or ".." in file.parts:
+        if file.is_absolute() or ".." in file.parts or "\0" in data["file"]:
             raise UsageError(f"{where}: {data['file']!r} leads out of the folder")
+        if "\\" in data["file"] and not (path.parent / file).exists():
+            raise UsageError(f"{where}: {data['file']!r} is separated by \\; expected /")
+        file = PurePosixPath(named(path.parent, file.as_posix()).relative_to(path.parent))
         if suite is not None:
             prompt = _of_suite(where, data, suite)
         elif "prompt" not in data:
@@ -138,10 +151,7 @@ def _lines(path: Path, text: str, suite: PromptSuite | None) -> Iterator[_Line]:
 
 
 def _checked(where: str, row: str) -> dict[str, Any]:
-    try:
-        data = json.loads(row)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{where}: no JSON object: {error}") from None
+    data = parse_json(row, where)
     if not isinstance(data, dict):
         raise UsageError(f"{where}: a {type(data).__name__}; expected a JSON object")
     for key, value in data.items():
@@ -152,8 +162,11 @@ def _checked(where: str, row: str) -> dict[str, Any]:
             raise UsageError(f"{where}: {key} is {value!r}; expected {expected.__name__}")
     if "file" not in data:
         raise UsageError(f"{where}: it names no `file`")
-    if data.get("ordinal", 0) < 0:
-        raise UsageError(f"{where}: ordinal is {data['ordinal']}; expected 0 or more")
+    if not 0 <= data.get("ordinal", 0) <= LARGEST_ORDINAL:
+        raise UsageError(
+            f"{where}: ordinal is {data['ordinal']}; expected 0 or more, "
+            f"{LARGEST_ORDINAL:,} at most"
+        )
     return data
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
-from urllib.parse import quote
 
 from bench.api.errors import CorruptArtifactError, UsageError, did_you_mean
 from bench.api.generation import GenerationSpec, ImageRecord, ImageSet, image_seed
 from bench.api.prompts import Prompt, PromptSuite
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.negative import NONE, parse_negative
+from bench.read.names import artifact_name, file_stem
 from bench.store import Artifact, Store, Work, read_jsonl, write_jsonl
 
 VERSION = 1
@@ -43,11 +42,16 @@ def image_jobs(
             prompt=prompt,
             ordinal=ordinal,
             seed=image_seed(prompt.text, ordinal, seed),
-            # ids may hold anything; quoting keeps unlike ids unlike
-            path=f"images/{quote(prompt.id, safe='')}-{ordinal}.{suffix}",
+            path=f"images/{_file_name(prompt.id, ordinal, suffix)}",
         )
         for prompt, ordinal in suite.images(images_per_prompt)
     ]
+
+
+def _file_name(prompt_id: str, ordinal: int, suffix: str) -> str:
+    """Return the name of an image's file: ids may hold anything, and unlike ids stay unlike."""
+    behind = f"-{ordinal}.{suffix}"
+    return file_stem(prompt_id, behind=len(behind)) + behind
 
 
 def suite_identity(suite: PromptSuite) -> dict[str, Any]:
@@ -57,7 +61,7 @@ def suite_identity(suite: PromptSuite) -> dict[str, Any]:
 
 def image_set_name(checkpoint: CheckpointRef, suite: PromptSuite, seed: int) -> str:
     """Return the name an image set is given where the caller gives none."""
-    return re.sub(r"[^A-Za-z0-9._+=-]+", "-", f"{checkpoint.label}.{suite.name}.s{seed}")[:120]
+    return artifact_name(f"{checkpoint.label}.{suite.name}.s{seed}")
 
 
 def image_set_identity(

@@ -24,6 +24,7 @@ from bench.backbones.lora_files import (
 )
 from bench.backbones.lora_names import COMPONENTS
 from bench.generation.weights import INDEX, hub_snapshot
+from bench.read.json_text import read_json
 from bench.store import plugin_code
 
 NETWORKS = COMPONENTS
@@ -162,6 +163,30 @@ def network_folder(pipeline: Path) -> Path:
         if (pipeline / part).is_dir():
             return pipeline / part
     raise UsageError(f"{pipeline} has neither of the folders {', '.join(NETWORKS)}.")
+
+
+def native_side(pipeline: Path) -> int:
+    """Return the side, in pixels, of the images that a pipeline's network was made for.
+
+    Its latents' side by how much its autoencoder shrinks, as diffusers' pipelines compute it.
+
+    Raises:
+        UsageError: the configurations do not say it.
+    """
+    network = read_json(network_folder(pipeline) / "config.json")
+    vae = read_json(pipeline / "vae" / "config.json")
+    latents = network.get("sample_size") if isinstance(network, dict) else None
+    channels = (
+        vae.get("block_out_channels") or vae.get("encoder_block_out_channels")
+        if isinstance(vae, dict)
+        else None
+    )
+    if not isinstance(latents, int) or latents < 1 or not isinstance(channels, list):
+        raise UsageError(
+            f"{pipeline} does not say of what size its images are (sample_size of the network, "
+            "block_out_channels of the autoencoder); set `resolution`."
+        )
+    return latents * int(2 ** (len(channels) - 1))
 
 
 def shapes(folder: Path) -> dict[str, tuple[int, ...]]:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.api.errors import ProtocolError
 from bench.api.generation import ImageSet
+from bench.read.folders import few
+from bench.read.pictures import Picture, PictureError, read_picture
+from bench.read.text import shown
 
-MODE = "RGB"
+LOG = logging.getLogger(__name__)
+
+MODES = ("RGB", "RGB;16B")
+"""Of which nothing has to be decided: grey could be meant as three channels, CMYK not at all."""
 _SHOWN = 5
 
 
@@ -20,69 +28,116 @@ class Pictures:
     Attributes:
         width, height: pixels; None where they differ and that was allowed.
         formats: number of pictures by file format, e.g. `{"PNG": 4}`.
+        changed: those whose pixels are not just the file's: turned upright, first of several.
     """
 
     width: int | None
     height: int | None
     formats: dict[str, int]
+    changed: frozenset[Path] = frozenset()
 
     @property
     def lossy(self) -> int:
         """How many are JPEG or WebP: another picture than the one that was sampled."""
-        return sum(self.formats.get(name, 0) for name in ("JPEG", "WEBP"))
+        return sum(self.formats.get(name, 0) for name in ("JPEG", "MPO", "WEBP"))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Seen:
+    """One picture without its pixels."""
+
+    path: Path
+    mode: str
+    size: tuple[int, int]
+    format: str
+    orientation: int
+    frames: int
+    misnamed: bool
+
+    @classmethod
+    def of(cls, path: Path, found: Picture) -> _Seen:
+        return cls(
+            path=path,
+            mode=found.mode,
+            size=found.image.size,
+            format=found.format,
+            orientation=found.orientation,
+            frames=found.frames,
+            misnamed=found.misnamed,
+        )
 
 
 def check_pictures(
     images: ImageSet, *, size: tuple[int, int] | None = None, any_size: bool = False
 ) -> Pictures:
-    """Decode every picture and say what they are.
+    """Decode every picture and say what they are, and what is done to some of them.
 
     Args:
         images: a complete image set.
-        size: (width, height) that each must have; None means that of the first.
+        size: (width, height) that each must have, upright; None means that of the first.
         any_size: sizes may differ.
 
     Raises:
-        ProtocolError: a picture is broken, of another size or mode, or holds several frames;
+        ProtocolError: pictures are broken, of another size or mode, or hold several frames;
             some are named.
     """
-    found = [(path, *_look(path)) for path in images.paths()]
-    modes = [(p, mode) for p, mode, _, _ in found if mode != MODE]
+    found, broken = [], []
+    for path in images.paths():
+        try:
+            found.append(_Seen.of(path, read_picture(path)))
+        except PictureError as error:
+            broken.append((path, error.reason))
+    total = len(found) + len(broken)
+    if broken:
+        listed = "\n  ".join(f"{shown(path)}: {reason}" for path, reason in broken[:_SHOWN])
+        more = f"\n  and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
+        raise ProtocolError(
+            f"{len(broken)} of {total} pictures of {shown(images.root)} cannot be used:\n"
+            f"  {listed}{more}\n  to mend it: make them anew, or take them out"
+        )
+    modes = [(seen.path, seen.mode) for seen in found if seen.mode not in MODES]
     if modes:
         raise ProtocolError(
-            _said(images.root, modes, len(found), f"mode {MODE}")
+            _said(images.root, modes, total, f"mode {MODES[0]}")
             + ". Convert them as they were meant to be seen (transparency over white, grey to "
             "three channels), or sample them anew."
         )
-    sizes = Counter(s for _, _, s, _ in found)
-    expected = size or found[0][2]
-    wrong = [(p, f"{s[0]} x {s[1]}") for p, _, s, _ in found if s != expected]
+    sizes = Counter(seen.size for seen in found)
+    expected = size or found[0].size
+    wrong = [
+        (seen.path, f"{seen.size[0]} x {seen.size[1]}") for seen in found if seen.size != expected
+    ]
     if wrong and not any_size:
         raise ProtocolError(
-            _said(images.root, wrong, len(found), f"{expected[0]} x {expected[1]} pixels")
+            _said(images.root, wrong, total, f"{expected[0]} x {expected[1]} pixels")
             + ". A score over other sizes is another protocol; name the size with --size WxH, or "
             "pass --any-size."
         )
     common = next(iter(sizes)) if len(sizes) == 1 else (None, None)
-    return Pictures(width=common[0], height=common[1], formats=dict(Counter(f for *_, f in found)))
+    _say(images.root, found, "turned upright, as their EXIF says", lambda s: s.orientation != 1)
+    _say(images.root, found, "of several photographs (MPO), the first taken", _several)
+    _say(images.root, found, "of 16 bits, the upper 8 taken", lambda s: s.mode.endswith("16B"))
+    _say(images.root, found, "of another format than their name says", lambda s: s.misnamed)
+    return Pictures(
+        width=common[0],
+        height=common[1],
+        formats=dict(Counter(seen.format for seen in found)),
+        changed=frozenset(s.path for s in found if s.orientation != 1 or _several(s)),
+    )
 
 
-def _look(path: Path) -> tuple[str, tuple[int, int], str]:
-    """Return mode, (width, height) and format of a picture, after decoding all of it."""
-    from PIL import Image
+def _several(seen: _Seen) -> bool:
+    return seen.frames > 1
 
-    try:
-        with Image.open(path) as picture:
-            frames = int(getattr(picture, "n_frames", 1))
-            if frames > 1:
-                raise ProtocolError(f"{path} holds {frames} frames; expected one")
-            picture.load()
-            return picture.mode, picture.size, picture.format or "?"
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ProtocolError(f"{path} is no whole picture: {error}") from error
+
+def _say(root: Path, found: list[_Seen], what: str, which: Callable[[_Seen], bool]) -> None:
+    some = [seen.path.name for seen in found if which(seen)]
+    if some:
+        told = f"{len(some)} of {len(found)} pictures are {what}"
+        LOG.warning("%s: %s: %s", shown(root), told, few(some))
 
 
 def _said(root: Path, wrong: list[tuple[Path, str]], count: int, expected: str) -> str:
-    shown = ", ".join(f"{p.relative_to(root)} ({what})" for p, what in wrong[:_SHOWN])
+    some = ", ".join(f"{p.relative_to(root)} ({what})" for p, what in wrong[:_SHOWN])
     more = " ..." if len(wrong) > _SHOWN else ""
-    return f"{len(wrong)} of {count} pictures are not of {expected}: {shown}{more}"
+    return f"{len(wrong)} of {count} pictures are not of {expected}: {some}{more}"

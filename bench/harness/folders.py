@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.api.errors import ProtocolError
+from bench.api.errors import ProtocolError, UsageError
+from bench.read.folders import few
+from bench.read.text import shown
 
 if TYPE_CHECKING:
     from bench.api.evaluator import Evaluator
@@ -61,32 +65,63 @@ def read_folder(
             where there is one.
         suite: the prompts that must be there.
 
+    What was inferred is said: the layout, the prompts, the number of images of each.
+
     Raises:
-        UsageError: no such folder, or the evaluator has no official layout.
+        UsageError: no such folder, the evaluator has no official layout, or the folder can be
+            read in two ways.
         PrerequisiteError: what is asked about the prompts is not known here.
         IncompleteError, ProtocolError: as the reader.
     """
     from bench.api.registry import EVALUATORS
 
     whose = EVALUATORS.load(evaluator)()
-    return whose.complete_prompts(_read(root, whose, layout, suite))
+    images, how = _read(root, whose, layout, suite)
+    found = whose.complete_prompts(images)
+    each = found.images_per_prompt
+    what = "prompts" if any(prompt.text for prompt in found.suite) else "pictures without prompts"
+    told = f"{len(found.suite)} {what} ({found.suite.name}), {each} image{'s' * (each > 1)} each"
+    LOG.info("%s: read as %s: %s", shown(root), how, told)
+    return found
 
 
-def _read(root: Path, whose: Evaluator, layout: str | None, suite: PromptSuite | None) -> ImageSet:
-    from bench.generation.folder import MANIFEST_FILE, read_manifest
+def _read(
+    root: Path, whose: Evaluator, layout: str | None, suite: PromptSuite | None
+) -> tuple[ImageSet, str]:
+    """Return the image set, and in words as what it was read."""
+    from bench.generation.folder import MANIFEST_FILE, read_manifest, unnamed
 
     if layout is None and is_stored(root):
-        return _stored(root, suite)
-    if layout is None:
-        layout = "manifest" if (root / MANIFEST_FILE).is_file() else "official"
+        return _stored(root, suite), "an image set of a store"
+    if layout is None and os.path.lexists(root / MANIFEST_FILE):
+        images = read_manifest(root, suite=suite)
+        _refuse_two_readings(root, unnamed(images), len(images.records))
+        return images, MANIFEST_FILE
     if layout == "manifest":
-        return read_manifest(root, suite=suite)
+        images = read_manifest(root, suite=suite)
+        left = [path.relative_to(root).as_posix() for path in unnamed(images)]
+        if left:
+            told = f"{len(left)} pictures that {MANIFEST_FILE} does not name"
+            LOG.warning("%s: not counted: %s (%s)", shown(root), told, few(left))
+        return images, MANIFEST_FILE
     named = whose.official_suite()
     if suite is None and named is not None and root.is_dir():
         from bench.suites import load_suite
 
         suite = load_suite(named)
-    return whose.read_folder(root, suite=suite)
+        LOG.info("%s: no --suite is named; %s is meant", shown(root), named)
+    return whose.read_folder(root, suite=suite), f"{whose.spec.name}'s folder"
+
+
+def _refuse_two_readings(root: Path, left: Sequence[Path], count: int) -> None:
+    """Refuse a folder with a manifest and pictures beyond it (UsageError)."""
+    if left:
+        names = few([path.relative_to(root).as_posix() for path in left])
+        raise UsageError(
+            f"{shown(root)} holds a manifest.jsonl of {count} images and {len(left)} pictures that "
+            f"it does not name ({names}): which are meant? Choose --layout manifest (those that it "
+            "names) or --layout official (the folder without it), or move the others away."
+        )
 
 
 def is_stored(root: Path) -> bool:
@@ -151,4 +186,4 @@ def take_folder(store: Store, folder: Folder, profile: Profile, evaluator: str) 
             len(images.records),
             ", ".join(f"{n} {name}" for name, n in found.formats.items()),
         )
-    return import_images(store, images)
+    return import_images(store, images, changed=found.changed)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.api.errors import UsageError
+from bench.api.errors import PrerequisiteError, UsageError
 from bench.api.generation import ImageSet
 from bench.api.prompts import PromptSuite
 from bench.api.registry import EVALUATORS
@@ -20,9 +20,11 @@ from bench.harness.parts import Setting, finish
 from bench.harness.repairs import with_repairs
 from bench.harness.training import Training
 from bench.harness.work import Work
+from bench.read.pictures import read_picture
 from bench.spec.protocol import load_suite
 from bench.spec.table import load_table
 from bench.steps.images import add_images
+from bench.steps.initial import weights_checkpoint
 from bench.store import Artifact
 from bench.suites.files import captions, captions_of
 
@@ -69,14 +71,11 @@ class Images:
         Raises:
             UsageError: there is no such image.
         """
-        from PIL import Image
-
         files = self.files
         key = (prompt_id or next(iter(files))[0], ordinal)
         if key not in files:
             raise UsageError(f"{self.id} has no image {key[0]}/{key[1]}.")
-        with Image.open(files[key]) as found:
-            return found.convert("RGB")
+        return read_picture(files[key]).image
 
     def write_folder(self, folder: Path | str, evaluator: str) -> None:
         """Write the images as the scripts of an evaluator's authors read them.
@@ -114,11 +113,11 @@ def generate(
     """Sample images from a checkpoint; those that are there are not sampled again.
 
     Args:
-        checkpoint: a shipped name, a folder, a hub id, `train/...`, or what `train` returned;
-            the profile's base by default.
+        checkpoint: a shipped name, a folder, a LoRA's file or folder, a hub id, `train/...`, or
+            what `train` returned; the profile's base by default.
         profile: a shipped name, or the path of a YAML file.
         table, column: whose protocol.
-        prompts: a text file with one prompt a line, or prompts, in place of the column's.
+        prompts: a file of prompts (`bench.suites.files`), or prompts, in place of the column's.
         limit: about so many prompts, stratified by task.
         images_per_prompt: in place of the protocol's.
         seed: of the noise, in place of the profile's.
@@ -166,10 +165,20 @@ def _checkpoint(builder: GraphBuilder, checkpoint: str | Path | Training | None)
         return base
     name = checkpoint.id if isinstance(checkpoint, Training) else str(checkpoint)
     found = CheckpointRef.parse(name)
+    if found.kind == "path" or (found.kind == "hub" and _is_here(found)):
+        return weights_checkpoint(builder, name, "--checkpoint")  # a LoRA goes onto the base
     if found.kind != "train":
         return found
     builder.store.get(found.location)
     return replace(found, base=base)
+
+
+def _is_here(ref: CheckpointRef) -> bool:
+    try:
+        ref.weights()
+    except PrerequisiteError:
+        return False
+    return True
 
 
 def _protocol(profile: Profile, table: str, column: str, *, trust: bool) -> ColumnProtocol:

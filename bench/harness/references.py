@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
-
 from bench.api.errors import UsageError
 from bench.api.evaluator import Evaluator
-from bench.api.folder import is_picture, read_flat
+from bench.api.folder import read_flat
 from bench.api.references import MakesReferences, References
 from bench.api.registry import BACKENDS, EVALUATORS
+from bench.read.folders import listed_below
+from bench.read.pictures import picture_format
 from bench.spec.profile import Profile
 from bench.steps.references import evaluator_of, named_path, open_stored
 from bench.store import DISK, file_hash, plugin_code
@@ -144,12 +144,5 @@ def _references(evaluator: Evaluator, name: str) -> References:
 
 def _formats(folder: Path) -> dict[str, str]:
     """Return PIL's name of the format of every picture in and below a folder."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if is_picture(path):
-            try:
-                with Image.open(path) as picture:
-                    found[str(path.relative_to(folder))] = picture.format or "?"
-            except UnidentifiedImageError:
-                found[str(path.relative_to(folder))] = "no picture"
-    return found
+    paths = [path for one in listed_below(folder) for path in one.pictures()]
+    return {str(path.relative_to(folder)): picture_format(path) for path in paths}

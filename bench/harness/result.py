@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.api.errors import unknown
 from bench.executors.outcome import Failure, Outcome
 from bench.harness.records import frame
+from bench.read.pictures import read_picture
 from bench.report.model import CellData, Summary
 from bench.report.stored import Report, command_of, read_report, write_report
 from bench.stats import Verdict
@@ -80,11 +80,9 @@ class TableResult:
         Raises:
             UsageError: it has none of that name.
         """
-        from PIL import Image
-
         if name not in self.pictures:
             raise unknown("picture", name, self.pictures)
-        return Image.open(io.BytesIO(self.pictures[name]))
+        return read_picture(self.pictures[name], name).image
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return the cells as a frame, one line each.

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.api.errors import UsageError
+from bench.read.pictures import read_picture
 from bench.report.model import CellData, TableData
 from bench.store import Artifact, Store
 
@@ -136,8 +137,7 @@ def _sheet(columns: Sequence[Column], texts: Mapping[str, str]) -> bytes:
             top = _HEAD + line * (SIDE + _GAP)
             if prompt not in column.files:
                 continue
-            with Image.open(column.files[prompt]) as picture:
-                _paste(sheet, picture.convert("RGB"), left, top)
+            _paste(sheet, read_picture(column.files[prompt]).image, left, top)
             value = column.values.get(prompt)
             if value is not None:
                 colour = _RIGHT if value == 1.0 else _WRONG if value == 0.0 else _PARTLY

@@ -13,6 +13,7 @@ from bench.data.kinds import DEFAULT as DEFAULT_KIND
 from bench.data.kinds import image_draws, kind_module
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.image_set import suite_json
+from bench.read.names import artifact_name
 from bench.spec.protocol import SuiteSpec, load_suite, read_generation, read_suite
 from bench.spec.training import DEFAULT_DATA, DataSpec
 from bench.steps.builder import GraphBuilder
@@ -132,7 +133,7 @@ def _add(
     more = f", {draws.words()}: {times} latents an image" if draws and times > 1 else ""
     forwards = _forwards(settings.get("generation"))
     step = PairStep(
-        name=title[:120],
+        name=artifact_name(title),
         identity=identity,
         weights=builder.held(base),
         data_kind=kind,

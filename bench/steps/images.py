@@ -14,6 +14,7 @@ from bench.api.prompts import PromptSuite
 from bench.generation.checkpoint import CheckpointRef, pick_device
 from bench.generation.image_set import image_set_identity
 from bench.generation.parts import require_adapter
+from bench.read.names import artifact_name
 from bench.spec.protocol import ColumnProtocol, StoredName, load_suite
 from bench.steps.builder import GraphBuilder, NotExpressibleError
 from bench.steps.step import Runtime, Step
@@ -161,7 +162,7 @@ def add_images(
     trained = checkpoint.kind == "train" and checkpoint.location in builder.graph
     count = suite.count(each)
     forwards = spec.steps * (2 if spec.cfg_scale != 1.0 else 1)
-    name = f"{checkpoint.label}.{suite.name}.{len(suite)}x{each}.s{noise_seed}"[:120]
+    name = artifact_name(f"{checkpoint.label}.{suite.name}.{len(suite)}x{each}.s{noise_seed}")
     identity: Mapping[str, Any]
     whole = builder.base() if checkpoint.kind == "train" else checkpoint
     if builder.known(whole):
@@ -239,7 +240,7 @@ def add_renders(
     else:
         identity = {"through_vae": None, "of": name}
     step = RenderStep(
-        name=name[:120],
+        name=artifact_name(name),
         identity=identity,
         sources=part.sources,
         weights=builder.held(through_vae),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,30 @@ from bench.generation.image_set import (
     write_description,
     write_records,
 )
+from bench.read.names import artifact_name
+from bench.read.pictures import read_picture
 from bench.store import Artifact, Store, Work, file_hash, writing_to
 
 VERSION = 1
 """Bumped when the stored form of imported images changes."""
 
 
-def import_images(store: Store, images: ImageSet, *, seed: int = 0) -> Artifact:
-    """Copy a complete image set into the store; what is no PNG file is decoded and kept as one.
+def import_images(
+    store: Store, images: ImageSet, *, seed: int = 0, changed: Collection[Path] = ()
+) -> Artifact:
+    """Copy a complete image set into the store; what is no plain PNG is decoded and kept as one.
 
     Args:
         store: where it goes.
         images: e.g. read from GenEval's folder layout.
         seed: recorded; what the images were really sampled with is not known.
+        changed: files whose pixels are not kept as they lie in them (turned upright, the first
+            of several): their names enter the identity.
 
     Raises:
         IncompleteError: images are missing, naming them.
         CorruptArtifactError: a file is not the one its record names.
+        ProtocolError: a picture cannot be read.
         StoreError: the disk fails.
     """
     images.require_complete()
@@ -41,6 +49,8 @@ def import_images(store: Store, images: ImageSet, *, seed: int = 0) -> Artifact:
         "images_per_prompt": images.images_per_prompt,
         "sha256": [record.sha256 for record in images.records],
     }
+    if changed:
+        identity["upright"] = sorted(p.relative_to(images.root).as_posix() for p in changed)
 
     def make(work: Work) -> None:
         jobs = image_jobs(images.suite, images.images_per_prompt, seed)
@@ -49,32 +59,22 @@ def import_images(store: Store, images: ImageSet, *, seed: int = 0) -> Artifact:
         for job in jobs:
             record = known[f"{job.prompt.id}/{job.ordinal}"]
             source, target = images.root / record.path, work.file(job.path)
-            if source.suffix.lower() == ".png":
+            picture = read_picture(source)
+            if picture.format == "PNG" and source not in changed:
                 with writing_to(target):
                     shutil.copyfile(source, target)
                 digests[job.path] = record.sha256
-                changed = file_hash(target) != record.sha256
+                other = file_hash(target) != record.sha256
             else:
-                _decode(source, target)
+                with writing_to(target):
+                    picture.image.save(target, format="PNG")
                 digests[job.path] = file_hash(target)
-                changed = file_hash(source) != record.sha256
-            if changed:
+                other = file_hash(source) != record.sha256
+            if other:
                 raise CorruptArtifactError(f"{source} was changed while it was read")
         write_description(
             work, images.suite, spec=None, images_per_prompt=images.images_per_prompt, seed=seed
         )
         write_records(work, jobs, digests)
 
-    return store.build(
-        KIND, f"imported.{images.suite.name}"[:120].replace(":", "-"), identity, make
-    )
-
-
-def _decode(source: Path, target: Path) -> None:
-    """Keep the pixels of a picture of any format as PNG."""
-    from PIL import Image
-
-    with Image.open(source) as picture:
-        picture.load()
-        with writing_to(target):
-            picture.convert("RGB").save(target, format="PNG")
+    return store.build(KIND, artifact_name(f"imported.{images.suite.name}"), identity, make)

@@ -14,6 +14,7 @@ from bench.api.generation import ImageSet
 from bench.api.memory import predict_within_memory
 from bench.api.prompts import PromptSuite
 from bench.api.registry import BACKENDS
+from bench.read.names import artifact_name
 from bench.spec.profile import Profile
 from bench.steps.builder import GraphBuilder, NotExpressibleError
 from bench.steps.step import Runtime, Step, image_count
@@ -171,7 +172,7 @@ def add_predictions(
     count = image_count(of) if prompts is None else int(len(wanted) / size * image_count(of))
     seconds = profile.speed.predict_seconds
     step = PredictionStep(
-        name=f"{of.name}-{role}"[:120],
+        name=artifact_name(f"{of.name}-{role}"),
         identity={
             "version": PREDICTIONS_VERSION,
             "images": images,

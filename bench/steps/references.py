@@ -17,6 +17,7 @@ from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError
 from bench.api.evaluator import Evaluator, StoredReference
 from bench.api.registry import EVALUATORS
 from bench.assets.places import cache_root
+from bench.read.names import artifact_name
 from bench.spec.profile import STANDS_FOR
 from bench.steps.builder import GraphBuilder
 from bench.steps.predictions import ARRAYS, PREDICTIONS
@@ -144,7 +145,7 @@ def add_stored_reference(
     except PrerequisiteError as error:
         builder.missing.setdefault(f"reference {name}", error)
         step = ReferenceStep(
-            name=f"reference.{Path(name).stem}"[:120],
+            name=artifact_name(f"reference.{Path(name).stem}"),
             identity={"reference": name, "sha256": None},
             evaluator=evaluator_name,
             path=None,
@@ -157,7 +158,7 @@ def add_stored_reference(
             statistics.require_backend(identity)
     statistics.require_counts(measured)
     step = ReferenceStep(
-        name=f"reference.{statistics.name}"[:120],
+        name=artifact_name(f"reference.{statistics.name}"),
         identity={**statistics.about(), "sha256": stored.sha256},
         evaluator=evaluator_name,
         path=str(stored.path),

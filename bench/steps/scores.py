@@ -10,6 +10,7 @@ from bench.api.errors import BenchError
 from bench.api.evaluator import Evaluator
 from bench.api.prompts import PromptSuite
 from bench.api.registry import EVALUATORS
+from bench.read.names import artifact_name
 from bench.steps.builder import GraphBuilder
 from bench.steps.graph import Graph
 from bench.steps.predictions import add_predictions, open_predictions
@@ -133,7 +134,7 @@ def add_scores_of(
     images = graph[upstream["images"]]
     target = EVALUATORS.entry(name).target
     step = ScoreStep(
-        name=f"{images.name}-{evaluator.spec.name}"[:120],
+        name=artifact_name(f"{images.name}-{evaluator.spec.name}"),
         identity={
             "version": SCORES_VERSION,
             "evaluator": code_identity(type(evaluator), target),

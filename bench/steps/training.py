@@ -9,6 +9,7 @@ from typing import Any
 from bench.api.errors import UsageError
 from bench.api.registry import METHODS
 from bench.generation.checkpoint import CheckpointRef
+from bench.read.names import artifact_name
 from bench.spec.added import method_row
 from bench.spec.methods import StagePlan, TrainingPlan, portable, stage_method, training_plan
 from bench.spec.table import RowSpec
@@ -241,7 +242,7 @@ def _add_stage(
         identity["base"] = builder.base().identity(builder.store)
     name, label = _names(row, own, plan, stage, start)
     step = TrainingStep(
-        name=f"{builder.base().label}.{name}.t{seed}"[:120],
+        name=artifact_name(f"{builder.base().label}.{name}.t{seed}"),
         identity=identity,
         upstream=upstream,
         sources=(source_of(cls, target),),

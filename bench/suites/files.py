@@ -1,48 +1,146 @@
-"""Prompt suites from the user's own text files."""
+"""Prompt suites from the user's own files."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import logging
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from bench.api.errors import PrerequisiteError
+from bench.api.errors import PrerequisiteError, UsageError
 from bench.api.prompts import Prompt, PromptSuite
+from bench.read.folders import few
+from bench.read.json_text import parse_json, read_json, read_json_lines
+from bench.read.table_text import SEPARATORS, read_text_table
+from bench.read.text import MissingFileError, read_lines, require_characters, shown
+
+LOG = logging.getLogger(__name__)
+
+COLUMNS = ("prompt", "caption", "text")
+"""Where a table or a JSON object has its prompt; it must have one of them alone."""
 
 
 def captions(*, file: str, count: int | None = None, name: str = "captions") -> PromptSuite:
-    """Return the first `count` lines of a text file, one caption each; blank lines are skipped.
+    """Return the first `count` prompts of a file; blank ones are skipped, equal ones are said.
+
+    | ending      | what is in it                                                        |
+    |-------------|----------------------------------------------------------------------|
+    | .jsonl      | a line: a text, or an object with `prompt`, `caption` or `text`      |
+    | .json       | a list of such                                                       |
+    | .csv, .tsv  | a heading with one of these columns                                  |
+    | any other   | one prompt a line                                                    |
 
     Args:
-        file: path of a UTF-8 text file.
-        count: captions taken; the file must hold as many. None takes all.
+        file: path.
+        count: prompts taken; the file must hold as many. None takes all.
         name: of the suite.
 
     Raises:
         PrerequisiteError: the file is missing or too short.
+        UsageError: it cannot be read as its ending says, or can be read in two ways.
     """
     path = Path(file).expanduser()
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
+        texts = [text.strip() for text in _texts(path)]
+    except MissingFileError as error:
         raise PrerequisiteError(
-            f"captions file {path}: {error.strerror}", fix="name a text file, one caption a line"
+            f"captions file: {error}", fix="name a text file, one caption a line"
         ) from None
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if count is not None and len(lines) < count:
+    texts = [text for text in texts if text]
+    if count is not None and len(texts) < count:
         raise PrerequisiteError(
-            f"{path} holds {len(lines)} captions, {count} are needed",
+            f"{shown(path)} holds {len(texts)} captions, {count} are needed",
             fix=f"provide a file with {count} captions, one a line",
         )
-    return captions_of(lines[:count], name=name)
+    if not texts:
+        raise UsageError(f"{shown(path)} holds no prompt; expected at least one")
+    texts = texts[:count]
+    equal = {text: n for text, n in Counter(texts).items() if n > 1}
+    if equal:
+        LOG.warning(
+            "%s: %d of %d prompts are equal to an earlier one (%s): their images are equal, too; "
+            "for several images of a prompt use --images-per-prompt",
+            shown(path),
+            sum(equal.values()) - len(equal),
+            len(texts),
+            few([repr(text) for text in equal]),
+        )
+    return captions_of(texts, name=name)
 
 
 def captions_of(texts: Sequence[str], *, name: str = "captions") -> PromptSuite:
-    """Return a suite of these texts, one caption each."""
+    """Return a suite of these texts, one caption each.
+
+    Raises:
+        UsageError: a text holds half of a character.
+    """
+    for number, text in enumerate(texts, start=1):
+        require_characters(text, f"prompt {number}")
     return PromptSuite(
         name=name,
         version=hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12],
         prompts=tuple(
             Prompt(id=f"caption-{i:06d}", text=text, tag="caption") for i, text in enumerate(texts)
         ),
+    )
+
+
+def _texts(path: Path) -> Iterator[str]:
+    """Yield the prompts of a file, blank ones too."""
+    where, ending = shown(path), path.suffix.lower()
+    if ending in (".jsonl", ".ndjson"):
+        for number, value in read_json_lines(path):
+            yield _text(value, f"{where}, line {number}")
+    elif ending == ".json":
+        found = read_json(path)
+        if not isinstance(found, list):
+            raise UsageError(
+                f"{where} holds a {type(found).__name__}; expected a list of texts, or of objects "
+                f"with {', '.join(COLUMNS)}"
+            )
+        for number, value in enumerate(found):
+            yield _text(value, f"{where}, item {number}")
+    elif ending in SEPARATORS:
+        table = read_text_table(path)
+        column = _column(table.columns, where)
+        yield from (row.values[column] for row in table.whole())
+    else:
+        lines = read_lines(path)
+        _refuse_objects(lines, where)
+        yield from lines
+
+
+def _text(value: Any, where: str) -> str:
+    if isinstance(value, str):
+        return value
+    if not isinstance(value, dict):
+        raise UsageError(f"{where}: a {type(value).__name__}; expected a text or an object")
+    text = value[_column(list(value), where)]
+    if not isinstance(text, str):
+        raise UsageError(f"{where}: the prompt is {text!r}; expected text")
+    return text
+
+
+def _column(columns: Sequence[str], where: str) -> str:
+    found = [name for name in COLUMNS if name in columns]
+    if len(found) == 1:
+        return found[0]
+    told = f"has {' and '.join(found)}" if found else f"has {few(list(columns), 8) or 'nothing'}"
+    raise UsageError(f"{where} {told}; expected one of {', '.join(COLUMNS)}")
+
+
+def _refuse_objects(lines: Sequence[str], where: str) -> None:
+    """Refuse lines that are JSON objects: prompts, or what holds prompts?"""
+    filled = [line for line in lines if line.strip()]
+    if not filled or not all(line.lstrip().startswith("{") for line in filled):
+        return
+    try:
+        parse_json(filled[0], where)
+    except UsageError:
+        return
+    raise UsageError(
+        f"{where}: its lines are JSON objects; is the text of each the prompt, or what it holds? "
+        "Name the file .jsonl, or write one prompt a line"
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import ProtocolError, UsageError
+from bench.read.json_text import read_json
 from bench.steps.predictions import ARRAYS, PREDICTIONS
 from bench.store import Artifact, Store, Work, write_jsonl
 
@@ -165,11 +166,9 @@ def _verdict(choice: str, *, candidate_right: bool) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"--votes {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"--votes {path} is no JSON: {error}") from None
+        data = read_json(path)
+    except UsageError as error:
+        raise UsageError(f"--votes: {error}") from None
     kinds = {"format": int, "study": str, "form": int, "voter": str, "votes": list}
     wrong = [
         key

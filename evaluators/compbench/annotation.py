@@ -18,9 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError
 from bench.assets.places import cache_root
+from bench.read.folders import listed
+from bench.read.json_text import read_json
+from bench.read.text import MissingFileError, shown
 from bench.store import DISK
 from bench.suites import entry_of, is_here, load_suite
-from evaluators.compbench.folder import import_layout
+from evaluators.compbench.folder import SAMPLES, import_layout
 from evaluators.compbench.noun_phrases import MODEL, annotate, parse
 
 if TYPE_CHECKING:
@@ -49,15 +52,25 @@ def read_official(root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
         UsageError, ProtocolError, IncompleteError: as `folder.import_layout`.
     """
     if suite is None:
-        there = {
-            (path.parents[1].name, path.name.partition("_")[0])
-            for path in (*root.glob("*/samples/*"), *root.glob("samples/*"))
-        }
+        there = _named_prompts(root)
         if there & {_key(p) for p in _official()}:
             categories = {category for category, _ in there}
             theirs = tuple(p for p in _official() if _category(p) in categories)
             suite = replace(_suite(), prompts=theirs)  # numbers are places in the official list
+            told = f"of {SUITE}, categories {', '.join(sorted(categories))}"
+            LOG.info("%s: file names are prompts %s: all of those are expected", shown(root), told)
     return import_layout(root, suite=suite)
+
+
+def _named_prompts(root: Path) -> set[tuple[str, str]]:
+    """Return category and text of the prompts that file names begin with."""
+    folders = [root, *listed(root, expected="one that holds a folder a category").folders]
+    return {
+        (folder.resolve().name if folder == root else folder.name, path.name.partition("_")[0])
+        for folder in folders
+        if (folder / SAMPLES).is_dir()
+        for path in listed(folder / SAMPLES).files
+    }
 
 
 def annotated(images: ImageSet) -> ImageSet:
@@ -114,22 +127,22 @@ def _parsed(prompts: Sequence[Prompt]) -> dict[str, dict[str, Any]]:
     digest = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:16]
     path = cache_root() / "annotations" / f"compbench-{digest}.json"
     try:
-        kept = json.loads(path.read_text(encoding="utf-8"))["prompts"]
-    except FileNotFoundError:
+        kept = read_json(path)["prompts"]
+    except MissingFileError:
         kept = _parse_and_keep(prompts, path)
-    except (ValueError, KeyError, TypeError) as error:
+    except (UsageError, KeyError, TypeError) as error:
         raise CorruptArtifactError(f"{path} holds no annotations: {error}; remove it") from error
     return {p.id: kept[place] for place, p in enumerate(prompts)}
 
 
 def _parse_and_keep(prompts: Sequence[Prompt], path: Path) -> list[dict[str, Any]]:
     model = os.environ.get(MODEL_VARIABLE, MODEL)
-    shown = ", ".join(repr(p.text) for p in prompts[:_SHOWN])
+    some = ", ".join(repr(p.text) for p in prompts[:_SHOWN])
     try:
         parsed = parse([p.text for p in prompts], model=model)
     except PrerequisiteError as error:
         raise PrerequisiteError(
-            f"{len(prompts)} prompts have no noun phrases in their meta (e.g. {shown}), they are "
+            f"{len(prompts)} prompts have no noun phrases in their meta (e.g. {some}), they are "
             "not T2I-CompBench's, as far as those are here, and spaCy is not installed with "
             f"{model}",
             fix=f"for the official prompts: python -m bench assets fetch {SUITE}; for others: "

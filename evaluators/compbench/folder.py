@@ -26,6 +26,8 @@ from bench.api import (
     UsageError,
 )
 from bench.api.folder import image_set
+from bench.read.folders import listed
+from bench.read.text import shown
 from evaluators.compbench.prompts import MORE_CATEGORIES
 from evaluators.compbench.rules import CATEGORIES
 from evaluators.whole_folder import appearing, copy_as_png
@@ -37,6 +39,7 @@ ALL_CATEGORIES = (*CATEGORIES, *MORE_CATEGORIES)
 
 _NAME = re.compile(r"([^_]+)_(\d+)\.png")
 _SHOWN = 5
+_MOST_LACKING, _FEW = 100, 100
 
 
 def file_name(text: str, number: int) -> str:
@@ -134,7 +137,14 @@ def import_layout(
         strange = sorted(set(found) - {category_of(p) for p in suite})
         if strange:
             raise UsageError(f"{root} holds {strange[0]!r}, of which the suite has no prompt")
+    total = sum(len(entries) for entries in found.values())
     each = images_per_prompt or _images_per_prompt(suite, found)
+    if suite.count(each) > _MOST_LACKING * max(total, _FEW):
+        largest = max(max(entries, default=0) for entries in found.values())
+        raise IncompleteError(
+            f"{shown(root)} holds {total} images; the number {largest} among them would need "
+            f"{suite.count(each):,}. Is it the number of an image?"
+        )
     files: dict[tuple[str, int], tuple[str, str | None]] = {}
     missing = []
     for prompt, ordinal, number in numbered(suite, each):
@@ -149,12 +159,11 @@ def import_layout(
                 f"{prompt.id}, {prompt.text!r}, at {each} images a prompt"
             )
         files[prompt.id, ordinal] = (path.relative_to(root).as_posix(), None)
-    total = sum(len(entries) for entries in found.values())
     if missing:
-        shown = ", ".join(missing[:_SHOWN]) + (" ..." if len(missing) > _SHOWN else "")
+        some = ", ".join(missing[:_SHOWN]) + (" ..." if len(missing) > _SHOWN else "")
         raise IncompleteError(
             f"{root} lacks {len(missing)} of {suite.count(each)} images (category/number): "
-            f"{shown}. Every prompt needs {each}; the official code would score them shifted."
+            f"{some}. Every prompt needs {each}; the official code would score them shifted."
         )
     if total > len(files):
         raise ProtocolError(
@@ -169,8 +178,7 @@ Samples = dict[int, tuple[str, Path]]
 
 
 def _folders(root: Path, suite: PromptSuite | None) -> dict[str, Path]:
-    if not root.is_dir():
-        raise UsageError(f"{root} is no folder; expected one that holds a folder a category")
+    listing = listed(root, expected="one that holds a folder a category")
     if (root / SAMPLES).is_dir():
         if root.name in ALL_CATEGORIES:
             return {root.name: root}
@@ -183,16 +191,19 @@ def _folders(root: Path, suite: PromptSuite | None) -> dict[str, Path]:
         )
     known = {*ALL_CATEGORIES, *(category_of(prompt) for prompt in suite or ())}
     folders = {name: root / name for name in sorted(known) if (root / name / SAMPLES).is_dir()}
+    listing.say(folders.values())
     if not folders:
         raise UsageError(
-            f"{root} holds neither {SAMPLES} nor a folder with it, such as color/{SAMPLES}"
+            f"{shown(root)} holds neither {SAMPLES} nor a folder with it, such as color/{SAMPLES}"
         )
     return folders
 
 
 def _samples(folder: Path) -> Samples:
     found: Samples = {}
-    for path in sorted((folder / SAMPLES).iterdir()):
+    listing = listed(folder / SAMPLES)
+    listing.say(listing.files)
+    for path in listing.files:
         match = _NAME.fullmatch(path.name)
         if match is None:
             raise ProtocolError(

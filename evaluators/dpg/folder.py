@@ -5,12 +5,17 @@ Source: TencentQQGYLab/ELLA@3c228f1:dpg_bench/ (Apache-2.0).
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from bench.api import ImageSet, PromptSuite, UsageError
-from bench.api.folder import is_picture
+from bench.read.folders import listed
+from bench.read.pictures import read_picture
+from bench.read.text import shown
 from evaluators.grids import PNG, FileFormat, export_grids, import_grids
 from evaluators.whole_folder import scratch
+
+LOG = logging.getLogger(__name__)
 
 
 def export_layout(images: ImageSet, root: Path, *, file_format: FileFormat = PNG) -> Path:
@@ -33,12 +38,11 @@ def import_layout(
     The official script crops without looking at the file's size; here it must fit. It takes
     `images_per_prompt` tiles from the first, one unless it is told otherwise.
     """
-    if not root.is_dir():
-        raise UsageError(f"{root} is no folder; expected one holding <item_id>.png")
+    listing = listed(root, expected="one holding <item_id>.png")
     by_stem: dict[str, list[Path]] = {}
-    for path in root.iterdir():
-        if path.is_file():
-            by_stem.setdefault(path.name.split(".")[0], []).append(path)
+    for path in listing.pictures():
+        by_stem.setdefault(path.name.split(".")[0], []).append(path)
+    listing.say(p for prompt in suite for p in by_stem.get(prompt.id, ()))
     return import_grids(
         suite,
         lambda prompt_id: by_stem.get(prompt_id, []),
@@ -56,11 +60,10 @@ def read_official(root: Path, *, suite: PromptSuite) -> ImageSet:
         UsageError: there is no picture.
         IncompleteError, ProtocolError: as `evaluators.grids.import_grids`.
     """
-    from PIL import Image
-
-    first = next((path for path in sorted(root.iterdir()) if is_picture(path)), None)
-    if first is None:
-        raise UsageError(f"{root} holds no picture; expected <item id>.png")
-    with Image.open(first) as picture:
-        side = picture.width // 2
+    pictures = listed(root, expected="one holding <item_id>.png").pictures()
+    if not pictures:
+        raise UsageError(f"{shown(root)} holds no picture; expected <item id>.png")
+    side = read_picture(pictures[0]).image.width // 2
+    told = f"2 x 2 tiles of {side} pixels a side, as in {pictures[0].name}; the first 4 of each"
+    LOG.info("%s: read as %s", shown(root), told)
     return import_layout(root, scratch() / "tiles", suite=suite, resolution=side)

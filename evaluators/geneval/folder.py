@@ -12,8 +12,10 @@ Source: djghosh13/geneval@af4902f, generation/diffusers_generate.py, evaluation/
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,16 @@ from bench.api import (
     UsageError,
 )
 from bench.api.folder import image_set
+from bench.read.folders import listed
+from bench.read.json_text import parse_json
+from bench.read.pictures import read_picture
+from bench.read.text import MissingFileError, read_text, shown
 from evaluators.geneval.prompts import suite_from_metadata
 from evaluators.whole_folder import appearing, copy_as_png
 
+LOG = logging.getLogger(__name__)
+
+_SHOWN = 5
 _SAMPLE = re.compile(r"(\d+)\.png")
 
 
@@ -81,10 +90,7 @@ def _write_grid(sources: Sequence[Path], target: Path) -> None:
     """Write the images side by side in one row."""
     from PIL import Image
 
-    tiles = []
-    for source in sources:
-        with Image.open(source) as image:
-            tiles.append(image.convert("RGB"))
+    tiles = [read_picture(source).image for source in sources]
     sheet = Image.new("RGB", (sum(t.width for t in tiles), max(t.height for t in tiles)))
     left = 0
     for tile in tiles:
@@ -150,8 +156,11 @@ def read_official(root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
         ProtocolError: as there; or a file in `samples` that is named otherwise, two files of one
             number, or a numbered folder of no prompt.
     """
-    folders = _numbered_folders(root).values()
-    if suite is not None:
+    numbered = _numbered_folders(root)
+    folders = numbered.values()
+    if suite is None:
+        _say_absent(root, list(numbered))
+    else:
         known = {int(name) for name in folder_names(suite).values()}
         beyond = [folder.name for folder in folders if int(folder.name) not in known]
         if beyond:
@@ -166,9 +175,8 @@ def read_official(root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
 
 def _check_samples(folder: Path) -> None:
     found: dict[int, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.name.startswith(".") or path.is_dir():
-            continue
+    listing = listed(folder) if folder.is_dir() else None
+    for path in () if listing is None else listing.files:
         match = _SAMPLE.fullmatch(path.name)
         if match is None:
             raise ProtocolError(
@@ -178,33 +186,52 @@ def _check_samples(folder: Path) -> None:
         if int(match[1]) in found:
             raise ProtocolError(f"{path} and {found[int(match[1])].name} are the same sample")
         found[int(match[1])] = path
+    if listing is not None:
+        listing.say(found.values())
+
+
+def _say_absent(root: Path, numbers: Sequence[int]) -> None:
+    """Log which numbers are missing between the folders: part of a benchmark is another one."""
+    present = set(numbers)
+    last, lacking = max(present), max(present) + 1 - len(present)
+    if lacking:
+        absent = islice((n for n in range(last + 1) if n not in present), _SHOWN)
+        LOG.warning(
+            "%s: %d of the folders 00000 to %05d are absent (%s%s): the score is over the other "
+            "%d; name the prompts with --suite where all are meant",
+            *(shown(root), lacking, last, ", ".join(f"{n:05d}" for n in absent)),
+            *(", ..." if lacking > _SHOWN else "", len(present)),
+        )
 
 
 def _numbered_folders(root: Path) -> dict[int, Path]:
-    if not root.is_dir():
-        raise UsageError(f"{root} is no folder; expected one holding 00000, 00001, ...")
+    listing = listed(root, expected="one holding 00000, 00001, ...")
     folders: dict[int, Path] = {}
-    for folder in sorted(p for p in root.iterdir() if p.is_dir() and p.name.isdecimal()):
+    for folder in listing.folders:
+        if not re.fullmatch(r"[0-9]{1,9}", folder.name):
+            continue
         number = int(folder.name)
         if number in folders:
             raise UsageError(f"{root} holds {folders[number].name} and {folder.name}; keep one")
         folders[number] = folder
     if not folders:
-        raise UsageError(f"{root} holds no numbered folder; expected 00000, 00001, ...")
+        listing.say(())
+        raise UsageError(f"{shown(root)} holds no numbered folder; expected 00000, 00001, ...")
+    listing.say(folders.values())
     return dict(sorted(folders.items()))
 
 
 def _read_metadata(folder: Path) -> dict[str, Any]:
     path = folder / "metadata.jsonl"
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise IncompleteError(f"{path} is missing: the folder's prompt is unknown") from None
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{path} holds no single JSON object: {error}") from None
-    absent = {"tag", "prompt"} - set(data)
+        data = parse_json(read_text(path), shown(path))
+    except MissingFileError:
+        raise IncompleteError(f"{shown(path)} is missing: the folder's prompt is unknown") from None
+    if not isinstance(data, dict):
+        raise UsageError(f"{shown(path)} holds no single JSON object")
+    absent = sorted(key for key in ("tag", "prompt") if not isinstance(data.get(key), str))
     if absent:
-        raise UsageError(f"{path} lacks {', '.join(sorted(absent))}")
+        raise UsageError(f"{shown(path)} lacks {', '.join(absent)}, or they are no text")
     return dict(data)
 
 
@@ -229,5 +256,5 @@ def _require_same(folder: Path, found: Mapping[str, Any], prompt: Prompt) -> Non
 def _samples(folder: Path) -> dict[int, Path]:
     if not (folder / "samples").is_dir():
         return {}
-    named = [(p, _SAMPLE.fullmatch(p.name)) for p in sorted((folder / "samples").iterdir())]
+    named = [(p, _SAMPLE.fullmatch(p.name)) for p in listed(folder / "samples").files]
     return {int(match[1]): path for path, match in named if match}

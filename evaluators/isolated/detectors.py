@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image
 
 from bench.api.errors import PrerequisiteError
 from bench.api.prompts import Prompt
 from bench.assets.places import cache_root
+from bench.read.pictures import read_pixels
 from evaluators.compbench.rules import DETECTOR_LONG_SIDE, DETECTOR_SHORT_SIDE
 from evaluators.geneval.prompts import OBJECT_NAMES
 from evaluators.isolated.backend import IsolatedBackend
@@ -108,8 +108,7 @@ class MMDetDetector(IsolatedBackend):
             if self._reader is None:
                 device = hub.pick_device(self.device)
                 self._reader = ColorReader(self._colors(), repository=COLORS, device=device)
-            with Image.open(asked["image"]) as image:
-                picture = np.asarray(image.convert("RGB"))
+            picture = read_pixels(Path(asked["image"]))
             things = [
                 Thing(
                     name=detections[place]["class"],

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image
 
+from bench.api.errors import ProtocolError
 from bench.api.generation import ImageRecord, ImageSet
+from bench.read.pictures import read_pixels
 
 
 def read_batches(
-    images: ImageSet, batch_size: int, wanted: set[str] | None = None
+    images: ImageSet,
+    batch_size: int,
+    wanted: set[str] | None = None,
+    *,
+    one_size: str | None = None,
 ) -> Iterator[tuple[list[ImageRecord], list[np.ndarray]]]:
     """Yield records with their uint8 RGB pictures (H, W, 3), in record order.
 
@@ -19,12 +24,26 @@ def read_batches(
         images: a complete image set.
         batch_size: pictures per batch.
         wanted: prompt ids to look at, or None for all.
+        one_size: name of a back-end that does not resize, which looks at pictures of one size.
+
+    Raises:
+        ProtocolError: a picture is broken, or of another size than the first.
     """
+    first: tuple[str, tuple[int, ...]] | None = None
     records = [r for r in images.records if wanted is None or r.prompt_id in wanted]
     for start in range(0, len(records), batch_size):
         part = records[start : start + batch_size]
-        pictures = []
-        for record in part:
-            with Image.open(images.root / record.path) as picture:
-                pictures.append(np.asarray(picture.convert("RGB")))
+        pictures = [read_pixels(images.root / record.path) for record in part]
+        for record, picture in zip(part, pictures, strict=True):
+            first = first or (record.path, picture.shape)
+            if one_size is not None and picture.shape != first[1]:
+                raise ProtocolError(
+                    f"{one_size} looks at pictures of one size: {first[0]} has {_size(first[1])} "
+                    f"pixels, {record.path} {_size(picture.shape)}. Resize them, or choose a "
+                    "back-end that does (--set backends.ROLE=NAME); --any-size cannot help here"
+                )
         yield part, pictures
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]} x {shape[0]}"

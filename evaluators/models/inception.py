@@ -11,11 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from PIL import Image
 
 from bench.api.errors import PrerequisiteError
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
+from bench.read.pictures import picture_format
 from evaluators.fid import protocols
 from evaluators.models import inception_weights as weights
 from evaluators.models.hub import pick_device
@@ -103,8 +103,7 @@ class InceptionFeatures(Backend):
 
 
 def _format(images: ImageSet, path: str) -> str:
-    with Image.open(images.root / path) as picture:
-        return picture.format or "?"
+    return picture_format(images.root / path)
 
 
 class Bksdm30K(InceptionFeatures):

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.api.errors import UsageError, did_you_mean
+from bench.read.pictures import read_pixels
 
 Picture = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -44,8 +45,7 @@ def prepare(picture: Picture, how: str) -> Picture:
     if how == "squash-256-jpeg75":
         buffer = io.BytesIO()
         image.resize((SMALL, SMALL), Image.Resampling.BICUBIC).save(buffer, "JPEG", quality=75)
-        with Image.open(buffer) as stored:
-            return np.asarray(stored.convert("RGB"))
+        return read_pixels(buffer.getvalue())
     if how == "centre-256-lanczos":
         side = min(image.size)
         left, top = (round((length - side) / 2) for length in image.size)

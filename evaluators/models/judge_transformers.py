@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import CorruptArtifactError
+from bench.read.pictures import read_picture
 from evaluators.models.hub import content_hash, pick_device, snapshot
 from evaluators.models.judge_settings import JudgeMember
 
@@ -42,13 +43,11 @@ class TransformersJudge:
             CorruptArtifactError: the weights do not fill the network.
         """
         import torch
-        from PIL import Image
 
         processor, network = self._load()
         content: list[dict[str, Any]] = []
         for path in (first, second):
-            with Image.open(path) as picture:
-                content.append({"type": "image", "image": picture.convert("RGB")})
+            content.append({"type": "image", "image": read_picture(path).image})
         content.append({"type": "text", "text": question})
         inputs = processor.apply_chat_template(
             [{"role": "user", "content": content}],

@@ -33,7 +33,7 @@ class TinyFeatures(Backend):
         from bench.tiny.networks import FeatureNet, load_network, to_unit
 
         net = load_network(FeatureNet(), path_of("tiny-features"))
-        for records, pictures in read_batches(images, batch_size):
+        for records, pictures in read_batches(images, batch_size, one_size=self.name):
             with torch.no_grad():
                 features, logits, _ = net(to_unit(np.stack(pictures)))
             for row, record in enumerate(records):

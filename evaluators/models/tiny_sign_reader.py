@@ -46,7 +46,7 @@ class TinySignReader(Backend):
     ) -> Iterator[tuple[Record, Mapping[str, np.ndarray]]]:
         """Yield `"text"` and `"alike"` (correlation with that sign) of each image asked about."""
         asked = {prompt_id for prompt_id, texts in queries.items() if texts}
-        for records, pictures in read_batches(images, batch_size, asked):
+        for records, pictures in read_batches(images, batch_size, asked, one_size=self.name):
             for record, (text, alike) in zip(records, read_signs(np.stack(pictures)), strict=True):
                 yield (
                     {

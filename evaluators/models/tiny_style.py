@@ -60,7 +60,7 @@ class TinyStyle(_FeaturesBackend):
                 raise UsageError(f"unknown style {style!r}.{did_you_mean(style, STYLES)}")
         asked = {prompt_id for prompt_id, styles in queries.items() if styles}
         references, means = _references() if asked else ({}, {})
-        for records, pictures in read_batches(images, batch_size, asked):
+        for records, pictures in read_batches(images, batch_size, asked, one_size=self.name):
             layers = {k: _unit(v - means[k]) for k, v in _embed(np.stack(pictures)).items()}
             for row, record in enumerate(records):
                 (style,) = queries[record.prompt_id]
@@ -84,7 +84,7 @@ class TinyDiversity(_FeaturesBackend):
         self, images: ImageSet, queries: Mapping[str, Sequence[str]], *, batch_size: int = 64
     ) -> Iterator[tuple[Record, Mapping[str, np.ndarray]]]:
         """Yield array `embedding` (192,) of each image; queries are ignored."""
-        for records, pictures in read_batches(images, batch_size):
+        for records, pictures in read_batches(images, batch_size, one_size=self.name):
             rows = np.concatenate([_unit(v) for v in _embed(np.stack(pictures)).values()], axis=1)
             for record, row in zip(records, rows, strict=True):
                 yield (

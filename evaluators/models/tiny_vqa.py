@@ -39,7 +39,7 @@ class TinyVQA(Backend):
         net = load_network(PhraseNet(len(words.ids)), path_of("tiny-vqa"))
         assert isinstance(net, PhraseNet)
         asked = {prompt_id for prompt_id, phrases in queries.items() if phrases}
-        for records, pictures in read_batches(images, batch_size, asked):
+        for records, pictures in read_batches(images, batch_size, asked, one_size=self.name):
             rows = [i for i, r in enumerate(records) for _ in queries[r.prompt_id]]
             phrases = [phrase for r in records for phrase in queries[r.prompt_id]]
             with torch.no_grad():

@@ -8,10 +8,14 @@ Source: OneIG-Bench/OneIG-Benchmark@41b4983: text2image.py, scripts/utils/utils.
 
 from __future__ import annotations
 
+import logging
 import re
+from collections import defaultdict
 from pathlib import Path
 
 from bench.api import ImageSet, PromptSuite, UsageError
+from bench.read.folders import Listing, is_picture_name, listed
+from bench.read.text import shown
 from evaluators.grids import (
     JPEG_DEFAULT,
     WEBP_DEFAULT,
@@ -20,6 +24,8 @@ from evaluators.grids import (
     import_grids,
 )
 from evaluators.whole_folder import scratch
+
+LOG = logging.getLogger(__name__)
 
 MODEL = "bench"
 """The model's folder in what is written here."""
@@ -71,15 +77,31 @@ def import_layout(
 
     The official reader takes (columns, rows) of the grid here, its generator (rows, columns).
     """
-    if not root.is_dir():
-        raise UsageError(f"{root} is no folder; expected one holding anime, human, object, ...")
+    listed(root, expected="one holding anime, human, object, ...")
     names = grid_names(suite, model)
+    folders: dict[Path, Listing] = {}
+    taken: dict[Path, list[Path]] = defaultdict(list)
+    for name in names.values():
+        place = root / name
+        if place.parent not in folders and place.parent.is_dir():
+            folders[place.parent] = listed(place.parent)
+    files = {
+        prompt_id: [
+            path
+            for path in (folders[place.parent].files if place.parent in folders else ())
+            if path.name.startswith(place.name) and is_picture_name(path.name)
+        ]
+        for prompt_id, place in ((key, root / name) for key, name in names.items())
+    }
+    for found in files.values():
+        for path in found:
+            taken[path.parent].append(path)
+    for folder, listing in folders.items():
+        listing.say(taken[folder])
 
-    def find(prompt_id: str) -> list[Path]:
-        place = root / names[prompt_id]
-        return list(place.parent.glob(f"{place.name}*"))
-
-    return import_grids(suite, find, target, columns=columns, rows=rows, tile_format=tile_format)
+    return import_grids(
+        suite, files.__getitem__, target, columns=columns, rows=rows, tile_format=tile_format
+    )
 
 
 def read_official(root: Path, *, suite: PromptSuite) -> ImageSet:
@@ -89,10 +111,21 @@ def read_official(root: Path, *, suite: PromptSuite) -> ImageSet:
         UsageError: the folders are of no model, or of several.
         IncompleteError, ProtocolError: as `evaluators.grids.import_grids`.
     """
-    models = sorted({path.name for path in root.glob("*/*") if path.is_dir()})
+    top = listed(root, expected="one holding anime, human, object, ...")
+    classes = {name.partition("/")[0] for name in grid_names(suite, MODEL).values()}
+    top.say(folder for folder in top.folders if folder.name in classes)
+    models = sorted(
+        {
+            path.name
+            for folder in top.folders
+            if folder.name in classes
+            for path in listed(folder).folders
+        }
+    )
     if len(models) != 1:
         raise UsageError(
-            f"{root}: expected <class>/<model>/<id>.webp of one model; found "
+            f"{shown(root)}: expected <class>/<model>/<id>.webp of one model; found "
             f"{', '.join(models) or 'none'}"
         )
+    LOG.info("%s: read as grids of 2 x 2 of the model %s", shown(root), models[0])
     return import_layout(root, scratch() / "tiles", suite=suite, model=models[0])

@@ -8,7 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.api import ImageSet, PromptSuite, ProtocolError, UsageError
-from bench.api.folder import image_set, is_picture
+from bench.api.folder import image_set
+from bench.read.folders import listed, one_each
+from bench.read.text import shown
 
 
 def read_official(root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
@@ -26,23 +28,27 @@ def read_official(root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
         ProtocolError: a file or a folder is of no prompt.
         IncompleteError: a file is missing.
     """
-    if not root.is_dir():
-        raise UsageError(f"{root} is no folder; expected one holding anime, photo, ...")
+    top = listed(root, expected="one holding anime, photo, ...")
     if suite is None:
         raise UsageError("the layout names no prompts; add --suite hpdv2")
+    top.say(folder for folder in top.folders if folder.name in suite.tags)
     files: dict[tuple[str, int], tuple[str, str | None]] = {}
     expected: set[Path] = set()
+    beyond = [p for f in top.folders if f.name not in suite.tags for p in listed(f).pictures()]
     for tag in suite.tags:
-        present = {p.stem: p for p in sorted((root / tag).glob("*")) if is_picture(p)}
+        listing = listed(root / tag) if (root / tag).is_dir() else None
+        present = {} if listing is None else one_each(listing.pictures())
+        if listing is not None:
+            listing.say(present.values())
         for number, prompt in enumerate(p for p in suite if p.tag == tag):
             path = present.get(f"{number:05d}")
             if path is not None:
                 files[prompt.id, 0] = (path.relative_to(root).as_posix(), None)
                 expected.add(path)
-    beyond = sorted(p for p in root.glob("*/*") if is_picture(p) and p not in expected)
+        beyond += [path for path in present.values() if path not in expected]
     if beyond:
         raise ProtocolError(
-            f"{root} holds {len(beyond)} pictures of no prompt of {suite.name}, e.g. "
+            f"{shown(root)} holds {len(beyond)} pictures of no prompt of {suite.name}, e.g. "
             f"{beyond[0].relative_to(root)}; expected <style>/00000.jpg, one for each prompt"
         )
     return image_set(root, suite, files)

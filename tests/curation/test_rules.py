@@ -131,7 +131,7 @@ def test_odd_files_are_read_or_refused_with_a_reason(tmp_path: Path) -> None:
         ("deep.png", "not of 8 bits"),
         ("cut.png", "broken: "),
         ("text.jpg", "broken: "),
-        ("absent.png", "broken: "),
+        ("absent.png", "the file is missing"),
     ):
         with pytest.raises(UnusableError, match=reason):
             read_square(tmp_path / name, 16, min_side=8)

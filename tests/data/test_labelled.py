@@ -227,7 +227,7 @@ def test_all_faults_are_listed_before_anything_starts(
     said = str(caught.value)
     assert "2 rows cannot be used" in said
     assert f"{folder / 'pairs.csv'}, row 2: image {folder / '9.png'}: the file is missing" in said
-    assert f"row 3: image {folder / '2.png'}: it cannot be decoded" in said
+    assert f"row 3: image {folder / '2.png'}: broken: " in said
     folder_of(tmp_path, [good, good | {"label_0": "2"}, good | {"caption": " "}])
     with pytest.raises(UsageError, match=r"row 2: label_0 is '2'; (.|\n)*row 3: the caption is"):
         labelled.identity(store, ref, settings(folder))
@@ -294,5 +294,6 @@ def test_images_of_any_kind_become_rgb(tmp_path: Path) -> None:
     frames = [picture(n) for n in range(3)]
     frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
     one = ImageRef(file=tmp_path / "moving.gif")
-    assert not reader.fault(one)
+    assert reader.fault(one) == "animated: 3 frames; expected one"
+    one = ImageRef(file=tmp_path / "L.tiff")
     assert np.array_equal(reader.pixels(one, SIZE)[:, ::-1], reader.pixels(one, SIZE, flip=True))

@@ -134,7 +134,7 @@ def test_bad_layouts_are_refused_and_leave_nothing(tmp_path: Path) -> None:
         read()
     (root / "text/m/012 (1).png").unlink()
     (root / "text/m/012.png").write_bytes(b"no picture")
-    with pytest.raises(UsageError, match="cannot be read as a picture"):
+    with pytest.raises(ProtocolError, match=r"012\.png: broken: no picture of a known kind"):
         read()
     assert not target.exists() and not list(tmp_path.glob("*.partial"))
     with pytest.raises(UsageError, match="no folder"):

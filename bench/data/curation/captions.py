@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.api.errors import PrerequisiteError, UsageError
-from bench.api.files import files_below
-from bench.data.curation.picture import SUFFIXES
+from bench.api.errors import PrerequisiteError, ProtocolError, UsageError
+from bench.read.folders import Listing, listed_below, named
+from bench.read.json_text import json_lines, parse_json
+from bench.read.pictures import PICTURES
+from bench.read.table_text import SEPARATORS, parse_table, read_text_table
+from bench.read.text import MissingFileError, read_text, shown
 
 FILES = ("captions.jsonl", "captions.csv", "metadata.jsonl", "metadata.csv")
 """Looked for in the folder, in this order."""
@@ -78,29 +80,29 @@ def find_candidates(folder: Path, captions: str | None = None) -> list[Candidate
 
     A caption table rules the order; images it does not name come last, as faults. Without a table
     every image takes the text file of the same stem beside it. Of two rows of one uid the first
-    counts.
+    counts. What else lies in the folder is said.
 
     Args:
         folder: of images, searched with its sub-folders.
         captions: JSONL or CSV, relative to the folder or absolute; None looks for `FILES`.
 
     Raises:
-        UsageError: the folder holds no image, or the table cannot be read at all.
+        UsageError: the folder holds no image, the table cannot be read at all, or there are two.
+        IncompleteError: links lead nowhere.
+        ProtocolError: images differ in their ending alone, and each takes the same text.
     """
-    images = sorted(
-        path
-        for path in files_below(folder)
-        if path.suffix.lower() in SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
+    listings = listed_below(folder)
+    images = sorted(path for listing in listings for path in listing.pictures())
     table = _table(folder, captions)
+    _say_left(listings, table)
     if table is None:
+        _require_own_stems(images)
         found = [_with_sidecar(path, folder) for path in images]
     else:
         found = list(_from_table(table, folder, images))
     if not found:
         raise UsageError(
-            f"{folder} holds no image; expected files ending in {', '.join(SUFFIXES)}."
+            f"{shown(folder)} holds no image; expected files ending in {', '.join(PICTURES)}."
         )
     seen: set[str] = set()
     kept = []
@@ -116,7 +118,11 @@ def find_candidates(folder: Path, captions: str | None = None) -> list[Candidate
 
 def _table(folder: Path, captions: str | None) -> Path | None:
     if captions is None:
-        return next((folder / name for name in FILES if (folder / name).is_file()), None)
+        found = [folder / name for name in FILES if os.path.lexists(folder / name)]
+        if len(found) > 1:
+            names = " and ".join(path.name for path in found)
+            raise UsageError(f"{shown(folder)} holds {names}; name the one with --captions.")
+        return found[0] if found else None
     for path in (folder / captions, Path(captions).expanduser()):
         if path.is_file():
             return path
@@ -126,10 +132,10 @@ def _table(folder: Path, captions: str | None) -> Path | None:
 def _with_sidecar(path: Path, folder: Path) -> Candidate:
     uid = _uid_of(path, folder)
     try:
-        caption = path.with_suffix(".txt").read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
+        caption = read_text(path.with_suffix(".txt")).strip()
+    except MissingFileError:
         return Candidate(uid=uid, file=path, fault="no caption: no text file beside it")
-    except (OSError, ValueError) as error:
+    except UsageError as error:
         return Candidate(uid=uid, file=path, fault=f"no caption: the text is unreadable ({error})")
     return _checked(Candidate(uid=uid, caption=" ".join(caption.split()), file=path))
 
@@ -145,12 +151,14 @@ def _checked(candidate: Candidate) -> Candidate:
 
 
 def _from_table(table: Path, folder: Path, images: list[Path]) -> Iterator[Candidate]:
-    by_stem = {path.stem: path for path in reversed(images)}
+    by_stem: dict[str, list[Path]] = {}
+    for path in images:
+        by_stem.setdefault(unicodedata.normalize("NFC", path.stem), []).append(path)
     named: set[Path] = set()
     for number, row in _rows(table):
         where = f"{table.name}, line {number}"
-        if row is None:
-            yield Candidate(uid=where, fault=f"unreadable line: {number} of {table.name}")
+        if isinstance(row, str):
+            yield Candidate(uid=where, fault=f"unreadable line: {number} of {table.name}: {row}")
             continue
         candidate = _from_row(row, where, folder, by_stem)
         named |= {path for path in (candidate.file, candidate.negative) if path}
@@ -162,7 +170,7 @@ def _from_table(table: Path, folder: Path, images: list[Path]) -> Iterator[Candi
 
 
 def _from_row(
-    row: Mapping[str, Any], where: str, folder: Path, by_stem: Mapping[str, Path]
+    row: Mapping[str, Any], where: str, folder: Path, by_stem: Mapping[str, Sequence[Path]]
 ) -> Candidate:
     file, uid = _value(row, _FILE), _value(row, _UID)
     if not file and not uid:
@@ -171,9 +179,12 @@ def _from_row(
         path, fault = _inside(folder, file)
     else:
         assert uid is not None
-        found = by_stem.get(uid)
-        path = Path(os.path.normpath(found)) if found else None
-        fault = None if found else f"no image: none of uid {uid!r}"
+        found = by_stem.get(unicodedata.normalize("NFC", uid), ())
+        path = Path(os.path.normpath(found[0])) if len(found) == 1 else None
+        fault = None if path else f"no image: none of uid {uid!r}"
+        if len(found) > 1:
+            names = ", ".join(p.relative_to(folder).as_posix() for p in found)
+            fault = f"no image: several of uid {uid!r} ({names})"
     uid = uid or (_uid_of(path, folder) if path else str(file))
     if path is None:
         return Candidate(uid=uid, fault=fault)
@@ -188,10 +199,13 @@ def _from_row(
 def _inside(folder: Path, name: str) -> tuple[Path | None, str | None]:
     """Return the file of that name in the folder, or why there is none."""
     # by name alone: the files of the hub's cache are links that lead out of it
-    path = Path(os.path.normpath(folder / name))
+    path = Path(os.path.normpath(named(folder, name)))
     if not path.is_relative_to(os.path.normpath(folder)):
         return None, f"outside: {name} leads out of the folder"
-    return (path, None) if path.is_file() else (None, f"no image: {name} is missing")
+    if path.is_file():
+        return path, None
+    hint = " (names are separated by \\, expected /)" if "\\" in name else ""
+    return None, f"no image: {name} is missing{hint}"
 
 
 def _value(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
@@ -202,31 +216,50 @@ def _value(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
     return None
 
 
-def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any] | None]]:
-    """Yield (line, row), None for a line that is no row."""
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read the captions {table}: {error}") from error
-    if table.suffix.lower() == ".csv":
-        reader = csv.DictReader(text.splitlines(keepends=True))
-        known = {*_FILE, *_UID} & set(reader.fieldnames or ())
-        if not known:
+def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """Yield (line, row), or of a line that is no row why not."""
+    text, name = read_text(table), shown(table)
+    separator = SEPARATORS.get(table.suffix.lower())
+    if separator is not None:
+        found = parse_table(text, name, separator=separator)
+        if not {*_FILE, *_UID} & set(found.columns):
             raise UsageError(
-                f"{table} has the columns {', '.join(reader.fieldnames or ()) or '(none)'}; "
-                f"expected one of {', '.join((*_FILE, *_UID))}, and one of {', '.join(_CAPTION)}."
+                f"{name} has the columns {', '.join(found.columns)}; expected one of "
+                f"{', '.join((*_FILE, *_UID))}, and one of {', '.join(_CAPTION)}."
             )
-        for row in reader:
-            yield reader.line_num, {k: v for k, v in row.items() if isinstance(k, str)}
+        for row in found.rows:
+            yield row.line, row.fault or dict(row.values)
         return
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
-            continue
+    for number, line in json_lines(text, name):
         try:
-            found: Any = json.loads(line)
-        except ValueError:
-            found = None
-        yield number, found if isinstance(found, dict) else None
+            value = parse_json(line, f"line {number}")
+        except UsageError as error:
+            yield number, str(error)
+            continue
+        kind = type(value).__name__
+        yield number, value if isinstance(value, dict) else f"a {kind}; expected an object"
+
+
+def _say_left(listings: Sequence[Listing], table: Path | None) -> None:
+    """Log what is no image, nor a caption's text."""
+    for listing in listings:
+        stems = {path.stem for path in listing.pictures()}
+        texts = [p for p in listing.files if p.suffix == ".txt" and p.stem in stems]
+        tables = [p for p in listing.files if p == table or p.name in FILES]
+        known = [*listing.pictures(), *listing.folders, *tables, *(texts if table is None else ())]
+        listing.say(known)
+
+
+def _require_own_stems(images: Sequence[Path]) -> None:
+    seen: dict[Path, Path] = {}
+    for path in images:
+        stem = path.with_suffix("")
+        if stem in seen:
+            raise ProtocolError(
+                f"{shown(path.parent)} holds {seen[stem].name} and {path.name}, and one text file "
+                "for both; keep one, or write the captions into captions.jsonl"
+            )
+        seen[stem] = path
 
 
 def read_uids(path: str) -> list[str]:
@@ -235,12 +268,9 @@ def read_uids(path: str) -> list[str]:
     Raises:
         UsageError: there is no such file or column.
     """
-    try:
-        text = Path(path).expanduser().read_text(encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read the list of uids {path}: {error}") from error
-    reader = csv.DictReader(text.splitlines(keepends=True))
-    if "uid" not in (reader.fieldnames or ()):
-        raise UsageError(f"{path} has the columns {reader.fieldnames}; expected a column 'uid'.")
-    uids = [row["uid"].strip() for row in reader if (row["uid"] or "").strip()]
+    table = read_text_table(Path(path).expanduser())
+    if "uid" not in table.columns:
+        columns = ", ".join(table.columns)
+        raise UsageError(f"{path} has the columns {columns}; expected a column 'uid'.")
+    uids = [row.values["uid"].strip() for row in table.whole() if row.values["uid"].strip()]
     return list(dict.fromkeys(uids))

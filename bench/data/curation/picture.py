@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+
+from bench.read.pictures import PictureError, read_picture
 
 VERSION = 1
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-MOST_PIXELS = 200_000_000
-"""Larger files are refused: a small file may unpack into all of the memory."""
-
-_EIGHT_BIT = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
+READER = 2
+"""Of files of users; 2: an MPO is one photograph, what one can see through is refused."""
 
 
 class UnusableError(Exception):
@@ -33,39 +31,25 @@ def read_square(path: Path, size: int, *, min_side: int = 1) -> tuple[np.ndarray
         min_side: shortest side that is accepted.
 
     Raises:
-        UnusableError: it is broken, animated, too small, too large or not of 8 bits.
+        UnusableError: it is too small, or one that `bench.read.pictures` refuses.
     """
-    odd: dict[str, str] = {}
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # half-broken metadata; the pixels decide
-            with Image.open(path) as picture:
-                frames = int(getattr(picture, "n_frames", 1))
-                if frames > 1:
-                    raise UnusableError(f"animated: {frames} frames")
-                width, height = picture.size
-                if min(width, height) < min_side:
-                    raise UnusableError(
-                        f"too small: {width}x{height} pixels, expected a side of at least "
-                        f"{min_side}"
-                    )
-                if width * height > MOST_PIXELS:
-                    raise UnusableError(f"too large: {width}x{height} pixels")
-                if picture.mode not in _EIGHT_BIT:
-                    raise UnusableError(f"not of 8 bits: pixels of mode {picture.mode}")
-                picture.load()
-                if picture.mode not in ("RGB", "P"):
-                    odd["mode"] = picture.mode
-                upright = ImageOps.exif_transpose(picture)
-                if picture.getexif().get(0x0112, 1) != 1:
-                    odd["exif"] = f"orientation {picture.getexif().get(0x0112)}"
-                pixels = np.asarray(centre_square(upright.convert("RGB"), size))
-    except UnusableError:
-        raise
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, MemoryError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        reason = reason.replace(str(path), path.name)
-        raise UnusableError(f"broken: {reason}") from error
+        found = read_picture(path)
+    except PictureError as error:
+        raise UnusableError(error.reason) from error
+    width, height = found.image.size
+    if min(width, height) < min_side:
+        raise UnusableError(
+            f"too small: {width}x{height} pixels, expected a side of at least {min_side}"
+        )
+    odd: dict[str, str] = {}
+    if found.mode not in ("RGB", "P"):
+        odd["mode"] = found.mode
+    if found.orientation != 1:
+        odd["exif"] = f"orientation {found.orientation}"
+    if found.frames > 1:
+        odd["frames"] = f"the first of {found.frames}"
+    pixels = np.asarray(centre_square(found.image, size))
     return pixels, odd
 
 

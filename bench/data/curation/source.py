@@ -14,7 +14,7 @@ from bench.api.prompts import PromptSuite
 from bench.data.curation.captions import Candidate, find_candidates, read_uids, resolve_folder
 from bench.data.curation.engine import Progress, Row, Step, Verdict, run_step
 from bench.data.curation.hashes import MEMORY, listing_sha256
-from bench.data.curation.picture import VERSION, UnusableError, read_square
+from bench.data.curation.picture import READER, VERSION, UnusableError, read_square
 from bench.data.curation.settings import CurationSettings, SourceSettings
 from bench.generation.encode import write_image
 from bench.generation.image_set import open_image_set
@@ -81,6 +81,7 @@ class Source:
             identity["uids"] = listing_sha256([c.uid, c.fault] for c in self.candidates)
         else:
             identity["files"] = self._listing()
+            identity["reader"] = READER
         return Step(run=self._settings.name, name=NAME, identity=identity, sources=sources)
 
     def _listing(self) -> str:

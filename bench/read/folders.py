@@ -1,0 +1,259 @@
+"""What lies in folders of users: files that are meant, and what is left out, with its count.
+
+Systems and programs leave things of their own: hidden files, `__MACOSX`, `Thumbs.db`. Those are
+never counted. Everything else that a reader does not take is said by `Listing.say`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import unicodedata
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.api.errors import IncompleteError, ProtocolError, UsageError
+from bench.read.pictures import PICTURES
+from bench.read.text import shown
+
+LOG = logging.getLogger(__name__)
+
+LEFT_BY_OTHERS = (
+    *("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin"),
+    *("system volume information", "lost+found", "__pycache__"),
+)
+"""Names, in lower case, that systems leave in folders; none of them is the user's."""
+
+HIDDEN, OTHER, FOLDERS = "hidden or left by a system", "of another kind", "in sub-folders"
+_SHOWN = 3
+_LISTED = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What lies in a folder.
+
+    Attributes:
+        root: the folder.
+        files: ordinary files, links to such among them, sorted by name.
+        folders: sub-folders, sorted by name.
+        hidden: names of what systems leave behind, and of hidden files.
+        strange: names of what is neither file nor folder (pipes, sockets, devices).
+    """
+
+    root: Path
+    files: tuple[Path, ...]
+    folders: tuple[Path, ...]
+    hidden: tuple[str, ...]
+    strange: tuple[str, ...]
+
+    def pictures(self) -> list[Path]:
+        """Return the files that are pictures by their names."""
+        return [path for path in self.files if is_picture_name(path.name)]
+
+    def say(
+        self, taken: Iterable[Path], *, inside: Callable[[Path], int] | None = None
+    ) -> dict[str, int]:
+        """Log what is not counted, and return how many by reason.
+
+        Args:
+            taken: files and folders that the reader takes.
+            inside: counts the pictures of a sub-folder; None looks for them.
+        """
+        known = set(taken)
+        other = [p.name for p in self.files if p not in known] + list(self.strange)
+        count = inside or pictures_below
+        below = {p.name: count(p) for p in self.folders if p not in known}
+        full = [f"{name} ({n})" for name, n in below.items() if n]
+        left = {
+            OTHER: other,
+            "pictures in sub-folders": full,
+            HIDDEN: list(self.hidden),
+        }
+        parts = []
+        for reason, names in left.items():
+            if names:
+                number = sum(below.values()) if reason.startswith("pictures") else len(names)
+                parts.append(f"{number} {reason} ({few(names)})")
+        if parts:
+            # what systems leave behind is nobody's loss; anything else may be
+            level = logging.WARNING if other or full else logging.INFO
+            LOG.log(level, "%s: not counted: %s", shown(self.root), ", ".join(parts))
+        return {reason: len(names) for reason, names in left.items() if names}
+
+
+def few(names: Sequence[str], count: int = _SHOWN) -> str:
+    """Return the first of some names, and that there are more."""
+    listed = ", ".join(shown(name) for name in names[:count])
+    return listed + (", ..." if len(names) > count else "")
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a name is of what systems and programs leave behind."""
+    return name.startswith((".", "~$")) or name.lower() in LEFT_BY_OTHERS
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether a name is one of a picture; hidden files are none."""
+    return Path(name).suffix.lower() in PICTURES and not is_hidden(name)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a path is an ordinary file whose name is one of a picture."""
+    return is_picture_name(path.name) and path.is_file()
+
+
+def listed(root: Path, *, expected: str = "one that holds pictures") -> Listing:
+    """List a folder.
+
+    Args:
+        root: the folder.
+        expected: what it should be, for messages.
+
+    Raises:
+        UsageError: there is no such folder, it cannot be listed, or a name in it is no text.
+        IncompleteError: links in it lead nowhere; they are named.
+        ProtocolError: two names differ in the Unicode form of one text alone.
+    """
+    try:
+        entries = sorted(os.scandir(root), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{shown(root)} is no folder; expected {expected}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{shown(root)} cannot be listed: {reason}") from None
+    files: list[Path] = []
+    folders: list[Path] = []
+    hidden, strange, dangling = [], [], []
+    for entry in entries:
+        path = root / entry.name
+        if is_hidden(entry.name):
+            hidden.append(entry.name)
+            continue
+        try:
+            mode = entry.stat().st_mode
+        except OSError:  # a link that leads nowhere, or in a circle
+            dangling.append(entry.name)
+            continue
+        kind = files if stat.S_ISREG(mode) else folders if stat.S_ISDIR(mode) else None
+        if kind is None:
+            strange.append(entry.name)
+        else:
+            kind.append(path)
+    if dangling:
+        targets = [f"{name} -> {_target(root / name)}" for name in dangling]
+        raise IncompleteError(
+            f"{shown(root)}: {len(dangling)} links lead nowhere: {few(targets, _LISTED)}. Is a "
+            "disk not mounted? Mend the links, or take them away"
+        )
+    _require_texts(root, [path.name for path in (*files, *folders)])
+    return Listing(
+        root=root,
+        files=tuple(files),
+        folders=tuple(folders),
+        hidden=tuple(hidden),
+        strange=tuple(strange),
+    )
+
+
+def listed_below(root: Path, *, expected: str = "one that holds pictures") -> list[Listing]:
+    """List a folder and all that lie below it, itself first; linked folders too.
+
+    Raises:
+        UsageError, IncompleteError, ProtocolError: as `listed`; or a folder links to one that it
+            lies in.
+    """
+    found: list[Listing] = []
+    queue: list[tuple[Path, tuple[tuple[int, int], ...]]] = [(root, ())]
+    while queue:
+        folder, above = queue.pop(0)
+        listing = listed(folder, expected=expected)
+        info = folder.stat()
+        here = (info.st_dev, info.st_ino)
+        if here in above:
+            raise UsageError(f"{shown(folder)} links to a folder that it lies in; remove the link")
+        found.append(listing)
+        queue += [(inner, (*above, here)) for inner in listing.folders]
+    return found
+
+
+def pictures_below(root: Path) -> int:
+    """Return how many pictures, by their names, lie in and below a folder; no link is followed."""
+    return sum(
+        is_picture_name(name)
+        for _, folders, names in _walk(root)
+        for name in names
+        if not is_hidden(name)
+    )
+
+
+def _walk(root: Path) -> Iterable[tuple[str, list[str], list[str]]]:
+    for here, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not is_hidden(name)]
+        yield here, folders, names
+
+
+def one_each(paths: Iterable[Path], what: str = "two pictures of one name") -> dict[str, Path]:
+    """Return files by the stem of their names.
+
+    Raises:
+        ProtocolError: two files have one stem.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in found:
+            raise ProtocolError(
+                f"{shown(path.parent)} holds {found[path.stem].name} and {path.name}: {what}; "
+                "keep one"
+            )
+        found[path.stem] = path
+    return found
+
+
+def named(root: Path, name: str) -> Path:
+    """Return the file of a name below `root`, in whichever Unicode form the name is on disk.
+
+    Where there is none, the path that it would have.
+    """
+    path = root / name
+    if os.path.lexists(path) or name.isascii():
+        return path
+    here = root
+    for part in Path(name).parts:
+        wanted = unicodedata.normalize("NFC", part)
+        try:
+            names = [path.name for path in here.iterdir()]
+        except OSError:
+            return path
+        same = [name for name in names if unicodedata.normalize("NFC", name) == wanted]
+        if len(same) != 1:
+            return path
+        here = here / same[0]
+    return here
+
+
+def _require_texts(root: Path, names: Sequence[str]) -> None:
+    bad = [name for name in names if any("\udc80" <= c <= "\udcff" for c in name)]
+    if bad:
+        raise UsageError(
+            f"{shown(root)} holds {few(bad)}: bytes of the name are no UTF-8; rename the file (an "
+            "archive of another system was unpacked?)"
+        )
+    forms: dict[str, str] = {}
+    for name in names:
+        form = unicodedata.normalize("NFC", name)
+        if form in forms:
+            raise ProtocolError(
+                f"{shown(root)} holds two entries named {form!r} that differ in their Unicode form "
+                "alone; keep one"
+            )
+        forms[form] = name
+
+
+def _target(path: Path) -> str:
+    try:
+        return shown(path.readlink())
+    except OSError:
+        return "?"

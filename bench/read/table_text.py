@@ -1,0 +1,137 @@
+"""Tables of users as text: comma- or tab-separated, with a heading.
+
+A row with more or fewer cells than the heading, a column named twice and a quotation mark that
+nobody closes are refused: each of them would be read as something else than was meant.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.api.errors import UsageError
+from bench.read.text import read_text, shown
+
+LONGEST_CELL = 131_072
+"""Characters of a cell; Python's own limit."""
+
+SEPARATORS: Mapping[str, str] = {".csv": ",", ".tsv": "\t"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextRow:
+    """One row.
+
+    Attributes:
+        line: on which it ends, from 1.
+        values: by column; empty where there is a fault.
+        fault: why it cannot be used.
+    """
+
+    line: int
+    values: Mapping[str, str]
+    fault: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextTable:
+    """A heading and its rows, in the file's order."""
+
+    where: str
+    columns: Sequence[str]
+    rows: Sequence[TextRow]
+
+    def whole(self) -> Sequence[TextRow]:
+        """Return the rows (UsageError where one is not of the heading's width)."""
+        for row in self.rows:
+            if row.fault:
+                raise UsageError(f"{self.where}, line {row.line}: {row.fault}")
+        return self.rows
+
+
+def parse_table(text: str, where: str, *, separator: str = ",") -> TextTable:
+    r"""Return the table that a text holds; blank lines are skipped.
+
+    Args:
+        text: with "\n" or "\r\n" at the ends of lines.
+        where: its name, for messages.
+        separator: between cells; with a tab, quotation marks are part of the text.
+
+    Raises:
+        UsageError: there is no heading, a column is named twice, a quotation mark is not closed,
+            a cell is too long, or lines end in "\r" alone.
+    """
+    _refuse_lone_returns(text, where)
+    rows: list[TextRow] = []
+    columns: list[str] = []
+    for line, cells in _cells(text, where, separator):
+        if not any(cells):
+            continue
+        if not columns:
+            columns = [cell.strip() for cell in cells]
+            _check_heading(columns, where)
+        elif len(cells) == len(columns):
+            rows.append(TextRow(line=line, values=dict(zip(columns, cells, strict=True))))
+        else:
+            fault = (
+                f"{len(cells)} cells, the heading has {len(columns)}; put a cell that holds the "
+                "separator between quotation marks"
+            )
+            rows.append(TextRow(line=line, values={}, fault=fault))
+    if not columns:
+        raise UsageError(f"{where} is empty; expected a heading and rows")
+    return TextTable(where=where, columns=columns, rows=rows)
+
+
+def read_text_table(path: Path) -> TextTable:
+    """Return the table that a .csv or .tsv file holds.
+
+    Raises:
+        MissingFileError, UsageError: as `read_text` and `parse_table`.
+    """
+    separator = SEPARATORS.get(path.suffix.lower(), ",")
+    return parse_table(read_text(path), shown(path), separator=separator)
+
+
+def _cells(text: str, where: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+    if separator == "\t":
+        for number, line in enumerate(text.split("\n"), start=1):
+            yield number, line.removesuffix("\r").split("\t")
+        return
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    begun = 1
+    try:
+        for cells in reader:
+            begun = reader.line_num + 1
+            yield reader.line_num, cells
+    except csv.Error as error:
+        hint = (
+            f"a cell of more than {LONGEST_CELL} characters; is a quotation mark not closed?"
+            if "field larger" in str(error)
+            else f"{error}; is a quotation mark not closed, or not doubled inside a cell?"
+        )
+        raise UsageError(f"{where}: the row that begins on line {begun}: {hint}") from None
+
+
+def _refuse_lone_returns(text: str, where: str) -> None:
+    if "\r" in text.replace("\r\n", ""):
+        raise UsageError(
+            f"{where}: a carriage return without a line feed, as old Macs end lines; save the file "
+            "with the line ends of today"
+        )
+
+
+def _check_heading(columns: Sequence[str], where: str) -> None:
+    twice = [name for name in columns if columns.count(name) > 1]
+    if twice:
+        raise UsageError(f"{where}: the heading names the column {twice[0]!r} twice; keep one")
+    if len(columns) == 1:
+        other = next((c for c in ";\t|" if c in columns[0]), None)
+        if other is not None:
+            raise UsageError(
+                f"{where}: the heading {columns[0]!r} is separated by {other!r}; expected commas "
+                "in a .csv, tabs in a .tsv. Save it as one of these"
+            )
