@@ -11,7 +11,6 @@ says so in the log.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -22,8 +21,11 @@ from typing import Any
 
 from bench.api.errors import BenchError
 from bench.api.evaluator import Backend
+from bench.api.files import file_hash
 from bench.api.generation import ImageRecord, ImageSet
 from bench.api.prompts import Prompt, PromptSuite
+from bench.read.folders import listed
+from bench.read.text import read_bytes
 from evaluators.detections import Detection, parse_detections
 
 LOG = logging.getLogger("evaluators.sentinel")
@@ -42,13 +44,13 @@ class SentinelError(BenchError):
 
 def sentinel_names() -> list[str]:
     """Return the names of the bundled sets."""
-    return sorted(path.parent.name for path in FOLDER.glob("*/expected.json"))
+    return sorted(f.name for f in listed(FOLDER).folders if (f / "expected.json").is_file())
 
 
 @lru_cache
 def expectations(name: str) -> Mapping[str, Any]:
     """Return what a set is, `least_score` and, by picture, its objects."""
-    found: dict[str, Any] = json.loads((FOLDER / name / "expected.json").read_bytes())
+    found: dict[str, Any] = json.loads(read_bytes(FOLDER / name / "expected.json"))
     return found
 
 
@@ -61,7 +63,7 @@ def sentinel_images(name: str) -> ImageSet:
         include = [{"class": c, "count": classes.count(c)} for c in dict.fromkeys(classes)]
         text = " and ".join(f"a photo of a {c}" for c in dict.fromkeys(classes)) or "nothing"
         prompts.append(Prompt(id=path.stem, text=text, tag="sentinel", meta={"include": include}))
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = file_hash(path)
         records.append(
             ImageRecord(prompt_id=path.stem, ordinal=0, path=path.name, sha256=digest, seed=-1)
         )

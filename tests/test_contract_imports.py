@@ -222,6 +222,8 @@ ALLOWED: dict[str, set[str]] = {
         "bench.tiny",
         "bench.data.oracle",
     },
+    # a YAML file of the user's
+    "evaluators.models.judge_settings": {"bench.api", "bench.config", "evaluators"},
     # raw replies are kept beside other files of the user's
     "evaluators.models.judge_endpoint": {"bench.endpoint", "evaluators"},
     "evaluators.models.judge_cache": {"bench.api", "bench.assets.places"},

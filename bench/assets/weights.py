@@ -15,6 +15,7 @@ from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError
 from bench.api.files import files_below
 from bench.assets.download import agrees
 from bench.assets.places import cache_root
+from bench.read.text import read_text
 from bench.store import DISK, file_hash
 
 REGISTRY = Path(__file__).with_name("weights.yaml")
@@ -89,7 +90,7 @@ def read_registry(path: Path) -> dict[str, WeightsEntry]:
         UsageError: it is no YAML mapping, or a key is unknown or missing.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is no YAML: {error}") from error
     if not isinstance(data, dict):
@@ -194,7 +195,7 @@ def _expected(
 
 def _pins(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(json.loads(read_text(path)))
     except FileNotFoundError:
         return {}
     except ValueError as error:

@@ -24,6 +24,7 @@ from typing import Any
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError
 from bench.backbones.lora_names import COMPONENTS, module_of, other_names
+from bench.read.text import read_bytes
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
 PEFT_FILE = "adapter_model.safetensors"
@@ -285,7 +286,7 @@ def _config(file: Path, metadata: Mapping[str, str]) -> dict[str, Any] | None:
     beside = file.parent / PEFT_CONFIG
     try:
         if file.name == PEFT_FILE:
-            found = json.loads(beside.read_bytes())
+            found = json.loads(read_bytes(beside))
         elif "lora_adapter_metadata" in metadata:
             flat = json.loads(metadata["lora_adapter_metadata"])
             found = {k.partition(".")[2] if k.startswith(COMPONENTS) else k: flat[k] for k in flat}

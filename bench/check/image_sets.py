@@ -31,6 +31,7 @@ from bench.generation.image_set import (
     read_spec,
     read_suite,
 )
+from bench.read.text import read_bytes
 from bench.spec.profile import Profile
 from bench.spec.protocol import ColumnProtocol, load_suite
 from bench.spec.table import RowSpec
@@ -166,8 +167,8 @@ def _keep(artifact: Artifact, root: Path) -> None:
     if not images.records:
         raise BenchError(f"{artifact.id} holds no image")
     text = json.dumps(about, indent=1, sort_keys=True, allow_nan=False)
-    files = {record.path: artifact.file(record.path).read_bytes() for record in images.records}
-    files[SUITE_FILE] = artifact.file(SUITE_FILE).read_bytes()
+    files = {record.path: read_bytes(artifact.file(record.path)) for record in images.records}
+    files[SUITE_FILE] = read_bytes(artifact.file(SUITE_FILE))
     files[SETTINGS_FILE] = f"{text}\n".encode()
-    files[RECORDS_FILE] = artifact.file(RECORDS_FILE).read_bytes()
+    files[RECORDS_FILE] = read_bytes(artifact.file(RECORDS_FILE))
     publish_folder(root, files)

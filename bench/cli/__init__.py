@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             output.flush()  # a short output reaches a closed pipe only here
             return code
     except BenchError as error:
-        print(f"bench: error: {error}", file=sys.stderr)
+        _tell(f"bench: error: {error}")
         return error.exit_code
     except KeyboardInterrupt:
-        print("bench: interrupted", file=sys.stderr)
+        _tell("bench: interrupted")
         return INTERRUPTED
+
+
+def _tell(text: str) -> None:
+    with suppress(OSError, ValueError):  # stderr may be full or closed; the exit code says it, too
+        print(text, file=sys.stderr, flush=True)
 
 
 def _run(argv: list[str]) -> int:

@@ -54,7 +54,13 @@ class _Patient:
 @contextmanager
 def patient_output() -> Iterator[TextIO]:
     """Let standard output survive the end of its reader, or its being closed from the start."""
+    if sys.stderr is None:  # started with 2>&-: print would take stdout in its place
+        _occupy(2)
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
     before = sys.stdout
+    for one in (before, sys.stderr):  # a terminal of another encoding, or a name that is no text
+        with suppress(AttributeError, ValueError):
+            one.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     if before is None:  # started with >&-; else the next file opened would be descriptor 1
         _occupy(1)
     stream = open(os.devnull, "w") if before is None else before  # noqa: SIM115, PTH123
@@ -78,7 +84,19 @@ def _occupy(descriptor: int) -> None:
 
 def print_json(data: Any) -> None:
     """Print `data` as indented JSON with a final newline; NaN and infinities are refused."""
-    print(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+    print(json.dumps(data, indent=2, ensure_ascii=not writes_all(), allow_nan=False))
+
+
+def writes_all() -> bool:
+    """Whether standard output takes every character; else JSON has to escape them itself."""
+    return str(getattr(sys.stdout, "encoding", "") or "").lower().replace("-", "") == "utf8"
+
+
+def print_report(text: str, *, as_json: bool) -> None:
+    """Print a text that ends in a newline; JSON in characters that standard output takes."""
+    if as_json and not writes_all():
+        text = "".join(c if c.isascii() else json.dumps(c)[1:-1] for c in text)
+    print(text, end="")
 
 
 WIDTH = 80

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.api.errors import UsageError
+from bench.cli._output import print_report
 from bench.cli._parser import Parser, Subparsers, add_common
 from bench.cli._request import add_store, request_of
 from bench.cli._verbs import VERBS
@@ -88,7 +89,8 @@ def run(args: argparse.Namespace) -> int:
         folder = args.publish / f"table-{args.table}"
         write_report(report, folder, command, pictures)
         LOG.info("published %s", folder)
-    print(report.render(form, captioned(pictures), parts=args.intervals), end="")
+    text = report.render(form, captioned(pictures), parts=args.intervals)
+    print_report(text, as_json=form == "json")
     return 0
 
 

@@ -10,6 +10,7 @@ import logging
 import sys
 from pathlib import Path
 
+from bench.cli._output import print_report
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._progress import report_failures, shown_work
 from bench.cli._request import add_request, add_work, job_count, request_of
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         return print_plan(table, profile, found, jobs=jobs, as_json=args.json)
     with shown_work(args) as work:
         result = run_table(request, store=args.store, folder=args.output, **vars(work))
-    print(result.render("json" if args.json else "terminal"), end="")
+    print_report(result.render("json" if args.json else "terminal"), as_json=args.json)
     if result.outcome.was_complete:
         print(f"complete: nothing to do ({result.folder})", file=sys.stderr)
         return 0

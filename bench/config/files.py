@@ -17,6 +17,10 @@ MOST_NODES = 1_000_000
 """Values of a YAML file, those that aliases repeat counted each time."""
 
 
+MOST_LEVELS = 200
+"""Brackets inside each other."""
+
+
 class Located(dict[str, Any]):
     """A mapping of one or more YAML files, for messages that name file and line.
 
@@ -117,6 +121,22 @@ _CHOOSES = ("function", "kind")
 
 class _UniqueKeys(yaml.SafeLoader):
     """The safe loader, refusing a key that occurs twice (the last would win silently)."""
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
+        """Join the halves of characters, as JSON writes them, and refuse a half alone."""
+        text: str = super().construct_scalar(node)
+        if not any("\ud800" <= character <= "\udfff" for character in text):
+            return text
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            raise yaml.YAMLError(f"half of a character{node.start_mark}") from None
+
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        """Refuse brackets in brackets without end: PyYAML takes the square of their number."""
+        if self.flow_level > MOST_LEVELS:
+            raise yaml.YAMLError(f"more than {MOST_LEVELS} brackets inside each other")
+        super().fetch_flow_collection_start(token)
 
 
 def _construct_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> Located:

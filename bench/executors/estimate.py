@@ -19,6 +19,7 @@ from bench.api.method import Method
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.parts import network_folder, shapes
 from bench.published import backbones
+from bench.read.folders import listed
 from bench.spec.methods import settings_source, stage_method
 from bench.steps.builder import GraphBuilder
 from bench.steps.data import PairStep
@@ -200,7 +201,7 @@ def _pipeline_bytes(base: CheckpointRef, network: int) -> int:
     """Bytes of all parts of the base in float32; the network's alone where it is not here."""
     try:
         folder: Path = base.folder()
-        parts = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+        parts = listed(folder).folders
         return _WORD * sum(_count(shapes(part)) for part in parts) or network
     except (BenchError, OSError):
         return network

@@ -21,7 +21,13 @@ from bench.steps.step import Step, step_to_json
 
 _GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 2.0
-_EVENTS = ("progress", "done", "failed")
+_LONGEST_LINE = 1 << 24
+_TEXT = (str, type(None))
+_EVENTS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
+    "progress": {"done": (int,), "total": (int,)},
+    "done": {},
+    "failed": {"message": (str,), "exit_code": (int,), "damaged": _TEXT, "trace": _TEXT},
+}
 
 
 class _Worker:
@@ -38,6 +44,7 @@ class _Worker:
             env=_environment(),
             text=True,
             encoding="utf-8",
+            errors="replace",
         )
         self._messages = messages
         self.send(start)
@@ -58,13 +65,9 @@ class _Worker:
             self.process.stdin.close()
 
     def _read(self, stream: IO[str]) -> None:
-        for line in stream:
-            try:
-                message = json.loads(line)
-            except ValueError:
-                message = None
-            # a plug-in may write into every descriptor it finds: that is no message
-            if isinstance(message, dict) and message.get("event") in _EVENTS:
+        while line := stream.readline(_LONGEST_LINE):
+            message = message_of(line)
+            if message is not None:
                 self._messages.put((self, message))
         self._messages.put((self, None))
 
@@ -169,6 +172,27 @@ class Pool:
                 if worker.dead:  # twice: what it wrote before was read meanwhile
                     self._messages.put((worker, None))
                 worker.dead = True
+
+
+def message_of(line: str) -> dict[str, Any] | None:
+    """Return what a worker says in a line, None where it says nothing.
+
+    A plug-in may write into every descriptor it finds: what lacks a field of its kind, or has
+    another type there, is no message.
+    """
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    fields = _EVENTS.get(str(found.get("event"))) if isinstance(found, dict) else None
+    if fields is None or not all(
+        key in found and type(found[key]) in kinds for key, kinds in fields.items()
+    ):
+        return None
+    imported = found.get("imported", [])
+    if not isinstance(imported, list) or not all(isinstance(name, str) for name in imported):
+        return None
+    return dict(found)
 
 
 def _death(code: int) -> dict[str, Any]:

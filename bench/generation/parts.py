@@ -25,6 +25,7 @@ from bench.backbones.lora_files import (
 from bench.backbones.lora_names import COMPONENTS
 from bench.generation.weights import INDEX, hub_snapshot
 from bench.read.json_text import read_json
+from bench.read.text import read_bytes
 from bench.store import plugin_code
 
 NETWORKS = COMPONENTS
@@ -140,7 +141,7 @@ def _foreign_family(pipeline: Path) -> str | None:
     say what it is: who loads it says what is wrong with it.
     """
     try:
-        name = json.loads((pipeline / INDEX).read_bytes()).get("_class_name")
+        name = json.loads(read_bytes(pipeline / INDEX)).get("_class_name")
     except (OSError, ValueError):
         return None
     if name is None or name in PIPELINES:
@@ -155,7 +156,7 @@ def network_folder(pipeline: Path) -> Path:
         UsageError: no adapter is for such pipelines, or it has no such folder.
     """
     try:
-        index = json.loads((pipeline / INDEX).read_bytes())
+        index = json.loads(read_bytes(pipeline / INDEX))
     except (OSError, ValueError) as error:
         raise UsageError(f"{pipeline / INDEX} cannot be read: {error}") from error
     family_of(str(index.get("_class_name")), str(pipeline))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.api.errors import ProtocolError
+from bench.api.errors import IncompleteError, ProtocolError
 from bench.api.generation import ImageSet
 from bench.read.folders import few
 from bench.read.pictures import Picture, PictureError, read_picture
@@ -78,9 +78,12 @@ def check_pictures(
         any_size: sizes may differ.
 
     Raises:
+        IncompleteError: there is none.
         ProtocolError: pictures are broken, of another size or mode, or hold several frames;
             some are named.
     """
+    if not images.records:
+        raise IncompleteError(f"{shown(images.root)} holds no image")
     found, broken = [], []
     for path in images.paths():
         try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.api.errors import PrerequisiteError
 from bench.api.files import blob_sha256, files_below
 from bench.backbones.lora_files import find_lora
+from bench.read.text import read_bytes
 from bench.store import RememberedHashes, Store, canonical_json
 
 LOADED_SUFFIXES = (".json", ".safetensors", ".txt", ".model")
@@ -50,7 +51,7 @@ def _named_by_indexes(folder: Path) -> set[Path]:
     for path in files_below(folder):
         if path.name.endswith(_SHARDS) and "." not in path.name.removesuffix(_SHARDS):
             with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-                found = json.loads(path.read_bytes())["weight_map"].values()
+                found = json.loads(read_bytes(path))["weight_map"].values()
                 named |= {path.parent / str(name) for name in found}
     return named
 
@@ -59,7 +60,7 @@ def missing_parts(folder: Path, files: Iterable[Path]) -> list[str]:
     """Return the parts that a pipeline's index names and of which none of the files is."""
     present = {path.relative_to(folder).parts[0] for path in files}
     try:
-        index = json.loads((folder / INDEX).read_bytes())
+        index = json.loads(read_bytes(folder / INDEX))
     except (OSError, ValueError):
         return []
     return [

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bench.api.registry import EVALUATORS
 from bench.generation.image_set import open_image_set
+from bench.read.text import read_bytes
 from bench.steps.builder import GraphBuilder
 from bench.steps.step import stored_step
 from bench.store import DISK, Artifact, Store
@@ -94,8 +95,8 @@ def write_forms(
         items = [
             FormItem(
                 prompt=texts[pair],
-                left=files[pair, int(right)].read_bytes(),
-                right=files[pair, int(not right)].read_bytes(),
+                left=read_bytes(files[pair, int(right)]),
+                right=read_bytes(files[pair, int(not right)]),
             )
             for pair, right in shown
         ]

@@ -15,6 +15,7 @@ from typing import Any
 from bench.api.errors import UsageError, unknown
 from bench.config import construct, load_yaml, mapping, sequence
 from bench.published.entry import Backbone, Beta, Ema, Entry, Lora, Sampler, Stage
+from bench.read.folders import shipped
 
 __all__ = [
     "Backbone",
@@ -37,7 +38,7 @@ _BACKBONES = "backbones"
 
 def methods() -> list[str]:
     """Return the methods there are entries for."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != _BACKBONES)
+    return sorted(path.stem for path in shipped(FOLDER, ".yaml") if path.stem != _BACKBONES)
 
 
 @cache

@@ -195,6 +195,11 @@ def _walk(root: Path) -> Iterable[tuple[str, list[str], list[str]]]:
         yield here, folders, names
 
 
+def shipped(folder: Path, ending: str) -> list[Path]:
+    """Return the files of an ending that a package ships in a folder, sorted by name."""
+    return [path for path in listed(folder).files if path.suffix == ending]
+
+
 def one_each(paths: Iterable[Path], what: str = "two pictures of one name") -> dict[str, Path]:
     """Return files by the stem of their names.
 

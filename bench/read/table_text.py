@@ -96,6 +96,38 @@ def read_text_table(path: Path) -> TextTable:
     return parse_table(read_text(path), shown(path), separator=separator)
 
 
+def plain_rows(text: str, where: str) -> Iterator[list[str]]:
+    """Yield the rows of comma-separated text as Python reads them.
+
+    For files that are held to a hash: what is odd about them is known.
+
+    Raises:
+        UsageError: Python cannot read it.
+    """
+    try:
+        yield from csv.reader(io.StringIO(text, newline=""))
+    except csv.Error as error:
+        raise UsageError(f"{where}: {error}") from None
+
+
+def plain_table(text: str, where: str) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the heading and the rows by column, as `plain_rows`; cells beyond it are dropped.
+
+    Raises:
+        UsageError: Python cannot read it, or a row has fewer cells than the heading.
+    """
+    rows = plain_rows(text, where)
+    columns = next(rows, [])
+    found = []
+    for number, cells in enumerate(rows, start=2):
+        if not cells:
+            continue
+        if len(cells) < len(columns):
+            raise UsageError(f"{where}, row {number}: {len(cells)} of {len(columns)} cells")
+        found.append(dict(zip(columns, cells, strict=False)))
+    return columns, found
+
+
 def _cells(text: str, where: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     if separator == "\t":
         for number, line in enumerate(text.split("\n"), start=1):

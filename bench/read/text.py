@@ -25,8 +25,18 @@ _MARKS = (  # the longer ones first: UTF-32's begins as UTF-16's does
 _SHOWN = 24
 
 
-class MissingFileError(UsageError):
+class UnreadableFileError(UsageError, OSError):
+    """A file cannot be read, or is none."""
+
+
+class MissingFileError(UnreadableFileError, FileNotFoundError):
     """There is no file of that name."""
+
+    strerror = "there is no such file"
+
+
+class NoTextError(UsageError, ValueError):
+    """The bytes of a file are not what they should be."""
 
 
 def read_bytes(path: Path, *, limit: int = MOST_BYTES) -> bytes:
@@ -34,15 +44,15 @@ def read_bytes(path: Path, *, limit: int = MOST_BYTES) -> bytes:
 
     Raises:
         MissingFileError: there is none; a link that leads nowhere says where it leads.
-        UsageError: it is a folder, a device or a pipe, it cannot be read, or it is too long.
+        UnreadableFileError: it is a folder, a device or a pipe, it cannot be read, or is too long.
     """
     size = _require_ordinary(path)
     if size > limit:
-        raise UsageError(f"{shown(path)} has {size:,} bytes; expected {limit:,} at most")
+        raise UnreadableFileError(f"{shown(path)} has {size:,} bytes; expected {limit:,} at most")
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UsageError(f"{shown(path)} cannot be read: {error.strerror}") from None
+        raise UnreadableFileError(f"{shown(path)} cannot be read: {error.strerror}") from None
 
 
 def _require_ordinary(path: Path) -> int:
@@ -57,10 +67,10 @@ def _require_ordinary(path: Path) -> int:
         raise MissingFileError(f"there is no file {shown(path)}") from None
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{shown(path)} cannot be read: {reason}") from None
+        raise UnreadableFileError(f"{shown(path)} cannot be read: {reason}") from None
     if not stat.S_ISREG(found.st_mode):
         what = "a folder" if stat.S_ISDIR(found.st_mode) else "no ordinary file"
-        raise UsageError(f"{shown(path)} is {what}; expected a file")
+        raise UnreadableFileError(f"{shown(path)} is {what}; expected a file")
     return found.st_size
 
 
@@ -68,21 +78,21 @@ def head_of(path: Path, count: int = 64) -> bytes:
     """Return the first bytes of an ordinary file, which another library is going to open.
 
     Raises:
-        MissingFileError, UsageError: as `read_bytes`.
+        MissingFileError, UnreadableFileError: as `read_bytes`.
     """
     _require_ordinary(path)
     try:
         with path.open("rb") as file:
             return file.read(count)
     except OSError as error:
-        raise UsageError(f"{shown(path)} cannot be read: {error.strerror}") from None
+        raise UnreadableFileError(f"{shown(path)} cannot be read: {error.strerror}") from None
 
 
 def read_text(path: Path) -> str:
     """Return the text of a file; its line ends stay as they are.
 
     Raises:
-        MissingFileError, UsageError: as `read_bytes` and `decoded`.
+        MissingFileError, UnreadableFileError, NoTextError: as `read_bytes` and `decoded`.
     """
     return decoded(read_bytes(path), shown(path))
 
@@ -95,7 +105,7 @@ def decoded(data: bytes, where: str) -> str:
         where: its name, for messages.
 
     Raises:
-        UsageError: it is of no encoding that is read, or holds a NUL; byte and line are named.
+        NoTextError: it is of no encoding that is read, or holds a NUL; byte and line are named.
     """
     mark, encoding = next(((m, e) for m, e in _MARKS if data.startswith(m)), (b"", "utf-8"))
     try:
@@ -105,14 +115,14 @@ def decoded(data: bytes, where: str) -> str:
         line = data.count(b"\n", 0, place) + 1
         begins = data[max(0, place - _SHOWN) : place].decode("ascii", "replace").splitlines()
         behind = f" behind {begins[-1]!r}" if begins and begins[-1] else ""
-        raise UsageError(
+        raise NoTextError(
             f"{where}, line {line}: byte {place} ({data[place]:#04x}){behind} is no "
             f"{encoding.upper()}; save the file as UTF-8"
         ) from None
     if "\0" in text:
         before = text[: text.index("\0")]
         hint = " (UTF-16 without its mark?)" if data[1:2] == b"\0" or data[:1] == b"\0" else ""
-        raise UsageError(
+        raise NoTextError(
             f"{where}, line {before.count(chr(10)) + 1}: a NUL character{hint}; expected text. "
             "Save the file as UTF-8"
         )

@@ -10,8 +10,9 @@ import base64
 import html
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import resources
+from pathlib import Path
 
+from bench.read.text import read_text
 from bench.report import scale_words, words
 from bench.report.blocks import PARTS, Block, Bullets, Heading, Table, blocks_of
 from bench.report.forest import forest_plot
@@ -43,7 +44,7 @@ def render_page(
         *(_picture(caption, content) for caption, content in (pictures or {}).items()),
         *(_section(blocks) for blocks in rest),
     ]
-    style = resources.files("bench.report").joinpath(STYLE).read_text("utf-8")
+    style = read_text(Path(__file__).with_name(STYLE))
     return "\n".join(
         [
             "<!doctype html>",

@@ -19,6 +19,7 @@ from bench.api.errors import UsageError, did_you_mean
 from bench.config import load_yaml, merged, place_of
 from bench.config.files import Located
 from bench.config.trust import require_registered
+from bench.read.folders import shipped
 
 FOLDER = Path(__file__).parents[1] / "tables" / "profiles"
 EXTENDS = "extends"
@@ -26,7 +27,7 @@ EXTENDS = "extends"
 
 def profile_names() -> list[str]:
     """Return the names of the shipped profiles."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return sorted(path.stem for path in shipped(FOLDER, ".yaml"))
 
 
 def profile_file(name: str, beside: Path | None = None, place: str = "") -> Path:

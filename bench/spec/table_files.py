@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.api.errors import ContractError, UsageError
 from bench.api.registry import Registry, import_target
+from bench.read.folders import shipped
 
 FOLDER = Path(__file__).parents[1] / "tables"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -16,7 +17,7 @@ TABLES: Registry[Any] = Registry(
     kind="table",
     bases=(),
     group="bench.tables",
-    built_in={path.stem: f"bench.tables:{path.name}" for path in sorted(FOLDER.glob("*.yaml"))},
+    built_in={path.stem: f"bench.tables:{path.name}" for path in shipped(FOLDER, ".yaml")},
 )
 """The tables by name: files beside `bench.tables`, and entry points that hold a file's path."""
 

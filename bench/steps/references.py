@@ -17,6 +17,7 @@ from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError
 from bench.api.evaluator import Evaluator, StoredReference
 from bench.api.registry import EVALUATORS
 from bench.assets.places import cache_root
+from bench.read.folders import listed
 from bench.read.names import artifact_name
 from bench.spec.profile import STANDS_FOR
 from bench.steps.builder import GraphBuilder
@@ -69,7 +70,7 @@ def open_stored(evaluator: Evaluator, name: str, *, protocol: str = "P") -> Stor
     """
     path = Path(name).expanduser() if name.endswith(ENDING) else named_path(name)
     if not path.is_file():
-        known = [p.stem for p in sorted(references_folder().glob(f"*{ENDING}"))]
+        known = _known()
         near = did_you_mean(name, known) if known else ""
         raise PrerequisiteError(
             f"there is no reference {name!r} at {path}.{near}",
@@ -168,3 +169,10 @@ def add_stored_reference(
         bytes=stored.path.stat().st_size,
     )
     return dict.fromkeys(backends, builder.graph.add(step))
+
+
+def _known() -> list[str]:
+    """Return the names of the references there are."""
+    folder = references_folder()
+    files = listed(folder).files if folder.is_dir() else ()
+    return [path.stem for path in files if path.suffix == ENDING]

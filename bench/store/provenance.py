@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,17 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)([^\s'\"<>]+)")
+# what keys look like: of the hub, of endpoints, of code hosts and clouds, JSON web tokens
+_TOKEN = re.compile(
+    r"\b(?:hf_\w{16,}|sk-[\w-]{16,}|gh[opsu]_\w{16,}|github_pat_\w{16,}|glpat-[\w-]{16,}"
+    r"|xox[abp]-[\w-]{8,}|AKIA[0-9A-Z]{12,}|eyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]+)?)"
+)
+_NAMED = re.compile(
+    r"((?:token|secret|passw(?:or)?d|api[_-]?key|authorization|bearer)[\"']?\s*[=: ]\s*)[^\s,;&]+",
+    re.IGNORECASE,
+)
+_REMOVED = "(removed)"
+_SHORTEST_SECRET = 8
 _GIT_SECONDS = 60
 
 
@@ -191,13 +202,29 @@ def package_versions() -> dict[str, str]:
 
 
 def environment(variables: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return those environment variables that can change numbers, without secrets."""
+    """Return those environment variables that can change numbers, their values without secrets.
+
+    A value may hold one though its name does not: an address with a password, a key among options,
+    or what another variable holds under a secret-like name.
+    """
     source = os.environ if variables is None else variables
+    secrets = [
+        value
+        for name, value in source.items()
+        if is_secret(name) and len(value) >= _SHORTEST_SECRET
+    ]
     return {
-        name: source[name]
+        name: _without(source[name], secrets)
         for name in sorted(source)
         if (name in _VARIABLES or name.startswith(_VARIABLE_PREFIXES)) and not is_secret(name)
     }
+
+
+def _without(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, _REMOVED)
+    clean: str = scrubbed(_URL.sub(lambda match: strip_credentials(match.group(0)), text))
+    return _NAMED.sub(rf"\1{_REMOVED}", _TOKEN.sub(_REMOVED, clean))
 
 
 def peak_rss_mb() -> float:

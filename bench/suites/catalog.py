@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from bench.api.errors import UsageError, did_you_mean, unknown
+from bench.read.text import read_text
 
 CATALOG = Path(__file__).with_name("catalog.yaml")
 FORMATS = ("lines", "tsv", "csv", "json-list")
@@ -104,7 +105,7 @@ def read_catalog(path: Path) -> dict[str, SuiteEntry]:
         UsageError: it is no YAML mapping, a key is unknown or missing, or a hash is none.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
         raise UsageError(f"{path} is no YAML: {error}") from error
     if not isinstance(data, dict):

@@ -21,6 +21,7 @@ from bench.api.loading import import_target
 from bench.api.prompts import PromptSuite
 from bench.assets.download import Order, agrees, check, download
 from bench.assets.places import cache_root
+from bench.read.text import read_bytes, read_text
 from bench.store import DISK, file_hash, writing_to
 from bench.suites.catalog import SuiteEntry, SuiteFile, entry_of
 from bench.suites.reading import read_prompts
@@ -147,7 +148,7 @@ def _read(entry: SuiteEntry, folder: Path, *, pins: dict[str, Any]) -> PromptSui
             )
         for expected in (file.sha256, pins.get(file.name, {}).get("sha256")):
             check(path, expected, fix=again)
-        contents[file.name] = path.read_bytes()
+        contents[file.name] = read_bytes(path)
     if entry.reader.function is None:
         return read_prompts(entry, contents)
     function = import_target(entry.reader.function, kind="prompt suite")
@@ -195,7 +196,7 @@ def _pins(folder: Path) -> dict[str, Any]:
     """Return what was pinned at the first fetch, by file name."""
     path = folder / PINS
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(read_text(path))
     except FileNotFoundError:
         return {}
     except ValueError as error:

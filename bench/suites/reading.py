@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.api.errors import ProtocolError
 from bench.api.prompts import Prompt, PromptSuite
+from bench.read.table_text import plain_rows
+from bench.read.text import NoTextError, decoded
 from bench.suites.catalog import Reader, SuiteEntry
 
 _OWN = ("text", "tag", "id")
@@ -76,9 +76,9 @@ def _version(entry: SuiteEntry) -> str:
 
 def _rows(name: str, file: str, reader: Reader, data: bytes) -> Iterator[dict[str, Any]]:
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ProtocolError(f"{name}: {file} is no UTF-8 text: {error}") from error
+        text = decoded(data, f"{name}: {file}")
+    except NoTextError as error:
+        raise ProtocolError(str(error)) from error
     if reader.format == "lines":
         # not splitlines(), which also breaks at signs that may stand in a prompt
         for line in text.replace("\r\n", "\n").split("\n"):
@@ -107,7 +107,7 @@ def _table(name: str, file: str, reader: Reader, text: str) -> Iterator[dict[str
         lines = text.replace("\r\n", "\n").split("\n")
         rows = iter([line.split("\t") for line in lines if line])
     else:
-        rows = csv.reader(io.StringIO(text, newline=""))
+        rows = plain_rows(text, f"{name}: {file}")
     heading = next(rows, [])
     places: dict[str, int] = {}
     for key, column in reader.columns.items():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, unknown
 from bench.api.files import file_hash, files_below
+from bench.read.text import read_text
 
 NAMES = (
     "tiny-sd",
@@ -93,7 +94,7 @@ def expected_hashes() -> dict[str, str]:
     file = weights_folder() / "SHA256.json"
     if not file.is_file():
         raise PrerequisiteError(f"no list of hashes at {file}", fix=FIX)
-    shipped: dict[str, str] = json.loads(file.read_text())
+    shipped: dict[str, str] = json.loads(read_text(file))
     return shipped
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from bench.api.errors import PrerequisiteError
+from bench.read.weights import load_tensors
 from bench.tiny.grammar import vocabulary
 from bench.tiny.world import COLORS, SHAPES
 
@@ -133,5 +134,5 @@ def load_network(module: nn.Module, folder: Path) -> nn.Module:
     file = folder / "model.safetensors"
     if not file.is_file():
         raise PrerequisiteError(f"no weights at {file}", fix="python -m bench assets build")
-    module.load_state_dict({k: v.float() for k, v in load_file(file).items()})
+    module.load_state_dict({k: v.float() for k, v in load_tensors(file).items()})
     return module.eval().requires_grad_(False)

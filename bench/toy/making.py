@@ -9,6 +9,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from bench.api.estimate import Estimate
+from bench.read.text import read_lines
 from bench.steps.scores import METRICS
 from bench.store import Artifact, Work, write_safetensors
 from bench.toy.backbone import ToyBackbone
@@ -43,7 +44,7 @@ def traced_energy(backbone: ToyBackbone, export: Path, settings: PointSettings, 
 
 def cost_units(metrics: Path) -> float:
     """Return the network evaluations of a step as the training loop counted them."""
-    lines = metrics.read_text(encoding="utf-8").splitlines()
+    lines = read_lines(metrics)
     return float(json.loads(lines[-1])["cost_units"])
 
 

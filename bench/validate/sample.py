@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from PIL import Image
 from bench.api.declared import roles_of
 from bench.api.errors import UsageError, did_you_mean
 from bench.api.evaluator import Evaluator, Predictions
+from bench.api.files import file_hash
 from bench.api.generation import ImageRecord, ImageSet, image_seed
 from bench.api.prompts import PromptSuite
 from bench.api.registry import BACKENDS, EVALUATORS, Entry
@@ -132,7 +132,7 @@ def _rendered(suite: PromptSuite, root: Path, *, seed: int) -> ImageSet:
             scene = scene_for(meaning_of(prompt), np.random.default_rng(key))
             path = f"{prompt.id}-{ordinal}.png"
             Image.fromarray(render(scene)).save(root / path)
-            digest = hashlib.sha256((root / path).read_bytes()).hexdigest()
+            digest = file_hash(root / path)
             records.append(
                 ImageRecord(
                     prompt_id=prompt.id, ordinal=ordinal, path=path, sha256=digest, seed=key

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.read.text import read_text
+
 TEMPLATE = Path(__file__).with_name("form.html.txt")
 VOTES_FORMAT = 1
 
@@ -42,7 +44,7 @@ def render_form(
     about = {"format": VOTES_FORMAT, "study": study, "form": form, "items": len(items)}
     # within a script element only `<` could end it early
     data = json.dumps(about).replace("<", "\\u003c")
-    page = TEMPLATE.read_text(encoding="utf-8")
+    page = read_text(TEMPLATE)
     for name, text in (
         ("title", html.escape(title)),
         ("question", html.escape(question)),

@@ -138,6 +138,8 @@ def import_layout(
         if strange:
             raise UsageError(f"{root} holds {strange[0]!r}, of which the suite has no prompt")
     total = sum(len(entries) for entries in found.values())
+    if not total:
+        raise IncompleteError(f"{shown(root)} holds no image; expected some in {SAMPLES}")
     each = images_per_prompt or _images_per_prompt(suite, found)
     if suite.count(each) > _MOST_LACKING * max(total, _FEW):
         largest = max(max(entries, default=0) for entries in found.values())

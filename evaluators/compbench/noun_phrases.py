@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.api import CorruptArtifactError, PrerequisiteError, ProtocolError, UsageError
+from bench.read.text import read_bytes
 from evaluators.compbench.numeracy import asked_counts
 from evaluators.compbench.parse import Word, complex_objects, spatial_objects, without_adjectives
 
@@ -103,7 +104,7 @@ def read_nouns(folder: Path) -> list[tuple[str, str]]:
     """
     path = folder / OBJECTS_FILE
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except FileNotFoundError:
         raise PrerequisiteError(
             f"{path} is not there", fix="name the examples/dataset folder of T2I-CompBench"
@@ -144,7 +145,7 @@ def frozen() -> Mapping[str, Mapping[str, Any]]:
     Raises:
         CorruptArtifactError: the file is not the one this version of the harness was tested with.
     """
-    data = FILE.read_bytes()
+    data = read_bytes(FILE)
     if hashlib.sha256(data).hexdigest() != SHA256:
         raise CorruptArtifactError(
             f"{FILE} has sha256 {hashlib.sha256(data).hexdigest()[:12]}, expected {SHA256[:12]}; "

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.api import PrerequisiteError, Prompt, PromptSuite, ProtocolError, UsageError
+from bench.api.files import file_hash
+from bench.read.text import read_bytes, read_text
 from evaluators.compbench.noun_phrases import frozen
 from evaluators.compbench.rules import CATEGORIES, complex_key, complex_kind
 
@@ -63,7 +65,7 @@ def read_file(folder: Path, name: str, *, pinned: bool = True) -> list[str]:
         ProtocolError: it has another sha256.
     """
     try:
-        data = (folder / name).read_bytes()
+        data = read_bytes(folder / name)
     except (FileNotFoundError, NotADirectoryError):
         raise PrerequisiteError(
             f"T2I-CompBench's {name} is not in {folder}",
@@ -92,7 +94,7 @@ def read_annotations(path: Path) -> dict[str, dict[str, Any]]:
         UsageError: the file holds something else, naming the prompt.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_text(path))
     except FileNotFoundError:
         raise PrerequisiteError(
             f"{path} is not there: the noun phrases and objects of the prompts",
@@ -160,4 +162,4 @@ def read_official(
 
 
 def _is_pinned(path: Path) -> bool:
-    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == SHA256[path.name]
+    return path.is_file() and file_hash(path) == SHA256[path.name]

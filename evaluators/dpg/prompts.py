@@ -5,12 +5,13 @@ Source: TencentQQGYLab/ELLA@3c228f1:dpg_bench/ (Apache-2.0), 1065 prompts.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from pathlib import Path
 from typing import Any
 
 from bench.api import PrerequisiteError, Prompt, PromptSuite, ProtocolError, UsageError
+from bench.read.table_text import plain_table
+from bench.read.text import decoded, read_bytes
 
 PROMPTS = 1065
 COLUMNS = (
@@ -41,16 +42,16 @@ def read_official(
         ProtocolError: not as many prompts as expected.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise PrerequisiteError(f"DPG-Bench's file is not at {path}", fix=_FIX) from None
-    reader = csv.DictReader(data.decode("utf-8-sig").splitlines(keepends=True))
-    absent = sorted(set(COLUMNS) - set(reader.fieldnames or ()))
+    columns, rows = plain_table(decoded(data, str(path)), str(path))
+    absent = sorted(set(COLUMNS) - set(columns))
     if absent:
         raise UsageError(f"{path} lacks the columns {', '.join(absent)}")
     texts: dict[str, str] = {}
     graphs: dict[str, dict[str, dict[str, Any]]] = {}
-    for line, row in enumerate(reader):
+    for line, row in enumerate(rows):
         item = row["item_id"]
         texts.setdefault(item, row["text"])
         graph = graphs.setdefault(item, {"questions": {}, "parents": {}, "tuples": {}})

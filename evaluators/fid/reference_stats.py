@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from bench.api import Predictions
 from bench.api.errors import CorruptArtifactError, ProtocolError
+from bench.read.weights import load_arrays
 from evaluators.fid.features import FEATURES
 from evaluators.fid.frechet import GaussianSums
 from evaluators.fid.protocols import PROTOCOLS
@@ -158,12 +159,11 @@ def read_reference(path: Path) -> ReferenceStatistics:
     Raises:
         CorruptArtifactError: it is no such file, is damaged, or is of another format.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
 
     try:
-        with safe_open(path, framework="numpy") as file:
-            about = json.loads((file.metadata() or {})[_KEY])
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        arrays, metadata = load_arrays(path)
+        about = json.loads(metadata[_KEY])
         if about.pop("format") != FORMAT:
             raise ValueError("it is of another format of this project's")
         found = ReferenceStatistics(**about, **arrays)

@@ -203,13 +203,26 @@ class _Run:
                 LOG.warning("%s; starting it again, image by image", str(error).splitlines()[0])
                 continue
             for (record, asked), value in zip(batch, values, strict=True):
-                fields, arrays = self.backend.answer(value, asked)
+                fields, arrays = self._answer(value, asked)
                 yield (
                     {"prompt_id": record.prompt_id, "ordinal": record.ordinal, **fields},
                     arrays,
                 )
             position += len(batch)
             alone = max(0, alone - len(batch))
+
+    def _answer(
+        self, value: Any, asked: Mapping[str, Any]
+    ) -> tuple[Record, Mapping[str, np.ndarray]]:
+        """Return what a worker's value says (WorkerError where it is rubbish)."""
+        try:
+            return self.backend.answer(value, asked)
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+            raise WorkerError(
+                f"{self.backend.name}: the worker answered {str(value)[:200]} for {asked['id']} "
+                f"({type(error).__name__}: {error}); its worker file is not the one this back-end "
+                "is for."
+            ) from error
 
     def _values(self, items: Sequence[Mapping[str, Any]]) -> list[Any]:
         if self.process is None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bench.api.errors import BenchError, PrerequisiteError
 from bench.assets.places import offline
+from bench.read.text import read_bytes, read_text
 from bench.store import DISK
 from evaluators.isolated.environments import Environment
 from evaluators.isolated.process import Limits, WorkerProcess
@@ -78,7 +79,7 @@ def build_environment(environment: Environment, *, again: bool = False) -> Path:
 
 def _lock_hash(environment: Environment) -> str:
     """Return what the environment is made from; a sharing one also depends on what it shares."""
-    data = environment.requirements.read_bytes()
+    data = read_bytes(environment.requirements)
     if environment.shares:
         data += "\0".join(_shared_folders()).encode()
     return hashlib.sha256(data).hexdigest()
@@ -86,7 +87,7 @@ def _lock_hash(environment: Environment) -> str:
 
 def _built(home: Path) -> str | None:
     try:
-        card = json.loads((home / CARD).read_text(encoding="utf-8"))
+        card = json.loads(read_text(home / CARD))
         return str(card["lock_sha256"])
     except (OSError, ValueError, KeyError):
         return None
@@ -134,7 +135,7 @@ def _copy_vocabulary(folder: Path) -> None:
             fix="pip install open_clip_torch",
         )
     name = "bpe_simple_vocab_16e6.txt.gz"
-    DISK.write_atomically(folder / name, (Path(spec.origin).parent / name).read_bytes())
+    DISK.write_atomically(folder / name, read_bytes(Path(spec.origin).parent / name))
 
 
 def _try(environment: Environment, python: Path) -> None:

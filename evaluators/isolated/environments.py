@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.api.errors import PrerequisiteError, unknown
 from bench.assets.places import cache_root
+from bench.read.text import read_bytes, read_lines
 from evaluators import workers
 from evaluators.isolated.process import Command, Limits, WorkerError, WorkerProcess
 from evaluators.workers import serve
@@ -72,7 +73,7 @@ class Environment:
     def pins(self) -> dict[str, str]:
         """Return the pinned version by distribution; `2.28.*` allows any that begins so."""
         pins = {}
-        for line in self.requirements.read_text(encoding="utf-8").splitlines():
+        for line in read_lines(self.requirements):
             text = line.partition("#")[0].strip()
             if text:
                 name, _, version = text.partition("==")
@@ -130,7 +131,7 @@ class Environment:
 
     def worker_sha256(self) -> str:
         """Return the sha256 of the code that runs in it: the serving loop and the worker."""
-        code = Path(serve.__file__).read_bytes() + b"\0" + self.worker.read_bytes()
+        code = read_bytes(Path(serve.__file__)) + b"\0" + read_bytes(self.worker)
         return hashlib.sha256(code).hexdigest()
 
     def check_versions(self, hello: Mapping[str, Any]) -> None:

@@ -28,6 +28,16 @@ from evaluators.workers.serve import PROTOCOL
 LOG = logging.getLogger(__name__)
 
 _TAIL_LINES = 20
+_LONGEST_LINE = 1 << 26
+_MOST_WAITING = 10_000
+_FIELDS: Mapping[str, Mapping[str, type]] = {
+    "hello": {},
+    "ready": {"weights": dict},
+    "beat": {},
+    "result": {"id": str, "value": object},
+    "done": {},
+    "failed": {"error": str, "out_of_memory": bool},
+}
 _SHOWN = 3
 
 
@@ -100,7 +110,7 @@ class WorkerProcess:
     def __init__(self, command: Command, limits: Limits, *, describe: bool = False) -> None:
         self.command, self.limits = command, limits
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        self._messages: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._messages: queue.Queue[dict[str, Any] | None] = queue.Queue(_MOST_WAITING)
         self._closed = False
         self._start(describe)
         try:
@@ -110,6 +120,11 @@ class WorkerProcess:
                 raise WorkerError(
                     f"{self._who} speaks protocol {spoken!r}, expected {PROTOCOL}: "
                     f"{command.worker} is of another version of the harness."
+                )
+            if not isinstance(self.hello.get("packages"), dict):
+                raise WorkerError(
+                    f"{self._who} names no packages in its hello: {str(self.hello)[:200]}. Its "
+                    "worker file breaks the protocol."
                 )
         except BaseException:
             self.close()
@@ -161,12 +176,8 @@ class WorkerProcess:
 
     def _read_results(self, fd: int) -> None:
         with os.fdopen(fd, encoding="utf-8", errors="replace") as stream:
-            for line in stream:
-                try:
-                    message = json.loads(line)
-                except ValueError:
-                    message = {"type": "garbage", "line": line[:200]}
-                self._messages.put(message)
+            while line := stream.readline(_LONGEST_LINE):
+                self._messages.put(message_of(line))
         self._messages.put(None)
 
     def load(
@@ -197,7 +208,12 @@ class WorkerProcess:
         ready = self._receive(self.limits.load, doing="loading its model")
         if ready["type"] == "failed":
             raise WorkerError(f"{self._who} cannot load its model: {_told(ready)}")
-        found = ready.get("weights", {})
+        if ready["type"] != "ready":
+            raise WorkerError(
+                f"{self._who} answered {str(ready)[:200]} while loading its model; expected that "
+                "it is ready. Its worker file breaks the protocol."
+            )
+        found = ready["weights"]
         for name, sha256 in expected.items():
             if found.get(name) != sha256:
                 raise WorkerError(
@@ -311,8 +327,24 @@ class WorkerProcess:
         self.close()
 
 
+def message_of(line: str) -> dict[str, Any]:
+    """Return a worker's message; what is none, or lacks a field of its kind, is `"garbage"`."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        found = None
+    fields = _FIELDS.get(str(found.get("type"))) if isinstance(found, dict) else None
+    if fields is not None and all(
+        key in found and isinstance(found[key], kind) for key, kind in fields.items()
+    ):
+        return dict(found)
+    return {"type": "garbage", "line": line[:200]}
+
+
 def _told(failure: Mapping[str, Any]) -> str:
-    return f"{failure['error']}\n    " + "\n    ".join(failure.get("trace", ()))
+    trace = failure.get("trace")
+    lines = trace if isinstance(trace, list) else []
+    return "\n    ".join([str(failure["error"]), *map(str, lines)])
 
 
 def _names(items: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from bench.api.errors import CorruptArtifactError, PrerequisiteError
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
+from bench.read.text import read_text
 from evaluators.models import hub
 from evaluators.models.hub import digest
 from evaluators.models.images import read_batches
@@ -111,7 +112,7 @@ class DreamSim(Backend):
             tensors = read_tensors(files[kind], under=None if kind == "dino" else "state_dict")
             towers[kind] = fill(Tower(kind, **self.shape), tensors, files[kind], device="cpu")
         try:
-            config = json.loads(files["config"].read_text(encoding="utf-8"))
+            config = json.loads(read_text(files["config"]))
             scale = float(config["lora_alpha"]) / float(config["r"])
         except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
             raise CorruptArtifactError(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError
+from bench.read.weights import load_tensors
 
 if TYPE_CHECKING:
     import torch
@@ -148,11 +149,10 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     """
     import torch
     from safetensors import SafetensorError
-    from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
-            state: Mapping[str, Any] = load_file(path)
+            state: Mapping[str, Any] = load_tensors(path)
         elif path.suffix == ".pt":
             state = _from_torchscript(torch.jit.load(str(path), map_location="cpu").state_dict())
         else:

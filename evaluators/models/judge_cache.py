@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.assets.places import cache_root
+from bench.read.text import read_lines
 
 
 class ReplyCache:
@@ -26,7 +27,7 @@ class ReplyCache:
         self._lock = threading.Lock()
         self._replies: dict[str, str] = {}
         if self.path.is_file():
-            for line in self.path.read_text(encoding="utf-8").splitlines():
+            for line in read_lines(self.path):
                 try:
                     row = json.loads(line)
                     self._replies[row["key"]] = row["reply"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.endpoint import Advice, ChatEndpoint
+from bench.read.text import read_bytes
 from evaluators.models.judge_settings import JudgeMember
 
 
@@ -63,6 +64,6 @@ class EndpointJudge:
 
 
 def _data_url(path: Path) -> str:
-    data = path.read_bytes()
+    data = read_bytes(path)
     kind = "jpeg" if data[:2] == b"\xff\xd8" else "png"
     return f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"

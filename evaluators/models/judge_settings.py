@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import PrerequisiteError, UsageError, did_you_mean
+from bench.config.files import load_yaml
 
 VARIABLE = "BENCH_JUDGES"
 OVERRIDE = "backends.judge=vlm-judge"
@@ -105,17 +106,12 @@ def read_judges(path: Path) -> tuple[JudgeMember, ...]:
         PrerequisiteError: there is no such file.
         UsageError: it holds something else, naming the judge and the key.
     """
-    import yaml
-
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
+    if not path.exists():
         raise PrerequisiteError(
-            f"judges file {path}: {error.strerror}", fix=f"write it, or correct {VARIABLE}"
-        ) from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is no YAML: {error}") from error
-    listed = data.get("judges") if isinstance(data, dict) and set(data) == {"judges"} else None
+            f"judges file {path}: there is none", fix=f"write it, or correct {VARIABLE}"
+        )
+    data = load_yaml(path)
+    listed = data.get("judges") if set(data) == {"judges"} else None
     if not isinstance(listed, list) or not listed:
         raise UsageError(f"{path}: expected one key `judges` with a list of at least one judge")
     found = tuple(_member(f"{path}, judge {k}", entry) for k, entry in enumerate(listed, start=1))

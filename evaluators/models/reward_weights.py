@@ -7,6 +7,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 from bench.api.errors import CorruptArtifactError
+from bench.read.weights import load_tensors
 
 
 def read_tensors(path: Path, *, under: str | None = None) -> dict[str, Any]:
@@ -22,9 +23,7 @@ def read_tensors(path: Path, *, under: str | None = None) -> dict[str, Any]:
     import torch
 
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        found: dict[str, Any] = load_file(path)
+        found: dict[str, Any] = load_tensors(path)
         return found
     try:
         data = torch.load(path, map_location="cpu", weights_only=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
+from bench.read.text import read_text
 from bench.tiny.assets import path_of
 from bench.tiny.detect import DETECT_VERSION, find
 from evaluators.models.images import read_batches
@@ -36,7 +37,7 @@ class TinyDetector(Backend):
 
     @cached_property
     def _calibration(self) -> dict[str, Any]:
-        data: dict[str, Any] = json.loads((path_of("tiny-detector") / "config.json").read_text())
+        data: dict[str, Any] = json.loads(read_text(path_of("tiny-detector") / "config.json"))
         return {
             "mean": data["mean"],
             "std": data["std"],

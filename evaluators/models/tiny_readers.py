@@ -14,6 +14,7 @@ import numpy as np
 
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageRecord, ImageSet
+from bench.read.text import read_text
 from bench.tiny.assets import path_of, weights_sha256
 from evaluators.models import hub
 from evaluators.models.affine_head import affine_head
@@ -45,7 +46,7 @@ class TinyImageReward(ImageRewardScorer):
 
     def settings(self) -> dict[str, Any]:
         """Return the shipped settings: sizes, and what standardises rewards."""
-        found: dict[str, Any] = json.loads((path_of(self.name) / "config.json").read_text())
+        found: dict[str, Any] = json.loads(read_text(path_of(self.name) / "config.json"))
         return found
 
     def networks(self, device: str) -> tuple[Any, Any, Any]:

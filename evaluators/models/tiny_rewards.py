@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from bench.read.text import read_text
 from bench.tiny.assets import path_of, weights_sha256
 from evaluators.models.aesthetic import AestheticScorer
 from evaluators.models.hpsv2 import HPSv2Scorer
@@ -36,7 +37,7 @@ class TinyHPSv2(HPSv2Scorer):
 
     def config(self) -> Mapping[str, Any]:
         """Return open_clip's configuration of the network."""
-        data = json.loads((path_of(self.name) / "open_clip_config.json").read_text())
+        data = json.loads(read_text(path_of(self.name) / "open_clip_config.json"))
         config: dict[str, Any] = data["model_cfg"]
         return config
 

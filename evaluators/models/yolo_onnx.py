@@ -10,7 +10,6 @@ Colours are those of most pixels of the mask, not CLIP's.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +22,7 @@ from PIL import Image
 
 from bench.api.errors import PrerequisiteError, ProtocolError
 from bench.api.evaluator import Backend, Record
+from bench.api.files import file_hash
 from bench.api.generation import ImageSet
 from evaluators.geneval.prompts import OBJECT_NAMES
 from evaluators.models.images import read_batches
@@ -71,7 +71,7 @@ class YoloDetector(Backend):
         fix = f"benchmarks/fetch_detector.sh, and set {VARIABLE} to the file it names"
         if not path.is_file():
             raise PrerequisiteError(f"{VARIABLE} names no file; expected {FILE}", fix=fix)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest = file_hash(path)
         if digest != SHA256:
             raise PrerequisiteError(
                 f"{path} has sha256 {digest[:12]}, expected {SHA256[:12]}: another network", fix=fix

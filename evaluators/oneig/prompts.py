@@ -7,9 +7,7 @@ Source: OneIG-Bench/OneIG-Benchmark@41b4983.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -24,6 +22,8 @@ from bench.api import (
     UsageError,
     did_you_mean,
 )
+from bench.read.table_text import plain_table
+from bench.read.text import read_bytes
 
 REPOSITORY = "https://github.com/OneIG-Bench/OneIG-Benchmark"
 LICENCE = "CC-BY-NC-4.0 (data card)"
@@ -200,11 +200,11 @@ class _Reader:
         return prompts
 
     def _rows(self, name: str) -> list[dict[str, str]]:
-        return list(csv.DictReader(io.StringIO(self._read(name), newline="")))
+        return plain_table(self._read(name), name)[1]
 
     def _read(self, name: str) -> str:
         try:
-            data = (self._folder / name).read_bytes()
+            data = read_bytes(self._folder / name)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise PrerequisiteError(
                 f"OneIG-Bench's {name} is not in {self._folder}",

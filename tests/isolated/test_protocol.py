@@ -221,3 +221,43 @@ def test_every_environment_has_its_files() -> None:
     for one in environments.ENVIRONMENTS.values():
         assert one.worker.is_file() and one.requirements.is_file(), one.name
         assert one.pins(), one.name
+
+
+RUBBISH = (
+    "no JSON",
+    "[1]",
+    "{}",
+    "null",
+    '{"type": 3}',
+    '{"type": ["result"]}',
+    '{"type": "failed"}',
+    '{"type": "failed", "error": 1, "out_of_memory": "no"}',
+    '{"type": "result"}',
+    '{"type": "result", "id": 0, "value": 1}',
+    '{"type": "result", "id": "9/9", "value": 1}',
+    '{"type": "done"}',
+    '{"type": "ready", "weights": []}',
+    "[" * 50_000,
+    "\xff\xfe\x00",
+    "x" * 1_000_000,
+)
+
+
+@pytest.mark.parametrize("line", RUBBISH, ids=range(len(RUBBISH)))
+def test_rubbish_among_the_results_is_an_error_of_the_worker(folder: Path, line: str) -> None:
+    backend = FakeBackend(folder, {"0/0": f"say {line}"})
+    with pytest.raises(WorkerError, match="breaks the protocol"):
+        lengths(backend, folder)
+    assert not any(alive(pid) for pid in backend.log("start"))
+
+
+@pytest.mark.parametrize("error", [KeyError("score"), TypeError("no number"), ValueError("x")])
+def test_a_value_that_means_nothing_is_an_error_of_the_worker(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def answer(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(FakeBackend, "answer", answer)
+    with pytest.raises(WorkerError, match="the worker answered 1 for 0/0"):
+        lengths(FakeBackend(folder), folder)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,22 @@ from PIL import Image
 CAPTIONS = ("a red circle", "a blue square", "a green triangle")
 SIDE = 32
 UPSIDE_DOWN = 3
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Fail a test that hangs (AssertionError)."""
+
+    def over(*_: object) -> None:
+        raise AssertionError(f"it took more than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def picture(number: int, size: tuple[int, int] = (SIDE, SIDE)) -> Image.Image:

@@ -52,6 +52,24 @@ def test_only_variables_that_change_numbers_are_recorded() -> None:
     assert environment(variables) == {"OMP_NUM_THREADS": "1", "TORCH_X": "y"}
 
 
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        ("https://me:hunter2@hub.org/cache?sig=abc", "https://hub.org/cache"),
+        ("level=2,token=abcdef123", "level=2,token=(removed)"),
+        ("Authorization: Bearer-abc", "Authorization: (removed)"),
+        ("--key hf_abcdefghijklmnopqrst", "--key (removed)"),
+        ("sk-proj-abcdefghijklmnop", "(removed)"),
+        ("x=swordfish-9 y", "x=(removed) y"),
+        ("expandable_segments:True", "expandable_segments:True"),
+        ("/data/torch:/opt/token/cache", "/data/torch:/opt/token/cache"),
+    ],
+)
+def test_values_of_recorded_variables_hold_no_secret(value: str, kept: str) -> None:
+    variables = {"TORCH_X": value, "MY_API_KEY": "swordfish-9"}
+    assert environment(variables) == {"TORCH_X": kept}
+
+
 def test_what_is_collected() -> None:
     found = collect_provenance(device="cpu", wall_seconds=1.5)
     assert found["device"] == "cpu"

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, get_type_hints
 from bench.api.errors import UsageError, did_you_mean, unknown
 from bench.config import load_yaml
 from bench.config.trust import require_registered
+from bench.read.folders import shipped
 
 T = TypeVar("T")
 
@@ -190,7 +191,7 @@ class CurationSettings:
 
 def preset_names() -> list[str]:
     """Return the names of the shipped presets."""
-    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    return sorted(path.stem for path in shipped(PRESETS, ".yaml"))
 
 
 def load_settings(

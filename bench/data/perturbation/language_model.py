@@ -29,6 +29,7 @@ from bench.data.perturbation import rand_removal
 from bench.data.perturbation.options import ModelOptions, read_options
 from bench.data.perturbation.replies import EMPTY, OK, UNPARSABLE, parse_reply
 from bench.data.perturbation.rule import Pick, Progress
+from bench.read.text import read_text
 from bench.store import Artifact, Store, Work, read_jsonl, write_jsonl
 
 KIND = "replies"
@@ -63,7 +64,7 @@ class LanguageModelRule:
     @cached_property
     def question(self) -> str:
         """The template's text."""
-        return (TEMPLATES / self.template).read_text(encoding="utf-8")
+        return read_text(TEMPLATES / self.template)
 
     def identity(self, options: Mapping[str, Any], store: Store | None = None) -> dict[str, Any]:
         """Return rule, template and model; see `Rule.identity`."""

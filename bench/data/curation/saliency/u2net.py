@@ -11,6 +11,7 @@ from PIL import Image
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError
 from bench.data.curation.saliency import SaliencyModel
+from bench.read.weights import load_tensors
 from bench.store import file_hash
 
 SIDE = 320
@@ -111,9 +112,7 @@ def load_network(path: Path, *, small: bool) -> Any:
     network = U2Net(SMALL if small else FULL)
     try:
         if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            state = load_file(path)
+            state = load_tensors(path)
         elif path.suffix in (".pth", ".pt"):
             state = torch.load(path, map_location="cpu", weights_only=True)
         else:
