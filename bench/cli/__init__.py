@@ -6,6 +6,7 @@ Data goes to stdout, logs go to stderr. Exit codes: 0 done; 1 a cell failed or a
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from typing import Any
 
 from bench import __version__
 from bench.api import exits
-from bench.api.errors import BenchError, unknown
+from bench.api.errors import BenchError, UsageError, unknown
 from bench.cli._output import patient_output, set_up_logging
 from bench.cli._parser import Parser, kebab, refuse_unknown
 from bench.cli._verbs import VERBS
@@ -44,6 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BenchError as error:
         _tell(f"bench: error: {error}")
         return error.exit_code
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        _tell(f"bench: error: {str(error.filename)[:80]}...: the name is too long for a file")
+        return UsageError.exit_code
     except KeyboardInterrupt:
         _tell("bench: interrupted")
         return INTERRUPTED

@@ -19,6 +19,8 @@ MOST_NODES = 1_000_000
 
 MOST_LEVELS = 200
 """Brackets inside each other."""
+_BRACKETS = re.compile(r"[\[\]{}]")
+_COMPACT = re.compile(r"(?:[-?] +){200}")  # lists in lists on one line
 
 
 class Located(dict[str, Any]):
@@ -67,7 +69,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
 
 def parse_yaml(text: str, file: str = "") -> Any:
     """Return what a YAML text holds, its mappings as `Located` (yaml.YAMLError otherwise)."""
-    if _FAST is not None:
+    if _FAST is not None and not _deep(text):  # libyaml would go down without end
         try:
             return _parsed(_FAST, text, file)
         except yaml.YAMLError:
@@ -88,6 +90,18 @@ def _parsed(loader_class: Any, text: str, file: str) -> Any:
         raise yaml.YAMLError("it is nested too deeply") from None
     finally:
         loader.dispose()
+
+
+def _deep(text: str) -> bool:
+    """Whether a text may be nested more deeply than is read; quoted brackets count, too."""
+    if _COMPACT.search(text):
+        return True
+    depth = 0
+    for bracket in _BRACKETS.findall(text):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MOST_LEVELS:
+            return True
+    return False
 
 
 def _require_bounded(root: yaml.Node) -> None:

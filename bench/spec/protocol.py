@@ -120,7 +120,7 @@ def read_generation(data: Any, where: str) -> GenerationSpec:
             raise UsageError(f"{where}: unknown {name} {value!r}.{did_you_mean(str(value), known)}")
     for name in ("steps", "height", "width"):
         value = getattr(spec, name)
-        if not isinstance(value, int) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise UsageError(f"{where}: {name} is {value!r}; expected a whole number above 0.")
     return replace(spec, cfg_scale=float(spec.cfg_scale))
 

@@ -170,3 +170,17 @@ def test_a_row_of_weights_is_compared_with_the_base_before_anything_runs(
     assert f"{wrong} was made for another network" in said or "another network than" in said
     assert main([*asked, "--row", f"Their LoRA={tmp_path / 'absent.safetensors'}"]) == 0
     assert "not run: there is no folder" in capsys.readouterr().out
+
+
+def test_a_quotation_mark_that_nobody_closes(
+    shelf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = write_pairs(tmp_path / "pairs", ["a red circle", "a blue circle"])
+    rows = (
+        (pairs / "pairs.csv").read_text().replace("a red circle", '"a red circle' + "x" * 200_000)
+    )
+    (pairs / "pairs.csv").write_text(rows)
+    assert train(shelf, tmp_path / "store", *on(pairs)) == 2
+    said = refused(tmp_path / "store", capsys)
+    assert f"{pairs / 'pairs.csv'}: the row that begins on line 2" in said
+    assert "is a quotation mark not closed?" in said

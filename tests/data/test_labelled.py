@@ -297,3 +297,21 @@ def test_images_of_any_kind_become_rgb(tmp_path: Path) -> None:
     assert reader.fault(one) == "animated: 3 frames; expected one"
     one = ImageRef(file=tmp_path / "L.tiff")
     assert np.array_equal(reader.pixels(one, SIZE)[:, ::-1], reader.pixels(one, SIZE, flip=True))
+
+
+def test_pairs_are_of_the_size_that_the_checkpoint_was_made_for(
+    tmp_path: Path, store: Store, ref: CheckpointRef
+) -> None:
+    """512 pixels, whatever the checkpoint, took half an hour for 24 pairs of 32."""
+    from bench.generation.parts import native_side
+    from bench.tiny.assets import path_of
+
+    for name in ("tiny-sd", "tiny-sdxl", "tiny-sana", "tiny-sd3"):
+        assert native_side(path_of(name)) == 32
+    row = {"caption": "a red circle", "winner": "0.png", "loser": "1.png"}
+    folder = folder_of(tmp_path, [row])
+    labelled = kind_module("labelled")
+    side = native_side(ref.folder())
+    found = labelled.identity(store, ref, {"path": str(folder)})
+    assert found["resolution"] == side
+    assert found == labelled.identity(store, ref, {"path": str(folder), "resolution": side})

@@ -200,7 +200,7 @@ def test_a_line_that_was_cut_off_is_asked_for_again(tmp_path: Path) -> None:
             "{name: a, kind: transformers, model: n}]",
             "one name",
         ),
-        ("judges: [", "no YAML"),
+        ("judges: [", "is not valid YAML"),
     ],
 )
 def test_a_wrong_judges_file_is_named(text: str, hint: str, tmp_path: Path) -> None:

@@ -232,7 +232,7 @@ def test_files_that_do_not_belong_together_are_refused(
     (tmp_path / "x.json").write_text("{")
     with pytest.raises(UsageError, match="no JSON"):
         read_votes(store, [tmp_path / "x.json"])
-    with pytest.raises(UsageError, match="No such file"):
+    with pytest.raises(UsageError, match="there is no file"):
         read_votes(store, [tmp_path / "none.json"])
 
 

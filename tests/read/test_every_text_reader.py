@@ -197,6 +197,7 @@ YAML = {
         f"k{n}: &k{n} [{', '.join([f'*k{n - 1}' if n else 'lol'] * 12)}]\n" for n in range(12)
     ),
     "nested without end": "a: " + "[" * 20_000,
+    "lists in lists without end": "- " * 100_000,
     "a tag": "a: !!python/object/apply:os.system ['true']\n",
     "a key given twice": "a: 1\na: 2\n",
     "two documents": "a: 1\n---\nb: 2\n",

@@ -151,7 +151,7 @@ def test_formats(
     [
         (Reader(format="lines", files={"f": ""}), b"a\nb", "hold 2 prompts, expected 3"),
         (Reader(format="lines", files={"f": ""}, each=4), b"a\nb\nc", "expected 4"),
-        (Reader(format="lines", files={"f": ""}), b"\xff\xfe", "no UTF-8"),
+        (Reader(format="lines", files={"f": ""}), b"\xe9\xff", "no UTF-8"),
         (Reader(format="json-list", files={"f": ""}), b"{", "no JSON"),
         (Reader(format="json-list", files={"f": ""}), b"[1]", "no list of texts"),
         (Reader(format="tsv", files={"f": ""}, columns={"text": "P"}), b"Q\na", "no column 'P'"),
