@@ -55,25 +55,25 @@ class Progress:
 
     def __call__(self, event: Event) -> None:
         """Take in an event."""
-        key = event.node.id
+        key = event.step.id
         if event.kind == "started":
-            self._running[key] = event.node.label
+            self._running[key] = event.step.label
         elif event.kind == "progress":
             part = event.done / max(event.total, 1)
-            self._running[key] = f"{event.node.label} {100 * part:.0f} %"
+            self._running[key] = f"{event.step.label} {100 * part:.0f} %"
         else:
             self._settled(event)
         self._draw(event, force=event.kind in ("done", "failed"))
 
     def _settled(self, event: Event) -> None:
-        self._running.pop(event.node.id, None)
+        self._running.pop(event.step.id, None)
         if event.kind == "failed":
-            self.line(f"FAILED {event.node.label}: {event.message}")
+            self.line(f"FAILED {event.step.label}: {event.message}")
         elif event.kind == "skipped":
             pass  # the list at the end names its cause
         elif not self._quiet:
             count = f"[{event.finished}/{event.steps}]"
-            self.line(f"{count} {event.node.label} ({duration(event.seconds)}){_ahead(event)}")
+            self.line(f"{count} {event.step.label} ({duration(event.seconds)}){_ahead(event)}")
 
     def line(self, text: str) -> None:
         """Print a line that stays."""

@@ -18,7 +18,7 @@ class Event:
 
     Attributes:
         kind: `skipped` where a step is not made because what it is made from failed.
-        node: the step.
+        step: the step.
         seconds: since it started.
         done, total: of a step in progress, its parts.
         message: why it failed.
@@ -27,7 +27,7 @@ class Event:
     """
 
     kind: EventKind
-    node: Step
+    step: Step
     seconds: float = 0.0
     done: int = 0
     total: int = 0
@@ -46,12 +46,12 @@ def ignore(_: Event) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Why a node is not there.
+    """Why a step is not there.
 
     Attributes:
         message: what happened.
         exit_code: of the command, by the kind of error.
-        cause: id of the node whose failure it follows from; its own id where it failed itself.
+        cause: id of the step whose failure it follows from; its own id where it failed itself.
         trace: the traceback of an unexpected error.
     """
 
@@ -109,7 +109,7 @@ class Tally:
     def tell(
         self,
         kind: EventKind,
-        node: Step,
+        step: Step,
         *,
         seconds: float = 0.0,
         done: int = 0,
@@ -117,16 +117,16 @@ class Tally:
         message: str = "",
     ) -> None:
         """Take in what happened, and tell it; the arguments are fields of `Event`."""
-        estimate = self._estimates.setdefault(node.id, node.seconds)
+        estimate = self._estimates.setdefault(step.id, step.seconds)
         if kind in ("started", "progress"):  # a step may be made once more
-            self._settled.discard(node.id)
-            self._left[node.id] = (1.0 - done / max(total, 1)) * estimate
+            self._settled.discard(step.id)
+            self._left[step.id] = (1.0 - done / max(total, 1)) * estimate
         else:
-            self._settled.add(node.id)
-            self._left[node.id] = 0.0
+            self._settled.add(step.id)
+            self._left[step.id] = 0.0
         event = Event(
             kind=kind,
-            node=node,
+            step=step,
             seconds=seconds,
             done=done,
             total=total,

@@ -76,17 +76,17 @@ def make_plan(graph: TableGraph, store: Store) -> Plan:
         StoreError: the store cannot be read.
     """
     states = {}
-    for node in graph.graph:
-        states[node.id] = store.status(node.kind, node.name, node.identity)
+    for step in graph.graph:
+        states[step.id] = store.status(step.kind, step.name, step.identity)
     complete = {key for key, status in states.items() if status.state == "complete"}
     needed = graph.graph.needed(graph.targets, complete)
     steps = []
-    for node in graph.graph:
-        status = states[node.id]
-        making = node.id in needed
+    for step in graph.graph:
+        status = states[step.id]
+        making = step.id in needed
         reason = "" if status.state == "complete" else status.reason
         if making and status.state == "stale":
-            changed = [key for key in node.upstream.values() if key in needed]
+            changed = [key for key in step.upstream.values() if key in needed]
             if changed:
                 names = ", ".join(graph.graph[key].label for key in dict.fromkeys(changed))
                 reason = f"made from what is not there either: {names}"
@@ -95,18 +95,18 @@ def make_plan(graph: TableGraph, store: Store) -> Plan:
         state = {"complete": "cached"}.get(status.state, str(status.state))
         steps.append(
             Step(
-                id=node.id,
-                label=node.label,
+                id=step.id,
+                label=step.label,
                 state=state if making or state == "cached" else "not needed",
                 reason=reason if making else "",
-                seconds=node.seconds if making else 0.0,
-                bytes=node.bytes if making else 0,
+                seconds=step.seconds if making else 0.0,
+                bytes=step.bytes if making else 0,
             )
         )
     return Plan(
         steps=tuple(steps),
         missing=tuple(str(error) for error in graph.missing),
         not_measured=tuple(
-            sorted({f"{cell.column}: {cell.reason}" for cell in graph.cells if cell.node is None})
+            sorted({f"{cell.column}: {cell.reason}" for cell in graph.cells if cell.step is None})
         ),
     )

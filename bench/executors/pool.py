@@ -31,10 +31,10 @@ _EVENTS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
 
 
 class _Worker:
-    """One process and the node it is at."""
+    """One process and the step it is at."""
 
     def __init__(self, start: Mapping[str, Any], messages: queue.Queue[Any]) -> None:
-        self.node: Step | None = None
+        self.step: Step | None = None
         self.imported: frozenset[str] = frozenset()
         self.dead = False
         self.process = subprocess.Popen(
@@ -71,9 +71,9 @@ class _Worker:
                 self._messages.put((self, message))
         self._messages.put((self, None))
 
-    def suits(self, node: Step) -> bool:
-        """Whether it is idle, and has imported no plug-in but those of a node."""
-        return self.node is None and self.imported <= plugins_of(node)
+    def suits(self, step: Step) -> bool:
+        """Whether it is idle, and has imported no plug-in but those of a step."""
+        return self.step is None and self.imported <= plugins_of(step)
 
     def stop(self) -> None:
         """End the process: by closing its input, then by force."""
@@ -121,49 +121,49 @@ class Pool:
 
     @property
     def idle(self) -> bool:
-        """Whether another node can be started now."""
-        return sum(worker.node is not None for worker in self._workers) < self._size
+        """Whether another step can be started now."""
+        return sum(worker.step is not None for worker in self._workers) < self._size
 
-    def suits(self, node: Step) -> bool:
-        """Whether a worker that is idle now can make a node; `start` replaces one otherwise."""
-        return any(worker.suits(node) for worker in self._workers)
+    def suits(self, step: Step) -> bool:
+        """Whether a worker that is idle now can make a step; `start` replaces one otherwise."""
+        return any(worker.suits(step) for worker in self._workers)
 
-    def start(self, node: Step) -> None:
-        """Give a node to an idle worker, starting a process where none suits it."""
-        worker = next((w for w in self._workers if w.suits(node)), None)
+    def start(self, step: Step) -> None:
+        """Give a step to an idle worker, starting a process where none suits it."""
+        worker = next((w for w in self._workers if w.suits(step)), None)
         if worker is None:
             if len(self._workers) >= self._size:
-                other = next(w for w in self._workers if w.node is None)
+                other = next(w for w in self._workers if w.step is None)
                 self._workers.remove(other)
                 other.stop()
             worker = _Worker(self._start, self._messages)
             self._workers.append(worker)
-        worker.node = node
-        worker.imported |= plugins_of(node)
-        worker.send({"step": step_to_json(node)})
+        worker.step = step
+        worker.imported |= plugins_of(step)
+        worker.send({"step": step_to_json(step)})
 
     def wait(self) -> tuple[Step, dict[str, Any]]:
-        """Return the next message and the node it is about; a dead worker is a failed node."""
+        """Return the next message and the step it is about; a dead worker is a failed step."""
         while True:
             try:
                 worker, message = self._messages.get(timeout=_LOOK_SECONDS)
             except queue.Empty:
                 self._look_for_the_dead()
                 continue
-            node = worker.node
+            step = worker.step
             if message is None:
                 if worker not in self._workers:
                     continue  # its death was told already
                 self._workers.remove(worker)
                 worker.stop()
-                if node is None:
+                if step is None:
                     continue
-                return node, _death(worker.process.returncode)
+                return step, _death(worker.process.returncode)
             if message["event"] != "progress":
-                worker.node = None
+                worker.step = None
                 worker.imported |= foreign(message.get("imported", ()))
-            if node is not None:
-                return node, message
+            if step is not None:
+                return step, message
 
     def _look_for_the_dead(self) -> None:
         """Tell of workers that ended while something they had forked holds their output open."""

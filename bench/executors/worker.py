@@ -1,4 +1,4 @@
-"""A worker process: makes one node after another, told so by JSON lines on its standard input.
+"""A worker process: makes one step after another, told so by JSON lines on its standard input.
 
     <- {"store": ..., "runtime": {...}, "sys_path": [...]}     once
     <- {"step": {...}}                                          for each step
@@ -6,7 +6,7 @@
     -> {"event": "done"} | {"event": "failed", ...}            with "imported": [...]
 
 `imported` are the modules of third parties that plug-ins were taken from, up to now.
-The end of its standard input is the end of its parent: it stops at once, even inside a node, so
+The end of its standard input is the end of its parent: it stops at once, even inside a step, so
 that no worker outlives the command that started it. What a library prints goes to stderr.
 """
 
@@ -37,8 +37,8 @@ _INTERRUPTED = 130
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def make_node(node: Step, store: Store, runtime: Runtime) -> None:
-    """Make a node's artifact in this process, unless source or weights it is made with changed.
+def make_step(step: Step, store: Store, runtime: Runtime) -> None:
+    """Make a step's artifact in this process, unless source or weights it is made with changed.
 
     They are looked at before the work, so that it is not done in vain, and before publishing.
 
@@ -49,37 +49,37 @@ def make_node(node: Step, store: Store, runtime: Runtime) -> None:
     """
 
     def check() -> None:
-        require_sources(node)
-        for held in node.weights:
+        require_sources(step)
+        for held in step.weights:
             held.require_unchanged(store)
 
-    plugins = plugins_of(node)
+    plugins = plugins_of(step)
     for module in plugins:
         watch_module(module)
     if plugins:
         SEEN.begin()
-        files = {path for source in node.sources for path in source.files}
+        files = {path for source in step.sources for path in source.files}
         watch(path for path in files if path.endswith(".py"))
         store = store.observing(SEEN, files)
     check()
-    artifact = node.make(store.checked(check), runtime)
-    if artifact.id != node.id:
-        raise AssertionError(f"{type(node).__name__} made {artifact.id} in place of {node.id}")
+    artifact = step.make(store.checked(check), runtime)
+    if artifact.id != step.id:
+        raise AssertionError(f"{type(step).__name__} made {artifact.id} in place of {step.id}")
 
 
-def require_sources(node: Step) -> None:
-    """Look whether the source of what makes a node is what it was, on disk and in this process.
+def require_sources(step: Step) -> None:
+    """Look whether the source of what makes a step is what it was, on disk and in this process.
 
     Raises:
         SourceChangedError: it is not.
     """
-    for source in node.sources:
+    for source in step.sources:
         require_unchanged(source)
 
 
-def failure_of(error: BaseException, node: Step) -> dict[str, Any]:
+def failure_of(error: BaseException, step: Step) -> dict[str, Any]:
     """Return what is to be known of a failure: message, exit code, damaged artifact, trace."""
-    error = refused(error, node.calls)
+    error = refused(error, step.calls)
     expected = isinstance(error, BenchError)
     try:
         told = str(error)
@@ -169,12 +169,12 @@ def main() -> None:
     _log(start["log_level"])
     use_one_thread()
     while True:
-        node = step_from_json(messages.get()["step"])
+        step = step_from_json(messages.get()["step"])
         try:
             with watched():
-                make_node(node, store, runtime)
+                make_step(step, store, runtime)
         except BaseException as error:  # nobody interrupts a worker: it is the plug-in's
-            ended: dict[str, Any] = {"event": "failed", **failure_of(error, node)}
+            ended: dict[str, Any] = {"event": "failed", **failure_of(error, step)}
         else:
             ended = {"event": "done"}
         channel.send({**ended, "imported": sorted(imported())})

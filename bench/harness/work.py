@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.api.errors import UsageError
 from bench.environment import cuda_requested
-from bench.executors.local import complete_nodes, run_graph, with_damaged
+from bench.executors.local import complete_steps, run_graph, with_damaged
 from bench.executors.outcome import Listener, Outcome, ignore
 from bench.spec.head import ProfileHead
 from bench.steps.graph import Graph
@@ -83,7 +83,7 @@ def execute(
         KeyboardInterrupt: after all workers have ended.
     """
     jobs = work.job_count(profile)
-    complete = complete_nodes(graph, targets, store)
+    complete = complete_steps(graph, targets, store)
     if not graph.needed(with_damaged(graph, targets, store), complete):
         return Outcome()
     return run_graph(

@@ -50,7 +50,7 @@ def table_data(
     columns = {c.key: c for c in request.columns}
     scores = {key: _scores(key, graph, store) for key in graph.targets}
     cells = [
-        _cell(cell, columns[cell.column], scores.get(cell.node or ""), outcome)
+        _cell(cell, columns[cell.column], scores.get(cell.step or ""), outcome)
         for cell in graph.cells
     ]
     cells = with_processors(_marked(cells, request, store), store)
@@ -162,7 +162,7 @@ def same_table(report: Report, request: Request, graph: TableGraph) -> bool:
     head = asdict(replace(marked, cells=()))
     found = asdict(replace(report.data, cells=()))
     wins = {c.key for c in request.columns if c.metric == WIN_RATE}
-    obstacles = {(*_asked(c, wins), c.node is None, c.reason) for c in graph.cells}
+    obstacles = {(*_asked(c, wins), c.step is None, c.reason) for c in graph.cells}
     shown = {(*_asked(c, wins), c.state == "n/a", c.reason) for c in report.data.cells}
     return (
         report.version == STATISTICS_VERSION
@@ -200,8 +200,8 @@ class _Scores:
 
 def _scores(key: str, graph: TableGraph, store: Store) -> _Scores | None:
     """Return the scores of a step; None where they are not in the store."""
-    node = graph.graph[key]
-    artifact = store.find(node.kind, node.name, node.identity)
+    step = graph.graph[key]
+    artifact = store.find(step.kind, step.name, step.identity)
     if artifact is None:
         return None
     metrics = {name: Estimate.from_json(data) for name, data in artifact.read_json(METRICS).items()}
@@ -213,10 +213,10 @@ def _cell(
     cell: Cell, column: ColumnSpec, scores: _Scores | None, outcome: Outcome | None
 ) -> CellData:
     given: dict[str, Any] = dict(zip(PLACE, place_of(cell), strict=True))
-    if cell.node is None:
+    if cell.step is None:
         return CellData(**given, state="n/a", reason=cell.reason)
     if scores is None:
-        return CellData(**given, state="failed", reason=_why(cell.node, outcome))
+        return CellData(**given, state="failed", reason=_why(cell.step, outcome))
     metrics = dict(scores.metrics)
     estimate = metrics.pop(column.metric, None)
     if column.metric != WIN_RATE and (estimate is None or not math.isfinite(estimate.value)):
@@ -232,11 +232,11 @@ def _cell(
     )
 
 
-def _why(node: str, outcome: Outcome | None) -> str:
+def _why(step: str, outcome: Outcome | None) -> str:
     failures = outcome.failures if outcome is not None else {}
-    if node not in failures:
+    if step not in failures:
         return "not made yet"
-    failure = failures[node]
+    failure = failures[step]
     root = failures.get(failure.cause, failure)
     return " ".join(root.message.split())
 

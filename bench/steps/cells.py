@@ -34,7 +34,7 @@ class Cell:
         row, column: keys.
         training_seed: None for a row without training.
         noise_seed: that its images were sampled from.
-        node: id of the scores; None where the cell cannot be measured.
+        step: id of the scores; None where the cell cannot be measured.
         reason: why not.
         protocol: what two cells of a column must share, and how the images were sampled.
     """
@@ -43,7 +43,7 @@ class Cell:
     column: str
     training_seed: int | None
     noise_seed: int | None
-    node: str | None = None
+    step: str | None = None
     reason: str = ""
     protocol: Mapping[str, Any] = field(default_factory=dict)
 
@@ -65,7 +65,7 @@ class TableGraph:
     @property
     def targets(self) -> list[str]:
         """Ids of the score steps, without repetition."""
-        return list(dict.fromkeys(cell.node for cell in self.cells if cell.node is not None))
+        return list(dict.fromkeys(cell.step for cell in self.cells if cell.step is not None))
 
 
 def build_graph(request: Request, store: Store) -> TableGraph:
@@ -86,9 +86,9 @@ def build_graph(request: Request, store: Store) -> TableGraph:
             cells += made.cells(row, training, noise)
     if request.table.world is None:
         measured = {
-            (cell.row, cell.column): (cell.node, cell.protocol["backends"])
+            (cell.row, cell.column): (cell.step, cell.protocol["backends"])
             for cell in cells
-            if cell.node is not None
+            if cell.step is not None
         }
         refuse_circular(request.table, made.graph, measured, store)
     return TableGraph(graph=made.graph, cells=tuple(cells), missing=made.missing)
@@ -213,7 +213,7 @@ class _Column:
             )
         except NotExpressibleError as error:
             return replace(bare, reason=str(error))
-        node = add_scores(
+        step = add_scores(
             self.builder,
             self.name,
             self.evaluator,
@@ -225,7 +225,7 @@ class _Column:
             reference_predictions=self.stored,
         )
         protocol = self._protocol_of(row, self.suite, self.protocol)
-        return replace(bare, node=node, protocol=protocol)
+        return replace(bare, step=step, protocol=protocol)
 
     def _protocol_of(
         self, row: RowSpec, suite: PromptSuite, protocol: ColumnProtocol

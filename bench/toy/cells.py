@@ -53,16 +53,16 @@ class PointCells:
     def cells(self, row: RowSpec, training_seed: int | None, noise_seed: int) -> Iterator[Cell]:
         """Yield a row's cells of one seed, adding what they need."""
         assert isinstance(row, PointRow)
-        node = self._reference(row.reference, noise_seed)
+        step = self._reference(row.reference, noise_seed)
         if row.method is not None:
-            node = self._training(row, portable(row.method), noise_seed, node)
+            step = self._training(row, portable(row.method), noise_seed, step)
         for column, protocol in self._protocols.items():
             yield Cell(
                 row=row.key,
                 column=column,
                 training_seed=training_seed,
                 noise_seed=noise_seed,
-                node=node,
+                step=step,
                 protocol=protocol,
             )
 

@@ -47,10 +47,10 @@ def draw_figures(request: Request, graph: TableGraph, store: Store) -> dict[str,
     from bench.toy.ring import clean_mixture, draw_classes, noisy_mixture
 
     ring, seed = settings_of(request).settings.ring, request.seeds[0]
-    nodes = {(cell.row, cell.noise_seed): str(cell.node) for cell in graph.cells}
+    steps = {(cell.row, cell.noise_seed): str(cell.step) for cell in graph.cells}
     drawn_figures = {}
     for reference, count, rows in _panels(request):
-        samples = [_samples(graph, store, nodes[row, seed]) for row in rows]
+        samples = [_samples(graph, store, steps[row, seed]) for row in rows]
         if any(points is None for points in samples):
             continue
         drawn = [
@@ -84,8 +84,8 @@ def draw_figures(request: Request, graph: TableGraph, store: Store) -> dict[str,
 
 
 def _samples(graph: TableGraph, store: Store, key: str) -> Points | None:
-    node = graph.graph[key]
-    artifact = store.find(node.kind, node.name, node.identity)
+    step = graph.graph[key]
+    artifact = store.find(step.kind, step.name, step.identity)
     if artifact is None:
         return None
     points: Points = read_safetensors(artifact.file("samples.safetensors"))["points"]

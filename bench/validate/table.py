@@ -53,7 +53,7 @@ def check_table(
                     checks.require(False, check, found=str(error), expected="a plan", mend=mend)
                 continue
             checks.passed.append(check)
-            reasons = {cell.reason for cell in cells if cell.node is None}
+            reasons = {cell.reason for cell in cells if cell.step is None}
             for reason in reasons:
                 checks.facts.setdefault("unmeasured", {})[f"{row.key}/{column.key}"] = reason
     checks.facts["cells"] = len(whole.rows) * len(whole.columns)

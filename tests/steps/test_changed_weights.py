@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.executors.worker import make_node
+from bench.executors.worker import make_step
 from bench.generation.held import WeightsChangedError
 from bench.spec.profile import load_profile
 from bench.spec.table import RowSpec
@@ -56,11 +56,11 @@ def test_images_pairs_and_trainings_of_weights_that_were_swapped_are_not_publish
         node = sent(source.graph, key)
         assert isinstance(node, kind)
         with pytest.raises(WeightsChangedError, match=r"checkpoint were changed .*\n.*the same"):
-            make_node(node, store, Runtime(device="cpu", generation_batch=4, progress=swap))
+            make_step(node, store, Runtime(device="cpu", generation_batch=4, progress=swap))
         with pytest.raises(WeightsChangedError):  # at once, before any work
-            make_node(node, store, Runtime(device="cpu"))
+            make_step(node, store, Runtime(device="cpu"))
         assert not (store.root / node.id).exists()
         assert not list((store.root / node.kind).glob("*.partial"))
         file.write_bytes(original)
-        make_node(node, store, Runtime(device="cpu", generation_batch=4))
+        make_step(node, store, Runtime(device="cpu", generation_batch=4))
         assert store.get(node.id).fault() is None

@@ -127,7 +127,7 @@ def test_the_positive_control_of_table_1a_has_settings_of_its_own(tmp_path: Path
     found = {
         cell.row: graph.graph[str(graph.graph[step].upstream["checkpoint"])]
         for cell in graph.cells
-        for step in [graph.graph[str(cell.node)].upstream["images"]]
+        for step in [graph.graph[str(cell.step)].upstream["images"]]
     }
     steps = {key: step.identity["train"]["steps"] for key, step in found.items()}
     assert steps["sft-truth"] == 1500 and steps["sft-truth-small"] < 500 and steps["sft"] == 60
@@ -146,5 +146,5 @@ def test_a_profile_without_the_settings_does_not_measure_the_row(
 ) -> None:
     request = make_request("1a", str(pure_profile), rows=["base", "sft-truth"], columns=["GE"])
     cells = {cell.row: cell for cell in build_graph(request, Store(tmp_path)).cells}
-    assert cells["base"].node is not None and cells["sft-truth"].node is None
+    assert cells["base"].step is not None and cells["sft-truth"].step is None
     assert "no settings 'sft-truth'" in cells["sft-truth"].reason

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.executors.local import complete_nodes, run_graph
+from bench.executors.local import complete_steps, run_graph
 from bench.executors.outcome import Event
 from bench.steps.step import Step
 from bench.store import Store
@@ -43,7 +43,7 @@ def test_a_second_run_makes_nothing(store: Store) -> None:
     b = node("b", a)
     graph = graph_of(a, b)
     run_graph(graph, [b.id], store, jobs=1)
-    assert complete_nodes(graph, [b.id], store) == {b.id}
+    assert complete_steps(graph, [b.id], store) == {b.id}
     assert run_graph(graph, [b.id], store, jobs=1).made == []
 
 
@@ -63,7 +63,7 @@ def test_the_longest_way_is_started_first(store: Store) -> None:
     events: list[Event] = []
     graph = graph_of(short, first, long)
     run_graph(graph, [short.id, long.id], store, jobs=1, listener=events.append)
-    assert [e.node.name for e in events if e.kind == "started"] == ["a-first", "b-long", "z-short"]
+    assert [e.step.name for e in events if e.kind == "started"] == ["a-first", "b-long", "z-short"]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -80,7 +80,7 @@ def test_a_failure_fails_its_dependants_and_nothing_else(store: Store, jobs: int
     assert outcome.failures[bad.id].message == "no luck today"
     assert outcome.failures[bad.id].cause == bad.id
     assert {outcome.failures[n.id].cause for n in (after, later)} == {bad.id}
-    assert {e.node.name for e in events if e.kind == "skipped"} == {"after", "later"}
+    assert {e.step.name for e in events if e.kind == "skipped"} == {"after", "later"}
 
 
 def test_an_unexpected_error_keeps_its_trace(store: Store) -> None:
@@ -116,7 +116,7 @@ def test_a_damaged_artifact_is_made_anew_with_what_reads_it(
     stat = path.stat()
     path.write_bytes(path.read_bytes().replace(b"x", b"y"))  # same size
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))  # and time: only its hash tells
-    assert complete_nodes(graph, [b.id], store) == {a.id}
+    assert complete_steps(graph, [b.id], store) == {a.id}
     outcome = run_graph(graph, [b.id], store, jobs=1)
     assert outcome.exit_code == 0
     assert set(outcome.made) == {a.id, b.id}

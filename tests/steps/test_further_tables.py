@@ -114,7 +114,7 @@ def test_every_row_is_planned_on_the_tiny_world_or_says_why_not(name: str, tmp_p
         pytest.skip(f"{location} is not shipped")
     found = graph(name, tmp_path)
     assert not found.missing
-    measured = {cell.row for cell in found.cells if cell.node}
+    measured = {cell.row for cell in found.cells if cell.step}
     spec = load_table(name)
     for row in spec.rows:
         theirs = (
@@ -122,7 +122,7 @@ def test_every_row_is_planned_on_the_tiny_world_or_says_why_not(name: str, tmp_p
             or (row.start or "").count("/")
             or row.start in {other.key for other in spec.rows if other.weights is not None}
         )
-        reasons = {cell.reason for cell in found.cells if cell.row == row.key and not cell.node}
+        reasons = {cell.reason for cell in found.cells if cell.row == row.key and not cell.step}
         if theirs:
             assert row.key not in measured
             assert any(reason.startswith("not run: ") for reason in reasons), row.key

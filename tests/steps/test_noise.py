@@ -42,9 +42,9 @@ def test_with_noise_per_seed_the_base_is_sampled_at_each(pure_profile: Path) -> 
     used = {n for c in found.cells if c.row != "base-again" for n in [c.noise_seed]}
     assert not used & {n for _, n in seeds(found, "base-again")}
     for cell in found.cells:
-        if cell.node is None:
+        if cell.step is None:
             continue  # the profile has no settings for the controls that must improve
-        scores = found.graph[str(cell.node)]
+        scores = found.graph[str(cell.step)]
         images = found.graph[scores.upstream["images"]]
         assert images.identity["seed"] == cell.noise_seed
         for node in (scores, images):
@@ -58,7 +58,7 @@ def test_noise_per_seed_trains_nothing_anew(pure_profile: Path) -> None:
     own = graph(pure_profile, seeds=(0, 1), overrides=["noise=per-seed"])
     kinds = [{n.id for n in g.graph if n.kind in ("pairs", "train")} for g in (shared, own)]
     assert kinds[0] == kinds[1]
-    of_first = [{c.node for c in g.cells if c.noise_seed == 0} for g in (shared, own)]
+    of_first = [{c.step for c in g.cells if c.noise_seed == 0} for g in (shared, own)]
     assert of_first[1] <= of_first[0]  # the first seed's images are those of shared noise
 
 

@@ -289,7 +289,7 @@ def test_the_table_of_all_methods_has_them_all_and_is_of_validation_prompts(
 ) -> None:
     request = make_request("methods", columns=["GE"])
     found = build_graph(request, Store(tmp_path))
-    assert not found.missing and all(cell.node for cell in found.cells)
+    assert not found.missing and all(cell.step for cell in found.cells)
     assert request.profile.protocol == "validation"
     assert {node.identity["suite"]["name"] for node in of(found, "images").values()} == {
         "geneval-tiny-validation"
@@ -319,7 +319,7 @@ def test_the_chain_of_a_cell_names_every_stage(pure_profile: Path) -> None:
     store = Store(pure_profile.parent / "stand-ins")
     for node in found.graph:  # stand-ins: the chain is read off manifests and the graph
         store.build(node.kind, node.name, node.identity, lambda work: work.write_json("x", {}))
-    node = found.graph[str(cell.node)]
+    node = found.graph[str(cell.step)]
     artifact = store.get(node.id)
     chain = _provenance(artifact, found, node.id)["artifacts"]
     trained = of(found, "train")
