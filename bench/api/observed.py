@@ -3,7 +3,8 @@
 A plug-in's source is in the identity of what it makes; what it reads at run time cannot be, since
 nobody knows it before. So it is seen here, by Python's audit events and by reads of `os.environ`,
 and recorded with what was made (`bench.store.surroundings`). Seen is what a watched file does, or
-what it lets others do; what native code opens by itself (safetensors, pyarrow) is not.
+what it lets others do; what native code opens by itself (safetensors, pyarrow) is not, nor what a
+process that a plug-in starts does.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -29,13 +30,16 @@ _INSTALLED = tuple({os.path.realpath(path) + os.sep for path in (sys.prefix, sys
 _SYSTEM = ("/proc/", "/sys/", "/dev/", "/etc/")
 _IN_MEMORY = "/dev/shm/"
 _LISTINGS = frozenset(("os.listdir", "os.scandir"))
-_LIBRARY = os.path.dirname(os.path.realpath(os.__file__)) + os.sep  # noqa: PTH120
-# Of each process or terminal; a copy of all variables names them too.
+# What these read is in identities by itself: artifacts, checkpoints, pictures, prompts.
+_OURS_TO_READ = tuple(
+    f"{_OURS[0]}{room}{os.sep}" for room in ("backbones", "data", "generation", "store", "suites")
+)
+# Of each process, terminal or device; a copy of all variables names them too.
 # fmt: off
 _OWN = frozenset((
-    "_", "COLUMNS", "HOME", "HOSTNAME", "LINES", "LOGNAME", "MKL_NUM_THREADS", "OLDPWD",
-    "OMP_NUM_THREADS", "PATH", "PWD", "PYTEST_CURRENT_TEST", "PYTHONPATH", "SHLVL", "TERM",
-    "TMPDIR", "USER",
+    "_", "COLUMNS", "CUDA_VISIBLE_DEVICES", "HOME", "HOSTNAME", "LINES", "LOCAL_RANK", "LOGNAME",
+    "MASTER_ADDR", "MASTER_PORT", "MKL_NUM_THREADS", "OLDPWD", "OMP_NUM_THREADS", "PATH", "PWD",
+    "PYTEST_CURRENT_TEST", "PYTHONPATH", "RANK", "SHLVL", "TERM", "TMPDIR", "USER", "WORLD_SIZE",
 ))
 # fmt: on
 
@@ -50,11 +54,13 @@ class Observed:
         files: path -> stamp; None where there was no such file.
         folders: path -> names of what lay in it.
         variables: name -> value; None where it was not set.
+        relative: those of the files that were named from the working folder -> that folder.
     """
 
     files: dict[str, Stamp | None] = field(default_factory=dict)
     folders: dict[str, tuple[str, ...]] = field(default_factory=dict)
     variables: dict[str, str | None] = field(default_factory=dict)
+    relative: dict[str, str] = field(default_factory=dict)
     _new: set[tuple[str, str]] = field(default_factory=set)
 
     def begin(self) -> None:
@@ -76,8 +82,15 @@ SEEN = Observed()
 _WATCHED: set[str] = set()
 _WRITTEN: set[str] = set()
 _SET: set[str] = set()
-"""Files written and variables set by plug-ins: they do not come from elsewhere."""
+"""Files written and variables set while the harness was at work: they come from nowhere else."""
+_BEFORE: dict[str, str | None] = {}
+"""What variables were before libraries set them, at work for the harness."""
 _BUSY = threading.local()
+
+
+def variable(name: str) -> str | None:
+    """Return what a variable is, or was before a library set it in this process."""
+    return _BEFORE[name] if name in _BEFORE else os.environ.get(name)
 
 
 def watch_module(name: str) -> None:
@@ -107,25 +120,43 @@ def _begin() -> None:
     kind: Any = type(os.environ)
     plain = kind.__getitem__
 
-    def read(variables: Any, name: str) -> str:
-        value = None
-        try:
-            value = str(plain(variables, name))
-            return value
-        finally:
-            looked = variables is os.environ and name not in _OWN and name not in _SET
-            watched = looked and _is_watched(sys._getframe(1), itself=True)
-            if watched and SEEN.first("variable", name):
-                SEEN.variables[name] = value
-
     write = kind.__setitem__
 
-    def remember(variables: Any, name: str, value: str) -> None:
-        if variables is os.environ and _is_watched(sys._getframe(1)):
-            _SET.add(name)
+    def read(variables: Any, name: Any) -> Any:
+        try:
+            return plain(variables, name)
+        finally:
+            if variables is os.environ or variables is os.environb:
+                _asked(os.fsdecode(name), sys._getframe(1))
+
+    def remember(variables: Any, name: Any, value: Any) -> None:
+        if variables is os.environ or variables is os.environb:
+            _set(os.fsdecode(name), sys._getframe(1))
         write(variables, name, value)
 
     kind.__getitem__, kind.__setitem__ = read, remember
+
+
+def _asked(name: str, frame: FrameType) -> None:
+    if name in _OWN or name in _SET or getattr(_BUSY, "here", False):
+        return
+    if _is_watched(frame) and SEEN.first("variable", name):
+        _BUSY.here = True
+        try:
+            SEEN.variables[name] = variable(name)
+        finally:
+            _BUSY.here = False
+
+
+def _set(name: str, frame: FrameType) -> None:
+    if _is_watched(frame):
+        _SET.add(name)
+    elif name not in _BEFORE and any(file.startswith(_OURS) for file in _files_of(frame)):
+        _BUSY.here = True
+        try:
+            _BEFORE[name] = os.environ.get(name)
+        finally:
+            _BUSY.here = False
 
 
 def _heard(event: str, arguments: tuple[Any, ...]) -> None:
@@ -151,18 +182,30 @@ def _look(event: str, arguments: tuple[Any, ...]) -> None:
         return
     if path.startswith(_SYSTEM) and not path.startswith(_IN_MEMORY):
         return
-    if event == "open" and _writes(*arguments[1:3]):
-        _WRITTEN.add(path)
-        return
     caller = sys._getframe(2)
-    if caller.f_code.co_filename.startswith("<frozen importlib"):  # source, which is followed
+    if event == "open" and _writes(*arguments[1:3]):
+        if any(file.startswith(_OURS) for file in _files_of(caller)):
+            _WRITTEN.add(path)
         return
+    if _imports(caller):
+        return  # source, which is followed
     if path in _WRITTEN or not _is_watched(caller) or not SEEN.first(event, path):
         return
     if event != "open":
         SEEN.folders[path] = names_in(path)
     elif not os.path.isdir(path):  # noqa: PTH112
         SEEN.files[path] = stamp(Path(path)) if os.path.exists(path) else None  # noqa: PTH110
+        if not os.path.isabs(os.fsdecode(named)):  # noqa: PTH117
+            SEEN.relative[path] = os.getcwd()  # noqa: PTH109
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether Python looks up a module by its name, not for a file that code names."""
+    while frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
+        if frame.f_code.co_name == "_find_and_load":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def names_in(folder: str) -> tuple[str, ...]:
@@ -178,28 +221,28 @@ def _writes(mode: Any, flags: Any) -> bool:
     return isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR))
 
 
-def _is_watched(frame: FrameType | None, *, itself: bool = False) -> bool:
-    """Whether a watched file that the harness called asks; through other libraries too, unless it
-    must ask `itself`.
+def _is_watched(frame: FrameType) -> bool:
+    """Whether a watched file asks that the harness called, or a thread that none of ours began.
 
-    What the harness opens when a plug-in asks it for something is in identities already, and what
-    a script does that calls the harness is no part of its work.
+    It may ask through other libraries, and through parts of the harness but those whose work is
+    in identities already. What a script does that calls the harness is no part of its work.
     """
-    asked = False
-    while frame is not None:
-        file = _real(frame.f_code.co_filename)
-        if file.startswith(_OURS):
-            return asked
+    asked = ours = False
+    for file in _files_of(frame):
         if any(file == one or file.startswith(f"{one}{os.sep}") for one in _WATCHED):
             asked = True
-        elif itself and not asked and not _is_standard(file):
-            return False
+        elif file.startswith(_OURS):
+            ours = True
+            if asked or file.startswith(_OURS_TO_READ):
+                return asked
+    return (asked or not ours) and threading.current_thread() is not threading.main_thread()
+
+
+def _files_of(frame: FrameType | None) -> Iterator[str]:
+    """Yield the source files on the stack, the innermost first."""
+    while frame is not None:
+        yield _real(frame.f_code.co_filename)
         frame = frame.f_back
-    return False
-
-
-def _is_standard(file: str) -> bool:
-    return file.startswith((_LIBRARY, "<frozen")) and "-packages" not in file
 
 
 @cache

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -20,7 +21,8 @@ from typing import Any
 
 from bench.api.errors import BenchError
 from bench.api.files import file_hash, stamp
-from bench.api.observed import Observed, names_in
+from bench.api.observed import Observed, names_in, variable
+from bench.store.identity import HASH_LENGTH
 from bench.store.provenance import is_secret
 from bench.store.writer import Disk
 
@@ -28,6 +30,7 @@ MANIFEST = "manifest.json"
 BEGAN = ".began.json"
 """In a working folder, of what plug-ins make; removed before it is published."""
 
+_ARTIFACT = re.compile(rf".+-[0-9a-f]{{{HASH_LENGTH}}}(\.|$)")
 _CHANGED = (
     "{} was changed after {}; nothing was published. Run the same command again, in a new process."
 )
@@ -77,8 +80,11 @@ def changed(root: Path, manifest: Mapping[str, Any]) -> str | None:
     for path, digest in observed.get("folders", {}).items():
         if _listing(path) != digest:
             return f"the plug-in it was made with listed {path}, which holds other names now"
+    for path in observed.get("working_folder", {}):
+        if path != str(Path.cwd()):
+            return f"the plug-in it was made with read files from the working folder, then {path}"
     for name, digest in observed.get("environment", {}).items():
-        if _hash(os.environ.get(name)) != digest:
+        if _hash(variable(name)) != digest:
             return f"the plug-in it was made with read ${name}, which has another value"
     return None
 
@@ -86,7 +92,7 @@ def changed(root: Path, manifest: Mapping[str, Any]) -> str | None:
 def begin(work: Path, disk: Disk) -> None:
     """Note in a working folder when its first attempt began, and with which variables."""
     if not (work / BEGAN).exists():
-        variables = {name: _hash(value) for name, value in os.environ.items()}
+        variables = {name: _hash(variable(name)) for name in [*os.environ]}
         noted = {"time_ns": time.time_ns(), "environment": variables}
         disk.write_atomically(work / BEGAN, json.dumps(noted).encode("ascii"))
 
@@ -114,11 +120,9 @@ def _recorded(observed: Observed, root: Path, known: frozenset[str]) -> dict[str
     inside = str(root.absolute()) + os.sep
     files: dict[str, str | None] = {}
     for path, then in observed.files.items():
-        if path.startswith(inside) or path in known:
+        if _is_artifacts(path, inside) or path in known:
             continue
         now = stamp(Path(path)) if Path(path).is_file() else None
-        if now is None and then is not None:
-            continue  # of a while: nothing can be compared with it
         if now != then:
             raise BenchError(_CHANGED.format(path, "the plug-in of this step had read it"))
         files[path] = _digest(path)
@@ -127,12 +131,21 @@ def _recorded(observed: Observed, root: Path, known: frozenset[str]) -> dict[str
         "folders": {
             path: _names_hash(names)
             for path, names in observed.folders.items()
-            if not path.startswith(inside) and Path(path).is_dir()
+            if not _is_artifacts(path, inside) and Path(path).is_dir()
+        },
+        "working_folder": {
+            folder: None for path, folder in observed.relative.items() if path in files
         },
         "environment": {
             name: _hash(value) for name, value in observed.variables.items() if not is_secret(name)
         },
     }
+
+
+def _is_artifacts(path: str, store: str) -> bool:
+    """Whether a path lies in an artifact of the store, finished or not, or is the store's own."""
+    parts = Path(path.removeprefix(store)).parts if path.startswith(store) else ()
+    return len(parts) > 1 and (parts[0].startswith(".") or _ARTIFACT.match(parts[1]) is not None)
 
 
 def _ids(values: Iterable[Any]) -> Iterator[str]:

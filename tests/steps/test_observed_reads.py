@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 DETECTOR = """
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ClassVar
 from tests.steps.toys import ToyDetector
@@ -30,7 +31,9 @@ class Reading(ToyDetector):
 
     def predict(self, images, queries, *, batch_size=64):
         os.environ["SET_BY_ITSELF"] = "1"
-        scale = AT_IMPORT * float(os.environ.get("READING_SCALE", os.environ["SET_BY_ITSELF"]))
+        with ThreadPoolExecutor(1) as pool:
+            scale = float(pool.submit(Path("working").read_text).result())
+        scale *= AT_IMPORT * float(os.environ.get("READING_SCALE", os.environ["SET_BY_ITSELF"]))
         for path in sorted(FOLDER.iterdir()):
             scale *= float(path.read_text())
         for record, arrays in super().predict(images, queries, batch_size=batch_size):
@@ -47,7 +50,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "data").mkdir()
     (tmp_path / "plug" / "reading_detector.py").write_text(DETECTOR)
     (tmp_path / "data" / "a").write_text("1")
-    (tmp_path / "at_import").write_text("1")
+    for name in ("at_import", "working"):
+        (tmp_path / name).write_text("1")
+    monkeypatch.chdir(tmp_path)
     named = {"tests.steps.toys:ToyDetector": "reading_detector:Reading"}
     write_profile(tmp_path, save_checkpoint(tmp_path / "checkpoint"), **named)
     monkeypatch.syspath_prepend(tmp_path / "plug")
@@ -80,12 +85,14 @@ def test_files_folders_and_variables_that_a_plug_in_reads_are_looked_at_again(
     first = scores(place)
     (made,) = Store(place / "store").artifacts("predictions")
     seen = made.manifest["observed"]
-    assert set(seen["files"]) == {str(place / "data" / "a"), str(place / "at_import")}
+    assert set(seen["files"]) == {str(place / name) for name in ("data/a", "at_import", "working")}
+    assert set(seen["working_folder"]) == {str(place)}
     assert set(seen["folders"]) == {str(place / "data")}
     assert set(seen["environment"]) == {"READING_SCALE"}
     changes: dict[str, Callable[[], object]] = {
         "data/a": lambda: (place / "data" / "a").write_text("0.5"),
         "at_import": lambda: (place / "at_import").write_text("0.5"),
+        "working": lambda: (place / "working").write_text("0.5"),
         "$READING_SCALE": lambda: monkeypatch.setenv("READING_SCALE", "0.5"),
         "other names": lambda: (place / "data" / "b").write_text("0.5"),
     }
