@@ -19,6 +19,7 @@ from bench.steps.graph import Graph
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.figure import Figure
     from PIL.Image import Image
 
 
@@ -83,6 +84,17 @@ class TableResult:
         if name not in self.pictures:
             raise unknown("picture", name, self.pictures)
         return read_picture(self.pictures[name], name).image
+
+    def figure(self, column: str) -> Figure:
+        """Return a column as a matplotlib figure: a point and its interval a row.
+
+        Raises:
+            PrerequisiteError: matplotlib is not installed.
+            UsageError: there is no such column, or none of its rows was measured.
+        """
+        from bench.harness.figure import forest_figure
+
+        return forest_figure(self.stored.data, self.stored.statistics, column)
 
     def to_pandas(self) -> pandas.DataFrame:
         """Return the cells as a frame, one line each.
