@@ -57,14 +57,15 @@ def _plugins(what: str) -> list[dict[str, Any]]:
 
 
 def _played(backend: str, profiles: Mapping[str, Profile]) -> list[str]:
-    """Return the roles a back-end plays, each with its profile, and the evaluator where not all."""
-    found = []
+    """Return the roles a back-end plays, each with its profiles, and the evaluator where not all."""
+    found: dict[str, list[str]] = {}
     for name, profile in profiles.items():
-        found += [f"{role} ({name})" for role, who in profile.backends.items() if who == backend]
+        roles = [role for role, who in profile.backends.items() if who == backend]
         for evaluator, own in profile.evaluator_backends.items():
-            roles = [role for role, who in own.items() if who == backend]
-            found += [f"{role} of {evaluator} ({name})" for role in roles]
-    return found
+            roles += [f"{role} of {evaluator}" for role, who in own.items() if who == backend]
+        for role in roles:
+            found.setdefault(role, []).append(name)
+    return [f"{role} ({', '.join(names)})" for role, names in found.items()]
 
 
 def _verified(entry: Entry, profiles: Mapping[str, Profile]) -> dict[str, Any]:
