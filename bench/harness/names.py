@@ -57,7 +57,7 @@ def _plugins(what: str) -> list[dict[str, Any]]:
 
 
 def _played(backend: str, profiles: Mapping[str, Profile]) -> list[str]:
-    """Return the roles a back-end plays, each with its profiles, and the evaluator where not all."""
+    """Return the roles a back-end plays, with their profiles, and the evaluator where not all."""
     found: dict[str, list[str]] = {}
     for name, profile in profiles.items():
         roles = [role for role, who in profile.backends.items() if who == backend]
