@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, cast
 
 from bench.report.model import TableData
 from bench.report.paired import is_trained, paired_cells
-from bench.report.pairing import other_noise
+from bench.report.pairing import compared_cells, other_noise
 from bench.spec.rows import IMPROVES, NULL, TESTED
 from bench.stats import CrossedEstimate, Verdict
 from bench.stats.controls import Control, ControlResult, Shows, judge_controls
@@ -73,7 +73,8 @@ def _effect(
             why = "it was not asked for" if lost is None else lost.reason
             return f"{name} has no {key}: {why}"
     noise = other_noise(data, row, base)
-    found = paired_cells(row, column, data.of(row, key), data.of(base, key), other_noise=noise)
+    ours, theirs = compared_cells(data, row, base, key)
+    found = paired_cells(row, column, ours, theirs, other_noise=noise)
     return found.estimate or found.reason
 
 

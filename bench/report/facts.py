@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.report.model import Summary, TableData
 from bench.report.paired import paired_cells
-from bench.report.pairing import other_noise
+from bench.report.pairing import compared_cells, other_noise
 from bench.stats.claims import MIN_TRAINING_SEEDS
 from bench.stats.ratio import Difference, ratio_of
 
@@ -52,11 +52,12 @@ def _measured(data: TableData, ratio: Mapping[str, Any]) -> GainRatio:
         (ratio["of"], ratio["to"]),
     )
     for row, other in sides:
+        ours, theirs = compared_cells(data, row, other, column)
         summary = paired_cells(
             row,
             head,
-            data.of(row, column),
-            data.of(other, column),
+            ours,
+            theirs,
             other_noise=other_noise(data, row, other),
         )
         difference = _difference(summary)

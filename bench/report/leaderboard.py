@@ -9,7 +9,7 @@ from typing import Any, Self
 from bench.report.controls import baseline_of
 from bench.report.model import CellData, TableData
 from bench.report.paired import paired_cells
-from bench.report.pairing import other_noise
+from bench.report.pairing import compared_cells, other_noise
 from bench.stats import CrossedEstimate
 
 
@@ -49,10 +49,9 @@ def task_effects(data: TableData) -> Iterator[TaskEffect]:
     if key is None or base is None:
         return
     column = next(c for c in data.columns if c["key"] == key)
-    theirs = data.of(base, key)
-    tasks = dict.fromkeys(v.tag for cell in theirs for v in cell.values)
+    tasks = dict.fromkeys(v.tag for cell in data.of(base, key) for v in cell.values)
     for row in ranked_rows(data) if len(tasks) > 1 else ():
-        ours = data.of(row, key)
+        ours, theirs = compared_cells(data, row, base, key)
         if not all(cell.values for cell in (*ours, *theirs)):
             continue
         for task in tasks:

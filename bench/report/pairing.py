@@ -64,6 +64,24 @@ def common_cells(
     )
 
 
+def compared_cells(
+    data: TableData, row: str, other: str, column: str
+) -> tuple[list[CellData], list[CellData]]:
+    """Return the cells of two rows of a table, to be compared in a column.
+
+    Where one of them says how many seeds it takes, those that have a partner.
+    """
+    ours, theirs = data.of(row, column), data.of(other, column)
+    if takes_fewer_seeds(data, row, other):
+        return common_cells(ours, theirs, other_noise=other_noise(data, row, other))
+    return ours, theirs
+
+
+def takes_fewer_seeds(data: TableData, *rows: str) -> bool:
+    """Return whether one of the rows says in the table how many seeds it takes."""
+    return any(r["key"] in rows and r.get("seeds") is not None for r in data.rows)
+
+
 def same_checkpoint(ours: Sequence[CellData], theirs: Sequence[CellData]) -> bool:
     """Return whether provenance shows that both sides' images are from the same checkpoints.
 

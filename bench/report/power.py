@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import BenchError
 from bench.report.model import CellData, TableData
-from bench.report.pairing import matched, other_noise
+from bench.report.pairing import compared_cells, matched, other_noise
 from bench.stats.claims import ALPHA
 from bench.stats.components import Components, components_of_means, components_of_metrics
 from bench.stats.power import Design, needed, visible
@@ -108,7 +108,7 @@ def _with(found: PlannedPower, **changes: Any) -> PlannedPower:
 
 
 def _components(data: TableData, claim: ClaimSpec) -> Components | str:
-    sides = [data.of(row, claim.column) for row in (claim.better, claim.worse)]
+    sides = compared_cells(data, claim.better, claim.worse, claim.column)
     for row, cells in zip((claim.better, claim.worse), sides, strict=True):
         if not cells or any(cell.state != "measured" for cell in cells):
             return f"{row} has no {claim.column}"

@@ -17,7 +17,7 @@ from bench.store import canonical_json
 
 _WORDS = frozenset(
     {"label", "note", "control", "columns", "concerns", "base", "rewards", "decimals"}
-    | {"range", "units"}
+    | {"range", "units", "seeds"}
 )
 """Keys of rows and columns that do not say how something is measured."""
 

@@ -17,6 +17,7 @@ from typing import Any, Self
 from bench.report.controls import baseline_of
 from bench.report.model import CellData, TableData
 from bench.report.paired import paired_cells, paired_contrast
+from bench.report.pairing import common_cells, takes_fewer_seeds
 from bench.stats import CrossedEstimate, Verdict
 from bench.stats.claims import ALPHA, MIN_TRAINING_SEEDS
 
@@ -78,11 +79,16 @@ def _scaled(data: TableData, number: int, claim: Mapping[str, Any], base: str) -
     sides = (claim["better"], claim["worse"])
     scale = _protocol_scale(data, column["key"])
     at_base, own = data.scales[base], tuple(data.scales[row] for row in sides)
-    here = [data.of(row, column["key"]) for row in sides]
-    there = [_cells(data, row, column["key"], at_base, scale) for row in sides]
-    best = [
-        _cells(data, row, column["key"], one, scale) for row, one in zip(sides, own, strict=True)
-    ]
+    few = takes_fewer_seeds(data, *sides)
+
+    def at(better: float, worse: float) -> tuple[list[CellData], list[CellData]]:
+        ours, theirs = (
+            _cells(data, row, column["key"], one, scale)
+            for row, one in zip(sides, (better, worse), strict=True)
+        )
+        return common_cells(ours, theirs) if few else (ours, theirs)
+
+    here, there, best = at(scale, scale), at(at_base, at_base), at(*own)
     whole = all(_measured(cells) for cells in (*here, *best))
     return ScaledClaim(
         claim=number,
@@ -91,7 +97,7 @@ def _scaled(data: TableData, number: int, claim: Mapping[str, Any], base: str) -
         own=(own[0], own[1]),
         at_base=paired_cells(sides[0], column, there[0], there[1]).estimate,
         at_own=paired_cells(sides[0], column, best[0], best[1]).estimate,
-        guidance=paired_contrast(column, (here[0], here[1]), (best[0], best[1])) if whole else None,
+        guidance=paired_contrast(column, here, best) if whole else None,
     )
 
 

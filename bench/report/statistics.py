@@ -18,7 +18,7 @@ from bench.report.facts import GainRatio, gain_ratios
 from bench.report.leaderboard import TaskEffect, task_effects
 from bench.report.model import CellData, Summary, TableData
 from bench.report.paired import is_trained, paired_cells, row_summary
-from bench.report.pairing import cell_title, other_noise
+from bench.report.pairing import cell_title, compared_cells, other_noise
 from bench.report.scales import ScaledClaim, scaled_claims
 from bench.spec.table import WHOLE_RUNS
 from bench.stats import Claim, CrossedEstimate, Verdict, judge, require_equal_n
@@ -207,11 +207,12 @@ def _difference(
     data: TableData, row: str, baseline: str | None, column: Mapping[str, Any]
 ) -> Summary:
     key = str(column["key"])
+    ours, theirs = compared_cells(data, row, str(baseline), key)
     return paired_cells(
         row,
         column,
-        data.of(row, key),
-        data.of(str(baseline), key),
+        ours,
+        theirs,
         other_noise=other_noise(data, row, str(baseline)),
     )
 
@@ -234,7 +235,7 @@ def _verdicts(data: TableData) -> list[Verdict]:
 
 def _effect(data: TableData, claim: Claim, column: Mapping[str, Any]) -> CrossedEstimate | str:
     """Return a claim's paired difference, or why there is none to judge."""
-    sides = [data.of(row, claim.column) for row in (claim.better, claim.worse)]
+    sides = compared_cells(data, claim.better, claim.worse, claim.column)
     for row, cells in zip((claim.better, claim.worse), sides, strict=True):
         if not cells or any(c.state != "measured" or c.estimate is None for c in cells):
             return f"{row} has no {claim.column}"

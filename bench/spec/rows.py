@@ -37,6 +37,8 @@ class RowSpec:
             above.
         data: the profile's named data set the method is trained on; None takes the method's own.
         pairs: which pairs the method sees: `"standard"`, or a control in `PAIRINGS`.
+        seeds: the most training seeds, or noises of a row without training, the first of those
+            asked for; None takes all. It is compared in those that the other row has too.
         sampling_seed: of the images; None takes the profile's.
         sampling: where the row is itself a way of sampling: changes of `SAMPLING` to the column's
             settings. Its note must say so, for all else of the column is alike.
@@ -68,6 +70,7 @@ class RowSpec:
     start: str | None = None
     data: str | None = None
     pairs: str = "standard"
+    seeds: int | None = None
     sampling_seed: int | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
     settings: str | None = None
@@ -87,6 +90,8 @@ class RowSpec:
             raise UsageError(
                 f"{where} needs exactly one of checkpoint, method, weights and render."
             )
+        if self.seeds is not None and (type(self.seeds) is not int or self.seeds < 1):
+            raise UsageError(f"{where}: seeds is {self.seeds!r}; expected a number from 1.")
         for key in self.sampling:
             if key not in SAMPLING:
                 raise UsageError(

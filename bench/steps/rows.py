@@ -115,12 +115,12 @@ def cell_seeds(
     Args:
         row: trained, or not: then its training seed is None and there is a cell for each noise.
         profile: says how noise goes with training seeds.
-        seeds: training seeds of the table.
+        seeds: training seeds of the table; a row that says how many takes the first of them.
 
     Raises:
         UsageError: a training seed is too large for noise of its own.
     """
-    own = row.sampling_seed
+    own, seeds = row.sampling_seed, seeds[: row.seeds]
     if profile.noise == SHARED:
         noise = profile.sampling_seed if own is None else own
         return [(s, noise) for s in seeds] if row.trained else [(None, noise)]

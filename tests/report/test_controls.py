@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bench.api.errors import ProtocolError
 from bench.report.collect import empty_table
 from bench.report.controls import concerned_rows, drifts
 from bench.report.elsewhere import with_published
@@ -209,3 +210,28 @@ def test_a_request_without_controls_says_which_it_leaves_out() -> None:
     assert {"sft-truth", "sft-truth-small", "base-again", "ddspo-shuffled"} <= left_out
     assert not left_out & {"ceiling", "guidance-probe", "sft"}
     assert empty_table(make_request("1a", controls=True), ()).unrun == ()
+
+
+def test_a_control_of_fewer_seeds_is_compared_in_those_alone() -> None:
+    """Noise of its own for each of five seeds; the nulls have three, and say so."""
+    data = controlled(seeds=5)
+    cells = [
+        replace(cell, training_seed=seed, noise_seed=noise)
+        for cell in data.cells
+        for seed, noise in (
+            [(None, n) for n in range(5)]
+            if cell.row == "base"
+            else [(cell.training_seed, cell.training_seed or 0)]
+        )
+        if "null" not in cell.row or (cell.training_seed or 0) < 3
+    ]
+    rows = tuple({**r, "seeds": 3} if "null" in r["key"] else r for r in data.rows)
+    found = compute(replace(data, rows=rows, cells=tuple(cells)))
+    seeds = {r.row: r.effect.n_seeds for r in found.controls if r.effect is not None}
+    assert seeds == {"truth": 5, "dpo-null": 3, "ddspo-null": 3, "again": 1}
+    assert {r.word for r in found.controls} == {"passed"}
+    assert [v.n_seeds for v in found.verdicts] == [5, 5, 5]
+    difference = found.difference("dpo-null", "GE").estimate
+    assert difference is not None and difference.n_seeds == 3
+    with pytest.raises(ProtocolError, match="no partner"):  # nothing says that these are enough
+        compute(replace(data, cells=tuple(cells)))

@@ -37,8 +37,8 @@ def test_with_noise_per_seed_the_base_is_sampled_at_each(pure_profile: Path) -> 
     noise = ["noise=per-seed", "sampling_seed=4"]
     found = graph(pure_profile, controls=True, seeds=(0, 2), overrides=noise)
     assert seeds(found, "ddspo") == [(0, 4), (2, 6)]
-    for row in ("base", "ceiling"):
-        assert seeds(found, row) == [(None, 4), (None, 6)]
+    assert seeds(found, "base") == [(None, 4), (None, 6)]
+    assert seeds(found, "ceiling") == [(None, 4)]  # it says that one noise is enough
     used = {n for c in found.cells if c.row != "base-again" for n in [c.noise_seed]}
     assert not used & {n for _, n in seeds(found, "base-again")}
     for cell in found.cells:
@@ -67,3 +67,28 @@ def test_wrong_noise_is_refused(pure_profile: Path) -> None:
         graph(pure_profile, overrides=["noise=per_seed"])
     with pytest.raises(UsageError, match="below 1000"):
         graph(pure_profile, seeds=(0, 1000), overrides=["noise=per-seed"])
+
+
+def test_a_row_may_take_fewer_seeds(pure_profile: Path) -> None:
+    """Those that controls need, where claims have more: the first of those asked for."""
+    some = {"controls": True, "seeds": (1, 2, 4, 5), "overrides": ["noise=per-seed"]}
+    found = graph(pure_profile, **some)
+    assert seeds(found, "ddspo") == [(s, s) for s in (1, 2, 4, 5)]
+    assert seeds(found, "ddspo-shuffled") == [(s, s) for s in (1, 2, 4)]
+    assert [noise for _, noise in seeds(found, "base")] == [1, 2, 4, 5]
+    assert len(seeds(found, "base-again")) == 3
+    for wrong in ("0", "true", "1.5", "many"):
+        file = pure_profile.parent / "mine.yaml"
+        file.write_text(TABLE % wrong)
+        with pytest.raises(UsageError, match=r"mine.yaml:4: .*seeds is .*a number from 1"):
+            make_request(str(file), str(pure_profile))
+
+
+TABLE = """\
+title: t
+source: s
+rows:
+  - {key: base, label: base, checkpoint: base, seeds: %s}
+columns:
+  - {key: GE, label: g, evaluator: geneval, metric: overall, higher_is_better: true, decimals: 2}
+"""
