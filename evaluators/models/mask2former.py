@@ -87,7 +87,7 @@ class Mask2FormerDetector(Backend):
         """
         detector = _Detector(self)
         prompts = {prompt.id: prompt for prompt in images.suite}
-        for records, pictures in read_batches(images, batch_size, one_size=self.name):
+        for records, pictures in read_batches(images, batch_size):
             sizes = [picture.shape for picture in pictures]
             for _, group in groupby(range(len(records)), key=sizes.__getitem__):
                 rows = list(group)
