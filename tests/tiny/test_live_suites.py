@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 
 from bench.api.prompts import PromptSuite
+from bench.report.words import _images_line
 from bench.spec.profile import load_profile, profile_names
+from bench.spec.request import make_request
+from bench.steps.cells import build_graph
+from bench.store import Store
 from bench.tiny import live_suites
 from bench.tiny.grammar import to_text
 from bench.tiny.live_suites import (
@@ -145,3 +149,13 @@ def test_the_profile_samples_at_the_scale_that_the_rule_chose() -> None:
         found = json.loads(file.read_text()).get(profile.checkpoint.location)
         if "scale" in profile.protocols and found is not None:
             assert profile.generation == {"cfg_scale": found["rule"]["chosen"]}
+
+
+def test_a_protocol_says_which_tasks_are_asked_more_often(tmp_path: Path) -> None:
+    said = {"images_per_prompt": 4, "times": {"single_object": 2, "position": 3}}
+    assert _images_line(said) == "images per prompt: 4; single_object 8, position 12"
+    assert _images_line({"images_per_prompt": 4}) == "images per prompt: 4"
+    request = make_request("1a", "tiny-2", rows=["base"], columns=["GE"])
+    (cell,) = build_graph(request, Store(tmp_path)).cells
+    assert cell.protocol["times"] == {"single_object": 2, "position": 3}
+    assert cell.protocol["noise"] == "per-seed"
