@@ -46,8 +46,8 @@ def keep_freed_memory(environ: MutableMapping[str, str]) -> bool:
     """Let a process started with these variables keep the memory it frees, on CPU and glibc only.
 
     By default glibc maps each large block anew and unmaps it when it is freed. A forward frees and
-    takes the same blocks again and again, and each time the system must clear their pages: that was
-    a sixth to a fifth of the processor's time. No number depends on it. Nothing is set where the
+    takes the same blocks again and again, and each time the system must clear their pages: see
+    docs/protocol.md for what that costs. No number depends on it. Nothing is set where the
     user set anything of the allocator's.
 
     Returns:

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from bench import suites
 from bench.api.errors import CorruptArtifactError, ProtocolError, UsageError
 from bench.api.prompts import PromptSuite
 from bench.cli import main
+from bench.harness import assets
 from bench.suites import SuiteEntry, catalog, entry_of, fetch_suite, load_suite, local
 from bench.suites.catalog import CATALOG, Reader, SuiteFile, read_catalog
 from bench.suites.reading import read_prompts
@@ -53,9 +55,10 @@ def known(monkeypatch: pytest.MonkeyPatch, *entries: SuiteEntry) -> None:
     """Put entries in place of the catalogue's."""
     by_name = {e.name: e for e in entries}
     monkeypatch.setattr(local, "entry_of", by_name.__getitem__)
-    monkeypatch.setattr("bench.suites.entry_of", by_name.__getitem__)
     both = {**catalog(), **by_name}
-    monkeypatch.setattr("bench.suites.catalog", lambda: both)
+    for module in (assets, suites):  # each has names of its own
+        monkeypatch.setattr(module, "entry_of", by_name.__getitem__)
+        monkeypatch.setattr(module, "catalog", lambda: both)
 
 
 def on(site: Site, sha256: str | None = None) -> SuiteEntry:
