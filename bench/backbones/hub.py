@@ -10,6 +10,7 @@ import diffusers
 from diffusers import DDPMScheduler, DiffusionPipeline
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError
+from bench.read.shards import named_weights
 
 # buffers that older text encoders saved and current ones compute
 IGNORED_KEYS = ("position_ids",)
@@ -121,9 +122,11 @@ class Source:
         an error. `subfolder` None means that the checkpoint is the network's own folder.
 
         Raises:
-            PrerequisiteError: its files are not there.
+            PrerequisiteError: its files are not there, or name others that are no safetensors.
             CorruptArtifactError: weights are missing, left over or of another shape.
         """
+        for file in Path(self.checkpoint, subfolder or "").glob("*.json"):
+            list(named_weights(file))
         try:
             network, info = part_class.from_pretrained(
                 self.checkpoint,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 from bench.api.errors import PrerequisiteError
 from bench.api.files import blob_sha256, files_below
 from bench.backbones.lora_files import find_lora
+from bench.read.shards import SAFETENSORS, named_weights
 from bench.read.text import read_bytes
 from bench.store import RememberedHashes, Store, canonical_json
 
@@ -21,7 +21,6 @@ UNUSED_PARTS = ("safety_checker", "feature_extractor", "image_encoder")
 """Parts of published pipelines that no adapter loads."""
 
 INDEX = "model_index.json"
-_SHARDS = ".safetensors.index.json"
 _REMEMBERED_BYTES = 8 << 20
 _CACHE = ".cache/file-hashes.json"
 
@@ -30,30 +29,28 @@ def loaded_files(folder: Path) -> list[Path]:
     """Return the files of a pipeline's folder that can change what is computed, sorted by name.
 
     Hidden files, documents, other weight formats, named variants (`model.fp16.safetensors`) and
-    `UNUSED_PARTS` are left out.
+    `UNUSED_PARTS` are left out, but where an index of shards or a configuration names them.
+
+    Raises:
+        PrerequisiteError: one of those names what is not safetensors, or not below it.
     """
     return sorted(_loaded(folder), key=lambda path: path.relative_to(folder).as_posix())
 
 
 def _loaded(folder: Path) -> Iterator[Path]:
-    named = _named_by_indexes(folder)
-    for path in files_below(folder):
-        parts = path.relative_to(folder).parts
-        unused = any(part.startswith(".") for part in parts) or parts[0] in UNUSED_PARTS
-        variant = path.suffix == ".safetensors" and "." in path.stem and path not in named
-        if path.suffix in LOADED_SUFFIXES and not unused and not variant:
+    files = {path: path.relative_to(folder).parts for path in files_below(folder)}
+    used = [path for path, parts in files.items() if not _is_unused(parts)]
+    # what is named is loaded whatever it is called
+    named = {other for path in used for other in named_weights(path)}
+    yield from (path for path in named if path.is_file())
+    for path in used:
+        variant = path.suffix == SAFETENSORS and "." in path.stem
+        if path.suffix in LOADED_SUFFIXES and not variant and path not in named:
             yield path
 
 
-def _named_by_indexes(folder: Path) -> set[Path]:
-    """Return the files that indexes of shards name, whatever their names look like."""
-    named: set[Path] = set()
-    for path in files_below(folder):
-        if path.name.endswith(_SHARDS) and "." not in path.name.removesuffix(_SHARDS):
-            with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-                found = json.loads(read_bytes(path))["weight_map"].values()
-                named |= {path.parent / str(name) for name in found}
-    return named
+def _is_unused(parts: tuple[str, ...]) -> bool:
+    return any(part.startswith(".") for part in parts) or parts[0] in UNUSED_PARTS
 
 
 def missing_parts(folder: Path, files: Iterable[Path]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig
+from safetensors.torch import load_file
 
 from bench.api import CorruptArtifactError, PrerequisiteError, UsageError
 from bench.backbones.base import Backbone
@@ -138,6 +139,64 @@ def test_shards_are_hashed_whatever_their_index_calls_them(copy: Path) -> None:
     index = copy / "unet/diffusion_pytorch_model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"conv_out.weight": shard.name}}))
     assert shard in loaded_files(copy)
+
+
+def sharded(copy: Path, name: str, part: str = "unet", *, config: bool = False) -> Path:
+    """Put the weights of a part into a file that nothing but an index (a configuration) names."""
+    folder = copy / part
+    (one,) = folder.glob("*.safetensors")
+    shard = folder / name
+    shard.parent.mkdir(exist_ok=True)
+    if config:
+        file, words = folder / "config.json", {"transformers_weights": name}
+        file.write_text(json.dumps({**json.loads(file.read_text()), **words}))
+    else:
+        names = dict.fromkeys(load_file(one), name)
+        index = {"metadata": {"total_size": one.stat().st_size}, "weight_map": names}
+        (folder / f"{one.name}.index.json").write_text(json.dumps(index))
+    return one.rename(shard)
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "config"),
+    [
+        (".hidden.safetensors", "unet", False),
+        ("a.b.safetensors", "unet", False),
+        (".more/hidden.safetensors", "text_encoder", False),
+        (".hidden.safetensors", "text_encoder", True),
+    ],
+)
+def test_weights_that_are_named_are_hashed_and_loaded(
+    copy: Path, store: Store, name: str, part: str, config: bool
+) -> None:
+    shard = sharded(copy, name, part, config=config)
+    first = at(copy).identity(store)
+    load_pipeline_backbone(at(copy), store, device="cpu")
+    negate(shard)
+    assert at(copy).identity(store) != first
+
+
+@pytest.mark.parametrize("part", ["unet", "text_encoder"])
+def test_a_pickled_shard_is_refused_by_the_hash_and_by_the_loader(
+    copy: Path, store: Store, part: str
+) -> None:
+    sharded(copy, "shard.pt", part)
+    with pytest.raises(PrerequisiteError, match=r"names 'shard\.pt'.* no \.safetensors file"):
+        at(copy).identity(store)
+    with pytest.raises(PrerequisiteError, match=r"names 'shard\.pt'"):
+        load_pipeline_backbone(at(copy), store, device="cpu")
+
+
+def test_named_weights_lie_below_the_file_that_names_them(copy: Path, store: Store) -> None:
+    sharded(copy, "../../weights.safetensors", "text_encoder")
+    with pytest.raises(PrerequisiteError, match="lies outside its folder"):
+        at(copy).identity(store)
+
+
+def test_a_configuration_may_name_no_pickle(copy: Path, store: Store) -> None:
+    sharded(copy, "adapter_model.bin", "text_encoder", config=True)
+    with pytest.raises(PrerequisiteError, match=r"'adapter_model\.bin'"):
+        at(copy).identity(store)
 
 
 def test_missing_checkpoints_say_what_to_do(tmp_path: Path, store: Store) -> None:
