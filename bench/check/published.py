@@ -6,10 +6,8 @@ from pathlib import Path
 
 from bench.api.errors import BenchError, CorruptArtifactError
 from bench.check.installation import Problem
-from bench.report.sealed import JSON_FILE, RECORDS_FILE, extras_line, mend
+from bench.report.sealed import JSON_FILE, RECORDS_FILE, TABLES, extras_line, mend
 from bench.store import MANIFEST, Published, Store, read_folder
-
-TABLES = "tables"
 
 
 def published(

@@ -16,7 +16,7 @@ from bench.harness.requests import DEFAULT_STORE, Asked, refuse_device, request_
 from bench.harness.result import TableResult
 from bench.harness.work import Work, execute
 from bench.report.circular import marked_claims
-from bench.report.collect import empty_table, same_table, table_data
+from bench.report.collect import empty_table, of_other_scores, same_table, table_data
 from bench.report.pictures import draw_pictures
 from bench.report.respecified import respecified as changed
 from bench.report.sealed import extras_line, is_no_table
@@ -158,6 +158,17 @@ def _stored_report(
     if found is None or not same_table(found[1], request, graph):
         return None
     published, report = found
+    others = of_other_scores(report, request, graph)
+    if others:
+        more = f" and {len(others) - 1} more" if len(others) > 1 else ""
+        LOG.warning(
+            "%s: %s%s: not taken from the scores that this table asks for; it is made again from "
+            "the scores",
+            folder,
+            others[0],
+            more,
+        )
+        return None
     refresh_report(report, published)
     return report, pictures_of(published)
 

@@ -20,7 +20,7 @@ from bench.report.circular import (
     rewards_of,
 )
 from bench.report.elsewhere import with_published
-from bench.report.model import PLACE, CellData, ImageValue, TableData, place_of
+from bench.report.model import PLACE, CellData, ImageValue, TableData, place_of, scores_of
 from bench.report.processors import with_processors
 from bench.report.stored import STATISTICS_VERSION, Report
 from bench.report.trained_on import KEY as TRAINED_ON
@@ -170,6 +170,19 @@ def same_table(report: Report, request: Request, graph: TableGraph) -> bool:
         and obstacles == shown
         and canonical_json(head) == canonical_json(found)
     )
+
+
+def of_other_scores(report: Report, request: Request, graph: TableGraph) -> list[str]:
+    """Return the cells of a stored report that name other scores than those the graph asks for."""
+    wins = {c.key for c in request.columns if c.metric == WIN_RATE}
+    asked: dict[tuple[object, ...], set[str | None]] = {}
+    for cell in graph.cells:
+        asked.setdefault(_asked(cell, wins), set()).add(cell.step)
+    return [
+        "/".join(str(part) for part in place_of(cell))
+        for cell in report.data.cells
+        if cell.state != "n/a" and scores_of(cell) not in asked.get(_asked(cell, wins), ())
+    ]
 
 
 def _asked(cell: Cell | CellData, wins: Collection[str]) -> tuple[object, ...]:

@@ -74,6 +74,12 @@ def place_of(cell: Cell | CellData) -> tuple[str, str, int | None, int | None]:
     return cell.row, cell.column, cell.training_seed, cell.noise_seed
 
 
+def scores_of(cell: CellData) -> str | None:
+    """Return the id of the scores that a cell says it was taken from, None where it says none."""
+    named: object = cell.provenance.get("artifacts", {}).get("scores")
+    return None if named is None else str(named)
+
+
 @dataclass(frozen=True, kw_only=True)
 class TableData:
     """A measured table.

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bench.api.errors import BenchError, UsageError
-from bench.report.model import CellData, estimate_to_json, place_of
-from bench.report.sealed import COMMAND_FILE, head_of, stored_json
+from bench.report.model import CellData, estimate_to_json, place_of, scores_of
+from bench.report.sealed import COMMAND_FILE, TABLES, head_of, stored_json
 from bench.report.stored import (
     STATISTICS_VERSION,
     Report,
@@ -56,10 +56,15 @@ def disagreements(published: Published, store: Store | None = None) -> list[str]
     if head is not None:
         now = json.loads(json.dumps({**head_json(data), "targets": list(stored.targets)}))
         found += _first("the table in records.parquet", differences(head, now, tolerance=0.0))
+    found += _first("the scores it was made from", _unasked_scores(stored))
     if store is not None:
         metrics = {c["key"]: c for c in data.columns}
+        # a table of this store was made from scores of this store
+        own = published.path.resolve().is_relative_to((store.root / TABLES).resolve())
         unlike = (
-            u for cell in data.cells for u in _unlike_scores(cell, metrics[cell.column], store)
+            u
+            for cell in data.cells
+            for u in _unlike_scores(cell, metrics[cell.column], store, own=own)
         )
         found += _first("the scores in the store", unlike)
     return found
@@ -107,15 +112,37 @@ def _unlike_files(stored: Report, published: Published) -> Iterator[str]:
         yield f"{COMMAND_FILE} is not the command that makes the table"
 
 
-def _unlike_scores(cell: CellData, column: Mapping[str, Any], store: Store) -> Iterator[str]:
-    """Yield where a measured cell differs from the scores it names."""
-    scores = cell.provenance.get("artifacts", {}).get("scores")
-    if cell.state != "measured" or scores is None or column["metric"] == WIN_RATE:
+def _unasked_scores(stored: Report) -> Iterator[str]:
+    """Yield the measured cells that name no scores, or others than the table was asked for."""
+    for cell in stored.data.cells:
+        scores = scores_of(cell)
+        if cell.state == "measured" and scores not in stored.targets:
+            where = "/".join(str(part) for part in place_of(cell))
+            yield f"{where} names {scores or 'none'}, which is none that the table asked for"
+
+
+def _unlike_scores(
+    cell: CellData, column: Mapping[str, Any], store: Store, *, own: bool
+) -> Iterator[str]:
+    """Yield where a measured cell differs from the scores it names.
+
+    Args:
+        cell: of the table.
+        column: the cell's.
+        store: scores that are not in it are not compared.
+        own: whether the table lies in it; scores that are not in it are then said.
+    """
+    scores = scores_of(cell)
+    if cell.state != "measured" or scores is None:
         return
     where = "/".join(str(part) for part in place_of(cell))
     try:
-        artifact = store.get(str(scores))
+        artifact = store.get(scores)
     except UsageError:
+        if own:
+            yield f"{where}: {scores} is not there, so that nothing tells where its number is from"
+        return
+    if column["metric"] == WIN_RATE:
         return
     metrics = artifact.read_json(METRICS)
     expected = metrics.pop(column["metric"], None)

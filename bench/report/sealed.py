@@ -24,6 +24,8 @@ JSON_FILE, MARKDOWN_FILE, CSV_FILE = "table.json", "table.md", "table.csv"
 LATEX_FILE, PAGE_FILE = "table.tex", "table.html"
 RECORDS_FILE, COMMAND_FILE = "records.parquet", "command.txt"
 RENDERED = (MARKDOWN_FILE, CSV_FILE, LATEX_FILE, PAGE_FILE, COMMAND_FILE)
+TABLES = "tables"
+"""The folder of a store that tables lie in, one folder each."""
 NOTE = "table"
 """Key of the Parquet file's metadata under which the table lies."""
 _MOST_NAMED = 3

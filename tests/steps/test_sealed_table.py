@@ -234,6 +234,76 @@ def test_a_table_that_agrees_with_itself_and_not_with_the_scores_is_found(
     assert "the scores in the store: base/FID" in capsys.readouterr().out
 
 
+FOREIGN = "scores/geneval.elsewhere-000000000000"
+
+
+def _better(cell: CellData, scores: str | None) -> CellData:
+    """A perfect cell of scores that nobody has."""
+    assert cell.estimate is not None
+    chain = {**cell.provenance["artifacts"], "scores": scores}
+    if scores is None:
+        del chain["scores"]
+    return replace(
+        cell,
+        estimate=replace(cell.estimate, value=1.0),
+        parts={name: replace(part, value=1.0) for name, part in cell.parts.items()},
+        values=tuple(replace(value, value=1.0) for value in cell.values),
+        provenance={**cell.provenance, "artifacts": chain},
+    )
+
+
+def forge(folder: Path, scores: str | None, *, asked: bool) -> None:
+    """Make a table of perfect numbers that agrees with itself, and seal it.
+
+    Args:
+        folder: of the table.
+        scores: what its cells name.
+        asked: whether it says that it asked for those.
+    """
+    report, files = read_report(folder), read_folder(folder).files
+    cells = [_better(c, scores) if c.column == "GE" else c for c in report.data.cells]
+    mine = [scores or "", *report.targets[1:]] if asked else report.targets
+    forged = make_report(replace(report.data, cells=tuple(cells)), mine)
+    write_report(forged, folder, pictures={"samples.png": files["samples.png"]})
+
+
+@pytest.mark.parametrize("scores", [FOREIGN, None])
+def test_a_table_of_other_scores_than_those_asked_for_is_found_and_made_again(
+    profile: Path, store: Path, scores: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = store / "tables" / "1a"
+    whole = {name: (folder / name).read_bytes() for name in (*FILES, MANIFEST)}
+    forge(folder, scores, asked=False)
+    assert (folder / "table.csv").read_bytes() != whole["table.csv"]
+    words = ["doctor", "--store", str(store), "--results", str(store / "none")]
+    assert main(words) == 0  # the seal fits
+    assert main([*words, "--verify"]) == 1
+    told = f"base/GE/None/0 names {scores or 'none'}, which is none that the table asked for"
+    assert told in capsys.readouterr().out
+    assert main(table_arguments(profile, store, *SMALL)) == 0
+    said = capsys.readouterr()
+    assert "base/GE/None/0: not taken from the scores" in said.err
+    assert {name: (folder / name).read_bytes() for name in (*FILES, MANIFEST)} == whole
+    assert main([*words, "--verify"]) == 0
+    assert main(table_arguments(profile, store, *SMALL)) == 0
+    again = capsys.readouterr()
+    assert "not taken from" not in again.err and again.out == said.out
+
+
+def test_a_table_of_scores_that_its_own_store_does_not_have_is_found(
+    profile: Path, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = store / "tables" / "1a"
+    forge(folder, FOREIGN, asked=True)
+    words = ["doctor", "--store", str(store), "--results", str(store / "none"), "--verify"]
+    assert main(words) == 1
+    assert f"the scores in the store: base/GE/None/0: {FOREIGN} is not there" in (
+        capsys.readouterr().out
+    )
+    assert main(table_arguments(profile, store, *SMALL)) == 0
+    assert main(words) == 0
+
+
 def _halved(cell: CellData) -> CellData:
     assert cell.estimate is not None
     return replace(cell, estimate=replace(cell.estimate, value=cell.estimate.value / 2))
