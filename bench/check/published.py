@@ -6,7 +6,14 @@ from pathlib import Path
 
 from bench.api.errors import BenchError, CorruptArtifactError
 from bench.check.installation import Problem
-from bench.report.sealed import JSON_FILE, RECORDS_FILE, TABLES, extras_line, mend
+from bench.report.sealed import (
+    JSON_FILE,
+    RECORDS_FILE,
+    TABLES,
+    extras_line,
+    mend,
+    rendered_otherwise,
+)
 from bench.store import MANIFEST, Published, Store, read_folder
 
 
@@ -33,6 +40,9 @@ def published(
         if faults:
             table = any((folder / name).exists() for name in (JSON_FILE, RECORDS_FILE))
             way = mend(found).removeprefix("to mend it: ") if table else f"git checkout -- {folder}"
+            otherwise = rendered_otherwise(found) if verify else None
+            if otherwise is not None and faults == [otherwise[0]]:
+                way = otherwise[1]
             fault = f"{folder}: {'; '.join(faults)}"
             code = CorruptArtifactError.exit_code
             problems.append(Problem(found=fault, mend=way, exit_code=code))

@@ -12,9 +12,8 @@ from typing import Any
 
 from bench.api.errors import BenchError, UsageError
 from bench.report.model import CellData, estimate_to_json, place_of, scores_of
-from bench.report.sealed import COMMAND_FILE, TABLES, head_of, stored_json
+from bench.report.sealed import COMMAND_FILE, TABLES, head_of, rendered_otherwise
 from bench.report.stored import (
-    STATISTICS_VERSION,
     Report,
     command_of,
     head_json,
@@ -47,8 +46,10 @@ def disagreements(published: Published, store: Store | None = None) -> list[str]
     except BenchError as error:
         return [str(error)]
     found = []
-    first_format = (stored_json(published) or {}).get("format") == 1
-    if stored.version == STATISTICS_VERSION and not first_format:
+    otherwise = rendered_otherwise(published)
+    if otherwise is not None:
+        found.append(otherwise[0])
+    else:
         before, now = (json.loads(r.render("json")) for r in (stored, fresh))
         found += _first("table.json", differences(before, now))
         found += _first("a rendered file", _unlike_files(stored, published))

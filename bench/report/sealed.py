@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import CorruptArtifactError, UsageError
+from bench.report.inputs import STATISTICS_VERSION
 from bench.store import MANIFEST, Published, parquet_notes, read_folder
 
 LOG = logging.getLogger("bench.report")
@@ -29,6 +30,7 @@ TABLES = "tables"
 NOTE = "table"
 """Key of the Parquet file's metadata under which the table lies."""
 _MOST_NAMED = 3
+_FIRST_FORMAT = 1
 
 
 def open_table(folder: Path) -> Published:
@@ -88,12 +90,37 @@ def mend(found: Published) -> str:
     if MANIFEST not in found.faults and set(found.faults) <= {*RENDERED, JSON_FILE}:
         table = _table_name(found, head)
         if table is not None and (head is not None or JSON_FILE in found.files):
-            again = ["bench", "report", "--table", table, "--from", str(found.path)]
-            return f"to mend it: {shlex.join([*again, '--output', str(found.path)])}"
+            return f"to mend it: {_report_command(found, table)}"
     table = _table_name(found, head) or found.path.name.removeprefix("table-")
     return (
         f"to mend it: run table {shlex.quote(table)} again with `bench run`; where it is under "
         f"version control: git checkout -- {where}"
+    )
+
+
+def _report_command(found: Published, table: str) -> str:
+    words = ["bench", "report", "--table", table, "--from", str(found.path)]
+    return shlex.join([*words, "--output", str(found.path)])
+
+
+def rendered_otherwise(found: Published) -> tuple[str, str] | None:
+    """Return why the rendered files of a whole table cannot be compared, and the mending command.
+
+    None where this version would have made the same: of one that other code computed and laid
+    out, nobody can say any more whether its digits were changed.
+    """
+    stored = stored_json(found) if JSON_FILE in found.files else None
+    table = _table_name(found, stored) if stored is not None else None
+    if stored is None or table is None:
+        return None
+    version, form = stored.get("statistics_version"), stored.get("format")
+    if version == STATISTICS_VERSION and form != _FIRST_FORMAT:
+        return None
+    shown = ", ".join(name for name in RENDERED if name in found.files)
+    return (
+        f"{shown}: rendered by another version (statistics {version}, format {form}) than this one "
+        f"(statistics {STATISTICS_VERSION}), and not compared with the records",
+        _report_command(found, table),
     )
 
 

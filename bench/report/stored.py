@@ -48,6 +48,7 @@ from bench.report.sealed import (
     head_of,
     open_table,
     packed,
+    rendered_otherwise,
     stored_json,
 )
 from bench.report.statistics import NOT_COMPUTED, Statistics, compute
@@ -302,9 +303,13 @@ def read_report(source: Path | Published, *, recompute: bool = False) -> Report:
     published = open_table(source) if isinstance(source, Path) else source
     report = read_table(published)
     data = with_values(report.data, published)
-    if inputs_hash(data) == report.inputs_sha256 and not recompute:
+    otherwise = rendered_otherwise(published)
+    if otherwise is not None:
+        LOG.warning("%s: %s\n  to render them anew: %s", published.path, *otherwise)
+    same = report.version == STATISTICS_VERSION
+    if same and inputs_hash(data) == report.inputs_sha256 and not recompute:
         return replace(report, data=data)
-    if report.version == STATISTICS_VERSION and not recompute:
+    if same and not recompute:
         LOG.warning(
             "%s: its statistics were not computed from its cells and records; they are computed "
             "anew",

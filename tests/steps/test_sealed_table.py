@@ -304,6 +304,35 @@ def test_a_table_of_scores_that_its_own_store_does_not_have_is_found(
     assert main(words) == 0
 
 
+@pytest.mark.parametrize("inputs", [None, "0" * 64])
+def test_files_of_another_version_are_not_believed(
+    store: Path, inputs: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = store / "table-1a"
+    whole = {name: (folder / name).read_bytes() for name in (*FILES, MANIFEST)}
+    assert report(folder) == 0
+    true = capsys.readouterr().out
+
+    def older(table: Any) -> None:
+        table["statistics_version"] -= 1
+        table["inputs_sha256"] = inputs or table["inputs_sha256"]
+
+    files = edited(older)(dict(read_folder(folder).files))
+    changed = {n: files[n].replace(b"0.", b"9.") for n in ("table.md", "table.csv", "table.html")}
+    publish_folder(folder, {**files, **changed})
+    words = ["doctor", "--store", str(store / "none"), "--results", str(folder), "--verify"]
+    assert main(words) == 1
+    said, anew = capsys.readouterr().out, f"--from {folder} --output {folder}"
+    assert "rendered by another version (statistics " in said and anew in said
+    assert report(folder) == 0
+    shown = capsys.readouterr()
+    assert shown.out == true
+    assert "rendered by another version" in shown.err and anew in shown.err
+    assert report(folder, "--output", str(folder)) == 0  # what both advise
+    assert {name: (folder / name).read_bytes() for name in (*FILES, MANIFEST)} == whole
+    assert main(words) == 0
+
+
 def _halved(cell: CellData) -> CellData:
     assert cell.estimate is not None
     return replace(cell, estimate=replace(cell.estimate, value=cell.estimate.value / 2))
