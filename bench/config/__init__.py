@@ -1,10 +1,11 @@
 """One reader of configuration: YAML files and `--set` in, frozen dataclasses out. No torch."""
 
 from bench.config.files import line_of, load_yaml, mapping, merged, place_of, sequence
-from bench.config.overrides import expand, override
-from bench.config.reader import construct, read
+from bench.config.overrides import assigned, expand, override
+from bench.config.reader import construct, read, refuse_bools
 
 __all__ = [
+    "assigned",
     "construct",
     "expand",
     "line_of",
@@ -14,5 +15,6 @@ __all__ = [
     "override",
     "place_of",
     "read",
+    "refuse_bools",
     "sequence",
 ]

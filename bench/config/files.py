@@ -1,4 +1,7 @@
-"""YAML files as plain data that remembers its lines; keys given twice and tags are refused."""
+"""YAML files as plain data that remembers its lines; numbers are those of YAML 1.2.
+
+Refused are keys given twice, tags, and numbers that versions of YAML read differently.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import copy
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -31,7 +35,7 @@ class Located(dict[str, Any]):
         blank: keys that nothing follows, which YAML does not tell from those with `null`.
     """
 
-    places: Mapping[str, tuple[str, int]]
+    places: Mapping[str, tuple[str, int]] = MappingProxyType({})  # of a copy that was told none
     blank: frozenset[str] = frozenset()
 
     @classmethod
@@ -49,7 +53,7 @@ class Located(dict[str, Any]):
 
 def place_of(data: Any, key: str = "") -> str:
     """Return ` (file:line)` of a key in data that came from a file, else nothing."""
-    return f" ({data.place(key)})" if isinstance(data, Located) else ""
+    return f" ({data.place(key)})" if isinstance(data, Located) and data.places else ""
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
@@ -175,18 +179,45 @@ def _construct_mapping(loader: _UniqueKeys, node: yaml.MappingNode) -> Located:
 
 
 _UniqueKeys.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
-# YAML 1.1 takes yes, no, on and off for booleans (a precision is named "no") ...
+
+
+def _refuse_number(loader: _UniqueKeys, node: yaml.ScalarNode) -> None:
+    """Refuse what YAML 1.1 and 1.2 read as unlike numbers, or one of them as text."""
+    text = str(node.value)
+    plain = re.sub(r"^([-+]?)0+(?=[0-9])", r"\1", text.replace("_", ""))
+    decimal = plain if re.fullmatch(r"[-+]?[0-9.]+", plain) else "a decimal number"
+    raise yaml.constructor.ConstructorError(
+        None,
+        None,
+        f"{text} is one number to YAML 1.1 and another or text to YAML 1.2; write {decimal}, or "
+        f"'{text}' in quotes if it is text",
+        node.start_mark,
+    )
+
+
+_NUMBERS = {
+    # of YAML 1.1: octal by a zero in front, base 60 by colons, digits in groups, binary
+    "!ambiguous-number": r"[-+]?(?:0[0-9_]+|0b[01_]+|0x[0-9a-fA-F_]*_[0-9a-fA-F_]*"
+    r"|[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?"
+    r"|(?=[0-9_.]*[0-9]_|[0-9]+\._)[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][-+]?[0-9]+)?"
+    r"|\.[0-9]+_[0-9_]*)$",
+    "tag:yaml.org,2002:int": r"(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$",
+    "tag:yaml.org,2002:float": r"(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$",
+}
+"""Plain values that are numbers, as YAML 1.2 (core schema) has them; PyYAML's are of YAML 1.1."""
+# YAML 1.1 takes yes, no, on and off for booleans, too (a precision is named "no")
+_OWN = {*_NUMBERS, "tag:yaml.org,2002:bool"}
 _UniqueKeys.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _OWN]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _UniqueKeys.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|false|False)$"), list("tTfF")
 )
-# ... and 1e-5 for text; everybody means the number.
-_UniqueKeys.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
+for _tag, _pattern in _NUMBERS.items():
+    _UniqueKeys.add_implicit_resolver(_tag, re.compile(_pattern), list("-+.0123456789"))
+_UniqueKeys.add_constructor("!ambiguous-number", _refuse_number)
 
 
 def _by_libyaml() -> Any:

@@ -49,13 +49,19 @@ def override(data: dict[str, Any], assignment: str) -> None:
     keys = path.strip().split(".")
     if not equals or not all(keys):
         raise UsageError(f"--set {assignment!r}; expected KEY.KEY=VALUE, e.g. generation.steps=4")
-    try:
-        value = parse_yaml(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {assignment!r}: {text!r} is not valid YAML: {error}") from None
+    value = assigned(assignment, text)
     here = data
     for key in keys[:-1]:
         here = here.setdefault(key, {})
         if not isinstance(here, dict):
             raise UsageError(f"--set {assignment!r}: {key} is {here!r}, not a mapping.")
     here[keys[-1]] = value
+
+
+def assigned(assignment: str, text: str) -> Any:
+    """Return the value that stands behind the `=` of a `--set` (UsageError: it is no YAML)."""
+    try:
+        return parse_yaml(text)
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None) or error
+        raise UsageError(f"--set {assignment!r}: {text!r} is not valid YAML: {problem}.") from None

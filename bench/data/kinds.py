@@ -17,6 +17,7 @@ from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from bench.api.errors import UsageError, did_you_mean, unknown
+from bench.config import refuse_bools
 
 if TYPE_CHECKING:
     from bench.data.augmentation import Draws
@@ -126,4 +127,5 @@ def read_settings(cls: type[T], settings: Mapping[str, Any], kind: str) -> T:
     ]
     if missing:
         raise UsageError(f"pair set of kind {kind!r} lacks {', '.join(missing)}.")
+    refuse_bools(cls, settings, f"pair set of kind {kind!r}")
     return cls(**settings)

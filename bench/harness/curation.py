@@ -9,15 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from bench.api.errors import UsageError
 from bench.data.curation.run import Curation as Steps
 from bench.data.curation.run import Plan as Plan
 from bench.data.curation.settings import CurationSettings, load_settings
 from bench.data.curation.table import markdown, report
 from bench.harness.repairs import with_repairs
-from bench.spec.overrides import require_read
+from bench.spec.overrides import dotted_of, require_read
 from bench.store import DISK, Store
 
 Told = Callable[[str, int, int], None]
@@ -83,14 +80,7 @@ class CurationRequest:
         for key, value in (("name", self.name), ("source.limit", self.limit)):
             if value is not None:
                 changes[key] = value
-        for assignment in overrides:
-            key, equals, text = assignment.partition("=")
-            if not equals or not key:
-                raise UsageError(f"--set {assignment!r}; expected KEY=VALUE, e.g. top_k=128.")
-            try:
-                changes[key] = yaml.safe_load(text)
-            except yaml.YAMLError as error:
-                raise UsageError(f"--set {assignment!r}: the value cannot be read.") from error
+        changes |= dotted_of(overrides)
         return load_settings(self.profile, changes, trust=self.trust)
 
 

@@ -11,6 +11,7 @@ from bench.api.errors import ContractError, UsageError, did_you_mean, unknown
 from bench.api.method import Method
 from bench.api.registry import METHODS
 from bench.api.stages import StagedMethod, stages_of
+from bench.config import refuse_bools
 from bench.published import Entry, find_entry
 from bench.published import entry as published_entry
 from bench.spec.profile import Profile
@@ -87,7 +88,7 @@ def make_method(cls: type[AnyMethod], settings: Mapping[str, Any]) -> AnyMethod:
     """Return the method with its settings; `beta_half_mean` and `beta_hf` become its `kappa`.
 
     Raises:
-        UsageError: a setting is unknown.
+        UsageError: a setting is unknown, or a number is true or false.
         ContractError: the class is no dataclass, or refuses the settings.
     """
     if not is_dataclass(cls):
@@ -97,6 +98,7 @@ def make_method(cls: type[AnyMethod], settings: Mapping[str, Any]) -> AnyMethod:
         )
     known = [f.name for f in fields(cls)]
     values = dict(settings)
+    refuse_bools(cls, values, f"method {cls.name}")
     for name, convert in _BETAS.items():
         if name in values and name not in known:
             if "kappa" not in known or "kappa" in values:
@@ -169,6 +171,7 @@ def training_plan(
         }
         if "seed" in given:
             raise UsageError(f"profile {profile.name}: the training seed is set by --seeds.")
+        refuse_bools(TrainConfig, given, f"profile {profile.name}: training")
         plans.append(
             StagePlan(
                 name=stage.name,

@@ -12,7 +12,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from bench.api.errors import UsageError, did_you_mean
-from bench.config import override
+from bench.config import assigned, override
 
 T = TypeVar("T")
 
@@ -68,6 +68,17 @@ def asked_of(overrides: Sequence[str]) -> dict[str, Any]:
     for assignment in overrides:
         override(asked, assignment)
     return asked
+
+
+def dotted_of(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return by dotted key what the command line set (UsageError: one is no `KEY=VALUE`)."""
+    found: dict[str, Any] = {}
+    for assignment in overrides:
+        key, equals, text = assignment.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set {assignment!r}; expected KEY=VALUE, e.g. top_k=128.")
+        found[key] = assigned(assignment, text)
+    return found
 
 
 def names_of(cls: type[Any]) -> dict[str, Any]:

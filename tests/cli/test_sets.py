@@ -180,3 +180,38 @@ def test_a_misspelt_method_or_role_is_refused_where_weights_are_missing(
     where = ["--profile", "paper", "--rows", "ddspo", "--cols", "GE", "--store", str(tmp_path)]
     assert main(["plan", "--table", "1a", *where, "--set", setting]) == 2
     assert f"Did you mean '{near}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "cure"),
+    [
+        ("plan --table 1a --set generation.steps=010", "write 10, or '010' in quotes"),
+        ("plan --table 1a --set generation.steps=1_0", "write 10, or '1_0' in quotes"),
+        ("plan --table 1a --set generation.cfg_scale=1:30", "write a decimal number, or '1:30'"),
+        ("plan --table 1a --set generation.steps=0b11", "write a decimal number"),
+        ("plan --table 1a --set generation.steps=true", "generation.steps is True"),
+        ("plan --table 1a --set generation.cfg_scale=true", "expected a number"),
+        ("plan --table 1a --set sampling_seed=false", "sampling_seed is False"),
+        ("plan --table 1a --set batch_sizes.generation=true", "expected a whole number"),
+        ("train ddspo -n --set training.common.lr=true", "training.lr is True"),
+        ("train ddspo -n --set training.methods.ddspo.method.kappa=true", "kappa is True"),
+        ("train ddspo -n --set data.photos.seed=true --data photos", "seed is True"),
+        ("curate -n --set top_k=010", "write 10, or '010' in quotes"),
+    ],
+)
+def test_a_number_that_can_be_read_in_two_ways_is_refused(
+    words: str, cure: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*shlex.split(words), "--store", str(tmp_path)]) == 2
+    assert cure in capsys.readouterr().err
+
+
+def test_a_number_in_a_file_that_can_be_read_in_two_ways_is_refused_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("extends: tiny\ngeneration:\n  steps: 010\n")
+    words = ["plan", "--table", "1a", "--profile", str(file), "--store", str(tmp_path)]
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert str(file) in said and "line 3" in said and "write 10, or '010' in quotes" in said

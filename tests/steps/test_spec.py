@@ -2,9 +2,11 @@ import math
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bench.api.errors import PrerequisiteError, UsageError
 from bench.config import expand, load_yaml, override
+from bench.config.files import parse_yaml
 from bench.spec.protocol import SuiteSpec, load_suite
 from bench.spec.table import load_table, read_table, table_names
 
@@ -133,6 +135,19 @@ def test_yaml_reads_exponents_as_numbers_and_refuses_a_repeated_key(tmp_path: Pa
         load_yaml(file)
     with pytest.raises(UsageError, match="cannot read"):
         load_yaml(tmp_path / "absent.yaml")
+
+
+def test_yaml_reads_numbers_as_its_version_1_2_does() -> None:
+    same = {"0": 0, "-3": -3, "+7": 7, "0x1F": 31, "0o17": 15, ".5": 0.5, "1.": 1.0, "1e5": 1e5}
+    same |= {"1.5e3": 1500.0, "-2E-3": -2e-3, ".inf": float("inf"), "0.10": 0.1}
+    for text, value in same.items():
+        assert (parse_yaml(text), type(parse_yaml(text))) == (value, type(value))
+    for text in ("v1", "1_a", "1.2.3", "1:99", "'010'", "a: '1:30'", "yes"):
+        assert not isinstance(parse_yaml(text), int | float)
+    for text in ("010", "-07", "00", "08", "1_000", "1_0.5", "1.0_0", "0b1", "1:30", "-1:30.5"):
+        for nested in (text, f"a: {text}", f"[{text}]", f"{{{text} : 1}}"):
+            with pytest.raises(yaml.YAMLError, match=r"write .*, or '.*' in quotes"):
+                parse_yaml(nested)
 
 
 def test_override_sets_nested_values() -> None:
