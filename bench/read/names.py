@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from urllib.parse import quote
+
+from bench.api.errors import UsageError
 
 LONGEST_NAME = 120
 """Characters of an artifact's name."""
@@ -13,6 +16,11 @@ LONGEST_FILE = 255
 
 _STRANGE = re.compile(r"[^A-Za-z0-9._+=-]+")
 _KEPT = 120
+_UNSEEN = ("Cc", "Zl", "Zp")
+"""Control characters, and the separators of lines and of paragraphs."""
+_TURNING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+"""Of the characters without a shape, those that change the direction of others; emoji and several
+scripts need the rest."""
 
 
 def artifact_name(text: str, *, otherwise: str = "unnamed") -> str:
@@ -25,6 +33,22 @@ def artifact_name(text: str, *, otherwise: str = "unnamed") -> str:
     'folder-my-images-1-v2-'
     """
     return _STRANGE.sub("-", text).lstrip("._+=-")[:LONGEST_NAME] or otherwise
+
+
+def one_line(text: str, what: str) -> str:
+    """Return a text that a user calls something by, which reads as it is and on one line.
+
+    Raises:
+        UsageError: it has a line break, a tab, an escape or another control character, or one
+            that turns the direction of what follows; e.g. a row that shows as two.
+    """
+    for character in text:
+        if unicodedata.category(character) in _UNSEEN or character in _TURNING:
+            raise UsageError(
+                f"{what} {text!r} has the character U+{ord(character):04X}, which would show as "
+                "something else than it is; write it on one line, without control characters."
+            )
+    return text
 
 
 def file_stem(text: str, *, behind: int = 0) -> str:

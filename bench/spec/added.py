@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from bench.api.errors import UsageError
+from bench.read.names import one_line
 from bench.spec.methods import method_class
 from bench.spec.table import RowSpec
 
@@ -20,6 +21,7 @@ def method_row(target: str, key: str | None = None) -> RowSpec:
     Raises:
         UsageError, ContractError: as `bench.spec.methods.method_class`.
     """
+    one_line(target, "method")
     cls = method_class(target)
     return RowSpec(
         key=key or _slug(str(cls.name)),
@@ -38,8 +40,10 @@ def weights_row(text: str) -> RowSpec:
             `train/...` artifact.
 
     Raises:
-        UsageError: label or weights are missing, or the label has no letter or digit.
+        UsageError: label or weights are missing, the label has no letter or digit, or either has
+            a control character.
     """
+    one_line(text, "--row")
     label, equals, weights = (part.strip() for part in text.partition("="))
     if not equals or not label or not weights:
         raise UsageError(

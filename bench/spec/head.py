@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bench.read.names import one_line
 from bench.spec.noise import SHARED
 
 
@@ -14,7 +15,7 @@ class ProfileHead:
     """The part of a profile that all tables read.
 
     Attributes:
-        name: file name without ending.
+        name: file name without ending; with it where a shipped profile is called so.
         title: one line.
         protocol: name of the protocol used unless `--protocol` says otherwise.
         sampling_seed: of all samples of the table; the first of them with noise per seed.
@@ -34,6 +35,10 @@ class ProfileHead:
     device: str = "auto"
     batch_sizes: Mapping[str, int] = field(default_factory=dict)
     overrides: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for what in ("name", "title", "protocol"):
+            one_line(str(getattr(self, what)), f"the profile's {what}")
 
     def batch_size(self, what: str) -> int:
         """Return samples per forward in `"generation"` or `"prediction"`."""

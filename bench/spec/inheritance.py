@@ -52,6 +52,15 @@ def profile_file(name: str, beside: Path | None = None, place: str = "") -> Path
     return path
 
 
+def profile_name(path: Path) -> str:
+    """Return what a profile's file is called: its stem, or the file's name where a shipped profile
+    has that stem, so that nobody takes one for the other.
+    """
+    if path.stem in profile_names() and path.resolve() != (FOLDER / path.name).resolve():
+        return path.name
+    return path.stem
+
+
 def read_chain(
     name: str,
     *,
@@ -80,7 +89,7 @@ def read_chain(
         own.pop(EXTENDS, None)
         data = merged(data, own) if data else own
         _place_checkpoint(data, own, path.parent)
-        data = merged(data, change(path.stem))
+        data = merged(data, change(profile_name(path)))
     return data
 
 
@@ -100,7 +109,7 @@ def lineage(name: str) -> list[str]:
     Raises:
         UsageError: as `read_chain`.
     """
-    return [path.stem for path in reversed(_chain(name))]
+    return [profile_name(path) for path in reversed(_chain(name))]
 
 
 def _chain(name: str) -> list[Path]:

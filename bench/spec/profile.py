@@ -20,7 +20,7 @@ from bench.api.registry import EVALUATORS
 from bench.config import construct, mapping, override, sequence
 from bench.spec.head import ProfileHead
 from bench.spec.inheritance import FOLDER as FOLDER
-from bench.spec.inheritance import profile_file, read_chain
+from bench.spec.inheritance import profile_file, profile_name, read_chain
 from bench.spec.inheritance import profile_names as profile_names
 from bench.spec.noise import NOISES
 from bench.spec.overrides import asked_of
@@ -242,7 +242,7 @@ def load_profile(
         data["protocol"] = protocol
     asked = asked_of(overrides)
     return read_profile(
-        path.stem, data, overrides=tuple(overrides), asked=asked, folder=path.parent
+        profile_name(path), data, overrides=tuple(overrides), asked=asked, folder=path.parent
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from bench.api.errors import UsageError, did_you_mean
 from bench.config import construct, mapping, sequence
 from bench.config.files import Located
+from bench.read.names import one_line
 from bench.spec.placed import placed
 
 RENDERS = ("exact", "through-vae")
@@ -84,6 +85,8 @@ class RowSpec:
     added: bool = False
 
     def __post_init__(self) -> None:
+        one_line(str(self.key), "the row key")
+        one_line(str(self.label), "the row label")
         where = f"row {self.key!r}"
         origins = (self.checkpoint, self.method, self.weights, self.render)
         if sum(origin is not None for origin in origins) != 1:

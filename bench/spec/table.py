@@ -17,6 +17,7 @@ from bench.api.errors import UsageError, did_you_mean, unknown
 from bench.api.loading import import_target
 from bench.config import construct, line_of, load_yaml, mapping, place_of, sequence
 from bench.config.trust import require_registered
+from bench.read.names import one_line
 from bench.spec.adaptation import Adaptation, read_adaptations
 from bench.spec.claims import ClaimSpec, FactSpec, SpecError, read_claims, read_facts
 from bench.spec.controls import base_row, check_controls, require_paired
@@ -72,6 +73,8 @@ class ColumnSpec:
         return True
 
     def __post_init__(self) -> None:
+        one_line(str(self.key), "the column key")
+        one_line(str(self.label), "the column label")
         where = f"column {self.key!r}"
         if self.over not in OVER:
             raise UsageError(f"{where}: unknown over {self.over!r}.{did_you_mean(self.over, OVER)}")
@@ -288,6 +291,7 @@ def load_table(name: str, *, trust: bool = False) -> TableSpec:
     """
     if ":" in name:
         raise unknown("table", name, table_names())
+    one_line(name, "the table")
     file, own = table_file(name)
     data = load_yaml(file)
     if own:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from bench.api.errors import UsageError, unknown
+from bench.read.names import one_line
 from bench.spec.head import ProfileHead
 from bench.spec.noise import PER_SEED
 from bench.spec.request import Request
@@ -37,6 +38,8 @@ class PointRow(RowSpec):
     tuned: bool = False
 
     def __post_init__(self) -> None:
+        one_line(str(self.key), "the row key")
+        one_line(str(self.label), "the row label")
         where = f"row {self.key!r}"
         _only(self, RowSpec, {"key", "label", "method", "note", "added"}, where)
         if self.reference not in REFERENCES:
@@ -67,6 +70,8 @@ class PointColumn(ColumnSpec):
     evaluator: str = "toy"
 
     def __post_init__(self) -> None:
+        one_line(str(self.key), "the column key")
+        one_line(str(self.label), "the column label")
         where = f"column {self.key!r}"
         kept = {"key", "label", "metric", "higher_is_better", "decimals", "evaluator"}
         _only(self, ColumnSpec, kept, where)

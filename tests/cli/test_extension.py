@@ -230,3 +230,30 @@ def test_every_function_that_a_shipped_file_names_is_registered() -> None:
     assert len(files) > 15
     for file in files:
         require_registered(load_yaml(file), file)
+
+
+@pytest.mark.parametrize("sign", ["\n", "\t", "\x1b[2K", "\r", "\x85", "\u2028", "\u202e"])
+def test_names_with_characters_that_show_as_something_else_are_refused(
+    sign: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = plan(capsys, "--table", "1a", "--row", f"mine{sign}DDSPO=tiny-sd", code=2)
+    assert f"U+{ord(sign[0]):04X}" in said and "on one line" in said and sign not in said
+    table(here, rows=f"  - {{key: other, label: {json.dumps(f'a{sign}b')}, checkpoint: base}}\n")
+    assert "the row label" in plan(capsys, "--table", "mine.yaml", code=2)
+    table(here, column=_COLUMN.replace("GenEval", json.dumps(f"a{sign}b")))
+    assert "the column label" in plan(capsys, "--table", "mine.yaml", code=2)
+    (here / "own.yaml").write_text(f"extends: tiny\ntitle: {json.dumps(f'a{sign}b')}\n")
+    said = plan(capsys, "--table", "1a", "--profile", "own.yaml", code=2)
+    assert "the profile's title" in said
+
+
+def test_a_profile_called_like_a_shipped_one_is_shown_as_the_file_it_is(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "tiny.yaml").write_text("extends: tiny\n")
+    asked = ["--table", "1a", "--rows", "base", "--cols", "GE"]
+    said = plan(capsys, *asked, "--profile", "tiny.yaml")
+    own = json.loads(said)
+    shipped = json.loads(plan(capsys, *asked))
+    assert (own["profile"], shipped["profile"]) == ("tiny.yaml", "tiny")
+    assert artifacts(said) == artifacts(json.dumps(shipped))
