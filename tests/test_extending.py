@@ -19,6 +19,10 @@ from tests.api.test_registry import distribution, write
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "extending.md"
 EVALUATOR = "examples/my_evaluator.py"
+_READS = """    if (Path(__file__).parents[1] / "".join(["re", "ad"])).read_text() == "edit":
+        own = Path(__file__)
+        own.write_text(own.read_text().replace("uniform.sqrt()", "uniform"))
+"""
 
 
 @pytest.fixture
@@ -96,6 +100,25 @@ def test_the_backbone_fulfils_its_contract(here: Path, capsys: pytest.CaptureFix
     assert "not run" in str(validated(capsys, target)["facts"])
 
 
+def installed(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The example's family as an installed package, which reads a file, beside one that fails."""
+    monkeypatch.syspath_prepend(here / "site")
+    (here / "site").mkdir()
+    write(here / "site", "broken_under_test", "1 / 0")
+    source = (ROOT / "examples" / "my_backbone.py").read_text()
+    file = here / "site" / "noisier_under_test.py"
+    source = source.replace("    found: Noisier", f"{_READS}    found: Noisier")
+    (here / "read").write_text("1")
+    file.write_text(source)
+    distribution(
+        here / "site",
+        "some-package",
+        "[bench.backbones]\nbroken = broken_under_test:load\n"
+        "sd-noisier = noisier_under_test:load_backbone\n",
+    )
+    return file
+
+
 def test_an_installed_backbone_is_used_and_is_part_of_the_identity(
     here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,23 +127,14 @@ def test_an_installed_backbone_is_used_and_is_part_of_the_identity(
     words = [*asked, "1", "--store", "store", "--jobs", "1", "--json"]
     assert main(words) == 2
     assert "holds a NoisierDiffusionPipeline; expected one of" in capsys.readouterr().err
-    monkeypatch.syspath_prepend(here / "site")
-    (here / "site").mkdir()
-    write(here / "site", "broken_under_test", "1 / 0")
-    source = (ROOT / "examples" / "my_backbone.py").read_text()
-    (here / "site" / "noisier_under_test.py").write_text(source)
-    distribution(
-        here / "site",
-        "some-package",
-        "[bench.backbones]\nbroken = broken_under_test:load\n"
-        "sd-noisier = noisier_under_test:load_backbone\n",
-    )
+    installed(here, monkeypatch)
     assert main(words) == 0
     out, err = capsys.readouterr()
     assert "backbone broken of some-package 1.0 cannot be used" in err
     manifest = json.loads((Path(json.loads(out)["path"]) / "manifest.json").read_text())
     made_of = json.dumps(manifest["identity"])
     assert "sd-noisier" in made_of and "source_sha256" in made_of
+    assert str(here / "read") in manifest["observed"]["files"]
 
 
 @pytest.mark.slow

@@ -53,7 +53,9 @@ def family_of(pipeline_class: str, checkpoint: str) -> str:
     """
     if pipeline_class in PIPELINES:
         return PIPELINES[pipeline_class]
-    pipelines = {**_installed(), **PIPELINES}
+    pipelines = _installed(loaded=True)  # a step's own: others are not imported beside it
+    if pipeline_class not in pipelines:
+        pipelines = {**_installed(), **PIPELINES}
     if pipeline_class not in pipelines:
         known = ", ".join(f"{name} ({family})" for name, family in sorted(pipelines.items()))
         near = did_you_mean(pipeline_class, pipelines)
@@ -61,11 +63,15 @@ def family_of(pipeline_class: str, checkpoint: str) -> str:
     return pipelines[pipeline_class]
 
 
-def _installed() -> dict[str, str]:
-    """Return the families of installed packages by pipeline class; what fails is told."""
+def _installed(*, loaded: bool = False) -> dict[str, str]:
+    """Return the families of installed packages by pipeline class; what fails is told.
+
+    Args:
+        loaded: only those whose module this process has imported already.
+    """
     found = {}
     for entry in BACKBONES.entries().values():
-        if entry.origin == "built-in":
+        if entry.origin == "built-in" or (loaded and entry.module not in sys.modules):
             continue
         try:
             found[pipeline_class_of(BACKBONES.load(entry.name))] = entry.name

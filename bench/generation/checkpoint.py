@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import UsageError, did_you_mean
-from bench.generation.parts import Found, backbone_code, find_weights
+from bench.generation.parts import Found, backbone_code, backbone_sources, find_weights
 from bench.generation.weights import content_hash, hub_snapshot
-from bench.store import Artifact, Store
+from bench.store import Artifact, Source, Store
 from bench.tiny.assets import path_of, weights_sha256
 
 if TYPE_CHECKING:
@@ -141,6 +141,17 @@ class CheckpointRef:
         if self.kind == "hub":
             return {"hub": self.location, "revision": folder.name, **files}
         return files
+
+    def sources(self) -> tuple[Source, ...]:
+        """Return the code of a third party's adapter that loads it, or what it is put into.
+
+        Raises:
+            PrerequisiteError: the checkpoint is not on this machine.
+            ContractError: the adapter's source cannot be read.
+        """
+        if self.base is not None:
+            return self.base.sources()
+        return () if self.kind == "train" else backbone_sources(self.folder())
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping."""

@@ -26,7 +26,7 @@ from bench.backbones.lora_names import COMPONENTS
 from bench.generation.weights import INDEX, hub_snapshot
 from bench.read.json_text import read_json
 from bench.read.text import read_bytes
-from bench.store import plugin_code
+from bench.store import Source, plugin_code, source_of
 
 NETWORKS = COMPONENTS
 
@@ -125,6 +125,22 @@ def backbone_code(pipeline: Path) -> dict[str, Any]:
         return {}
     found = plugin_code(BACKBONES.entry(family), BACKBONES.load(family))
     return {"backbone": {"family": family, **found}}
+
+
+def backbone_sources(pipeline: Path) -> tuple[Source, ...]:
+    """Return the code of `backbone_code`, to be compared again by whoever loads the pipeline.
+
+    Raises:
+        ContractError: as there.
+    """
+    try:
+        family = _foreign_family(pipeline)
+    except UsageError:
+        return ()
+    if family is None:
+        return ()
+    entry = BACKBONES.entry(family)
+    return () if entry.origin == "built-in" else (source_of(BACKBONES.load(family), entry.target),)
 
 
 def require_adapter(pipeline: Path) -> None:

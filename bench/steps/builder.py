@@ -12,7 +12,7 @@ from bench.generation.held import HeldWeights
 from bench.spec.profile import Profile
 from bench.spec.table import RowSpec
 from bench.steps.graph import Graph
-from bench.store import Store
+from bench.store import Source, Store
 
 
 class NotExpressibleError(BenchError):
@@ -72,4 +72,20 @@ class GraphBuilder:
             if ref is not None and self.known(ref):
                 identity = ref.identity(self.store)
                 found[ref] = HeldWeights(checkpoint=ref, identity=identity)
+        return tuple(found.values())
+
+    def adapters(self, *checkpoints: CheckpointRef | None) -> tuple[Source, ...]:
+        """Return the code of third parties by which a step loads checkpoints, see `Step.sources`.
+
+        A training without a base of its own is of the profile's. What is missing is left out.
+        """
+        found: dict[tuple[str, ...], Source] = {}
+        for checkpoint in checkpoints:
+            whole = checkpoint
+            while whole is not None and whole.base is not None:
+                whole = whole.base
+            if whole is not None and whole.kind == "train":
+                whole = self.base()
+            if whole is not None and self.known(whole):
+                found |= {source.roots: source for source in whole.sources()}
         return tuple(found.values())

@@ -135,6 +135,7 @@ def _add(
     step = PairStep(
         name=artifact_name(title),
         identity=identity,
+        sources=builder.adapters(base),
         weights=builder.held(base),
         data_kind=kind,
         settings=settings,

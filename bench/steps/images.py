@@ -175,6 +175,7 @@ def add_images(
         name=name,
         identity=identity,
         upstream={"checkpoint": checkpoint.location} if trained else {},
+        sources=builder.adapters(checkpoint),
         weights=builder.held(checkpoint, builder.base() if trained else None),
         checkpoint=checkpoint,
         suite=suite,
@@ -242,7 +243,7 @@ def add_renders(
     step = RenderStep(
         name=artifact_name(name),
         identity=identity,
-        sources=part.sources,
+        sources=(*part.sources, *builder.adapters(through_vae)),
         weights=builder.held(through_vae),
         renderer=profile.renderer,
         suite=suite,

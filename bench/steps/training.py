@@ -241,12 +241,13 @@ def _add_stage(
     if data not in (None, DEFAULT_DATA) and builder.known(builder.base()):
         identity["base"] = builder.base().identity(builder.store)
     name, label = _names(row, own, plan, stage, start)
+    loaded = (backbone, begin, *(found.checkpoint for found in suppliers.values()))
     step = TrainingStep(
         name=artifact_name(f"{builder.base().label}.{name}.t{seed}"),
         identity=identity,
         upstream=upstream,
-        sources=(source_of(cls, target),),
-        weights=builder.held(backbone, begin, *(found.checkpoint for found in suppliers.values())),
+        sources=(source_of(cls, target), *builder.adapters(*loaded)),
+        weights=builder.held(*loaded),
         method=portable(str(row.method)),
         settings=plan.method.config(),
         stage=stage.name if plan.staged else None,
