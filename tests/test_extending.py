@@ -137,6 +137,30 @@ def test_an_installed_backbone_is_used_and_is_part_of_the_identity(
     assert str(here / "read") in manifest["observed"]["files"]
 
 
+@pytest.mark.slow  # three processes that import torch
+def test_what_an_installed_backbone_reads_and_edits_while_it_works_is_noticed(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, given = installed(here, monkeypatch), ["--store", "store", "--jobs", "1", "--json"]
+    words = ["generate", "--checkpoint", str(noisier(here)), "--limit", "6", *given]
+
+    def created() -> str:
+        assert main([*words, "--images-per-prompt", "1"]) == 0
+        path = Path(json.loads(capsys.readouterr().out)["path"])
+        return str(json.loads((path / "manifest.json").read_text())["created"])
+
+    first = created()
+    assert created() == first
+    (here / "read").write_text("2")
+    assert created() != first
+    (here / "read").write_text("edit")
+    assert main([*words, "--images-per-prompt", "1"]) != 0
+    assert "uniform.sqrt()" not in file.read_text()
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{file} was edited after this was asked for" in said
+    assert not list((here / "store").glob("images/*/manifest.json"))
+
+
 @pytest.mark.slow
 def test_the_pages_commands_do_what_it_says(tmp_path: Path) -> None:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")

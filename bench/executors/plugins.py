@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bench.api.loading import IMPORTED
 from bench.steps.step import Step
+from bench.store import modules_of
 from bench.store.source.modules import OURS, Modules
 
 _LIBRARY = Path(os.__file__).resolve().parent
@@ -25,8 +26,7 @@ HARMLESS: set[str] = set()
 
 def plugins_of(step: Step) -> frozenset[str]:
     """Return the modules of third parties that a step's artifact is made with, by its sources."""
-    named = (root.partition(":")[0] for source in step.sources for root in source.plugin)
-    return foreign(named)
+    return foreign(modules_of(step.sources))
 
 
 def imported() -> frozenset[str]:

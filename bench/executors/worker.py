@@ -27,10 +27,9 @@ from typing import IO, Any
 
 from bench.api.errors import BenchError, CorruptArtifactError
 from bench.api.exits import end_process, refused, watched
-from bench.api.observed import SEEN, watch, watch_module
 from bench.executors.plugins import imported, plugins_of
 from bench.steps.step import Runtime, Step, step_from_json
-from bench.store import Store, require_unchanged
+from bench.store import Store, require_unchanged, watching
 
 _PROGRESS_SECONDS = 0.5
 _INTERRUPTED = 130
@@ -53,14 +52,7 @@ def make_step(step: Step, store: Store, runtime: Runtime) -> None:
         for held in step.weights:
             held.require_unchanged(store)
 
-    plugins = plugins_of(step)
-    for module in plugins:
-        watch_module(module)
-    if plugins:
-        SEEN.begin()
-        files = {path for source in step.sources for path in source.files}
-        watch(path for path in files if path.endswith(".py"))
-        store = store.observing(SEEN, files)
+    store = watching(store, plugins_of(step), step.sources)
     check()
     artifact = step.make(store.checked(check), runtime)
     if artifact.id != step.id:

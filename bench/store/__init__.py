@@ -42,6 +42,7 @@ from bench.store.source import (
 )
 from bench.store.status import Status
 from bench.store.store import Store
+from bench.store.watched import modules_of, watching
 from bench.store.work import Details, Order, Work
 from bench.store.writer import DISK, Disk, store_error, writing_to
 
@@ -79,6 +80,7 @@ __all__ = [
     "folder_name",
     "foreign_part",
     "identity_hash",
+    "modules_of",
     "nobody_makes",
     "ordered_safetensors",
     "parquet_notes",
@@ -96,6 +98,7 @@ __all__ = [
     "state_of",
     "store_error",
     "strip_credentials",
+    "watching",
     "write_jsonl",
     "write_parquet",
     "write_safetensors",

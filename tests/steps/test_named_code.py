@@ -20,7 +20,7 @@ from bench.steps.builder import GraphBuilder
 from bench.steps.graph import Graph
 from bench.steps.images import RenderStep, add_renders
 from bench.steps.step import Runtime
-from bench.store import SourceChangedError, Store, require_unchanged
+from bench.store import SourceChangedError, Store, read_jsonl, require_unchanged
 from bench.tiny import truth
 from bench.tiny.suites import geneval_tiny
 
@@ -142,3 +142,42 @@ def test_an_edited_judge_saliency_model_or_renderer_is_another_step(
         assert [a != b for a, b in zip(before, after, strict=True)] == [
             place == number for place in range(3)
         ]
+
+
+def test_a_judge_that_reads_a_file_judges_anew_where_the_file_changes(
+    module: Path, tmp_path: Path
+) -> None:
+    store = Store(tmp_path / "store")
+    suite = {"function": "bench.tiny.suites:captions_tiny", "options": {"split": "validation"}}
+    source = {"kind": "rendered", "renderer": "named_code", "suite": suite, "limit": 3}
+    judge = {"name": "named_code:Judge"}
+    settings = read_settings(
+        {
+            "name": "toy",
+            "size": 32,
+            "source": source,
+            "judge": judge,
+            "negatives": {"checkpoint": "tiny-sd"},
+        }
+    )
+    answers, strength = tmp_path / "answers", tmp_path / "strength"
+    answers.write_text("no")
+    strength.write_text("0")
+    reads = "(__import__('pathlib').Path(__file__).parent / ''.join(['{}', '{}'])).read_text()"
+    text = (RENDERER + JUDGE).replace("['no' ", f"[{reads.format('ans', 'wers')} ")
+    text = text.replace('"no"', reads.format("ans", "wers"))
+    text = text.replace("| STRENGTH", f"| int({reads.format('stre', 'ngth')})")
+    write(module, text)
+
+    def made() -> tuple[str, list[str]]:
+        first = Source(store, settings).run()
+        photos = Photos(store, settings, source=first.id).run(device="cpu", batch_size=2)
+        replies = [row["reply"] for row in read_jsonl(photos.file("records.jsonl"))]
+        return first.content_sha256, replies
+
+    drawn, replies = made()
+    assert set(replies) == {"no"} and made() == (drawn, replies)
+    answers.write_text("yes")
+    assert made() == (drawn, ["yes"] * len(replies))
+    strength.write_text("255")
+    assert made()[0] != drawn

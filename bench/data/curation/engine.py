@@ -24,8 +24,10 @@ from bench.store import (
     Source,
     Store,
     Work,
+    modules_of,
     read_jsonl,
     require_unchanged,
+    watching,
     write_jsonl,
 )
 
@@ -138,7 +140,9 @@ def run_step(
         for source in step.sources:
             require_unchanged(source)
 
-    return (store.checked(check) if step.sources else store).build(
+    if step.sources:
+        store = watched(store, step.sources).checked(check)
+    return store.build(
         KIND,
         step.title,
         step.whole_identity(),
@@ -148,6 +152,11 @@ def run_step(
         device=device() if device else "cpu",
         exclude=(LEDGER,),
     )
+
+
+def watched(store: Store, sources: Sequence[Source]) -> Store:
+    """Return the store that records what third parties' code reads while it works."""
+    return watching(store, modules_of(sources), sources)
 
 
 class Ledger:

@@ -12,7 +12,7 @@ from bench.api.errors import UsageError
 from bench.api.loading import import_target
 from bench.api.prompts import PromptSuite
 from bench.data.curation.captions import Candidate, find_candidates, read_uids, resolve_folder
-from bench.data.curation.engine import Progress, Row, Step, Verdict, run_step
+from bench.data.curation.engine import Progress, Row, Step, Verdict, run_step, watched
 from bench.data.curation.hashes import MEMORY, listing_sha256
 from bench.data.curation.picture import READER, VERSION, UnusableError, read_square
 from bench.data.curation.settings import CurationSettings, SourceSettings
@@ -119,7 +119,10 @@ class Source:
         renderer, part = self._renderer()
         drawn = open_image_set(
             renderer.render_image_set(
-                self._store.marked(part.identity), self._suite(), 1, seed=self._source.seed
+                watched(self._store, part.sources).marked(part.identity),
+                self._suite(),
+                1,
+                seed=self._source.seed,
             ),
             verify=False,
         )
