@@ -14,7 +14,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import bench  # noqa: F401  (installs the torchvision guard)
-from bench.api import loading
+from bench.api import loading, observed
 from bench.executors import plugins
 
 plugins.HARMLESS.add("tests")  # ours patch nothing: they need no process of their own
@@ -70,9 +70,11 @@ def pytest_runtest_protocol() -> Generator[None, object, object]:
     """Let each test begin as a process that took no plug-in from anywhere.
 
     What an earlier test imported would else decide in which process a later one does its work,
-    and a folder it made importable would hide a file of the same name.
+    what its plug-ins read would be recorded with what later ones make, and a folder it made
+    importable would hide a file of the same name.
     """
     loading.IMPORTED.clear()
+    observed.SEEN.__init__()  # type: ignore[misc]
     paths = [*sys.path]
     try:
         return (yield)

@@ -118,9 +118,7 @@ def watch(paths: Iterable[str]) -> None:
 def _begin() -> None:
     sys.addaudithook(_heard)
     kind: Any = type(os.environ)
-    plain = kind.__getitem__
-
-    write = kind.__setitem__
+    plain, write, delete = kind.__getitem__, kind.__setitem__, kind.__delitem__
 
     def read(variables: Any, name: Any) -> Any:
         try:
@@ -131,10 +129,15 @@ def _begin() -> None:
 
     def remember(variables: Any, name: Any, value: Any) -> None:
         if variables is os.environ or variables is os.environb:
-            _set(os.fsdecode(name), sys._getframe(1))
+            _set(os.fsdecode(name), os.fsdecode(value), sys._getframe(1))
         write(variables, name, value)
 
-    kind.__getitem__, kind.__setitem__ = read, remember
+    def forget(variables: Any, name: Any) -> None:
+        if variables is os.environ or variables is os.environb:
+            _set(os.fsdecode(name), None, sys._getframe(1))
+        delete(variables, name)
+
+    kind.__getitem__, kind.__setitem__, kind.__delitem__ = read, remember, forget
 
 
 def _asked(name: str, frame: FrameType) -> None:
@@ -148,15 +151,18 @@ def _asked(name: str, frame: FrameType) -> None:
             _BUSY.here = False
 
 
-def _set(name: str, frame: FrameType) -> None:
+def _set(name: str, value: str | None, frame: FrameType) -> None:
+    """Note that a variable is about to be set, or deleted; libraries may put it back."""
     if _is_watched(frame):
         _SET.add(name)
-    elif name not in _BEFORE and any(file.startswith(_OURS) for file in _files_of(frame)):
+    elif any(file.startswith(_OURS) for file in _files_of(frame)):
         _BUSY.here = True
         try:
-            _BEFORE[name] = os.environ.get(name)
+            before = _BEFORE.setdefault(name, os.environ.get(name))
         finally:
             _BUSY.here = False
+        if before == value:
+            del _BEFORE[name]
 
 
 def _heard(event: str, arguments: tuple[Any, ...]) -> None:

@@ -76,7 +76,7 @@ def parse_yaml(text: str, file: str = "") -> Any:
     if _FAST is not None and not _deep(text):  # libyaml would go down without end
         try:
             return _parsed(_FAST, text, file)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, UnicodeEncodeError):
             pass  # said below, with file and line
     return _parsed(_UniqueKeys, text, file)
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -82,6 +83,26 @@ def test_a_variable_is_seen_and_read_as_it_is(place: Path, text: str) -> None:
     seen = imported(place, text)
     assert sys.modules[NAME].VALUE == "1"
     assert seen.variables["OBSERVED_UNDER_TEST"] == "1"
+
+
+def test_what_a_library_takes_away_and_puts_back_is_what_it_was(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported(place, "")
+    observed._set("OBSERVED_UNDER_TEST", None, _frame_of_ours())
+    assert observed.variable("OBSERVED_UNDER_TEST") == "1"
+    monkeypatch.delenv("OBSERVED_UNDER_TEST")
+    assert observed.variable("OBSERVED_UNDER_TEST") == "1"
+    observed._set("OBSERVED_UNDER_TEST", "1", _frame_of_ours())
+    assert "OBSERVED_UNDER_TEST" not in observed._BEFORE
+
+
+def _frame_of_ours() -> FrameType:
+    """A frame as of a library that the harness called."""
+    made: list[FrameType] = []
+    code = compile("made.append(frame())", str(Path(observed.__file__)), "exec")
+    exec(code, {"made": made, "frame": lambda: sys._getframe(1)})
+    return made[0]
 
 
 def test_what_it_sets_or_writes_itself_comes_from_nowhere_else(place: Path) -> None:

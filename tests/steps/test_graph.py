@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.api.errors import PrerequisiteError, UsageError
+from bench.api.errors import UsageError
 from bench.executors.plan import make_plan
 from bench.spec.methods import training_plan
 from bench.spec.profile import load_profile, profile_names
@@ -211,14 +211,14 @@ def test_paper_settings_are_the_authors() -> None:
         assert stage.train.warmup_steps == stage.train.steps == 100
 
 
-def test_empty_prompt_file_is_a_prerequisite(tmp_path: Path) -> None:
+def test_an_empty_prompt_file_is_refused(tmp_path: Path) -> None:
     from bench.spec.protocol import SuiteSpec, load_suite
 
     (tmp_path / "none.txt").write_text("\n\n")
     spec = SuiteSpec(
         function="bench.suites.files:captions", options={"file": str(tmp_path / "none.txt")}
     )
-    with pytest.raises(PrerequisiteError, match="is empty"):
+    with pytest.raises(UsageError, match="holds no prompt"):
         load_suite(spec, None)
 
 

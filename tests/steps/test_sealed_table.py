@@ -285,6 +285,7 @@ def test_a_table_of_other_scores_than_those_asked_for_is_found_and_made_again(
     assert "base/GE/None/0: not taken from the scores" in said.err
     assert {name: (folder / name).read_bytes() for name in (*FILES, MANIFEST)} == whole
     assert main([*words, "--verify"]) == 0
+    capsys.readouterr()
     assert main(table_arguments(profile, store, *SMALL)) == 0
     again = capsys.readouterr()
     assert "not taken from" not in again.err and again.out == said.out

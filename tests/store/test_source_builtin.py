@@ -42,7 +42,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ignore = shutil.ignore_patterns("sentinels", "__pycache__")
         shutil.copytree(ROOT / name, tmp_path / name, ignore=ignore)
     shutil.copytree(ROOT / "bench" / "api", tmp_path / "bench" / "api")
-    for name in ("stats", "tiny", "training"):
+    for name in ("read", "stats", "tiny", "training"):
         (tmp_path / "bench" / name).mkdir()
         for file in (ROOT / "bench" / name).glob("*.py"):
             shutil.copy(file, tmp_path / "bench" / name)

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from bench.backbones import load_backbone
 from bench.cli import main
 from bench.tiny.assets import folder_sha256, path_of
-from bench.tiny.build import noisy, recipe
+from bench.tiny.build import noisy, recipe, shared
 from bench.tiny.build.loop import LoopConfig, learning_rate
 from bench.tiny.build.noised import noised_batch
 from bench.tiny.build.scenes_cache import SceneSet, load_scenes
@@ -141,7 +141,7 @@ def test_its_training_resumes_bit_exactly_and_leaves_the_base_as_it_is(
 def test_the_verb_makes_another_seed_of_the_shipped_base_and_says_so_in_its_card(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(recipe, "SCENES", 40)
+    monkeypatch.setattr(shared, "SCENES", 40)
     monkeypatch.setattr(recipe, "train_noisy", functools.partial(noisy.train_noisy, steps=2))
     monkeypatch.setattr(noisy, "BATCH", 4)
 
