@@ -96,7 +96,11 @@ class Store:
 
     def path(self, kind: str, name: str, identity: Mapping[str, Any]) -> Path:
         """Return where the artifact lies, or would lie."""
-        return self.root / artifact_id(kind, name, {**identity, **self._mark})
+        return self.root / artifact_id(kind, name, self._whole(identity))
+
+    def _whole(self, identity: Mapping[str, Any]) -> dict[str, Any]:
+        """Return an identity with the mark of `marked`."""
+        return {**identity, **self._mark}
 
     def find(self, kind: str, name: str, identity: Mapping[str, Any]) -> Artifact | None:
         """Return the artifact if it is complete: manifest present, sizes as listed.
@@ -144,7 +148,7 @@ class Store:
             return fault
         if _partials(path):
             return Status(state="partial", reason="an interrupted attempt will be continued")
-        wanted = scrubbed(plain({**identity, **self._mark}))
+        wanted = scrubbed(plain(self._whole(identity)))
         older = self._nearest(kind, name, wanted)
         if older is None:
             return Status(state="missing", reason=f"no {kind} named {name} was made yet")
@@ -181,8 +185,7 @@ class Store:
         found = self.find(kind, name, identity)
         if found:
             return found
-        marked = {**identity, **self._mark}
-        order = Order(kind=kind, name=name, identity=marked, **details)
+        order = Order(kind=kind, name=name, identity=self._whole(identity), **details)
         for losses in range(_LOSSES + 1):
             with self._lock(self.root / order.id, on_wait) as lock:
                 found = self.find(kind, name, identity)
@@ -218,8 +221,7 @@ class Store:
             StoreError: the artifact is already complete, the disk fails, or the lock is not to
                 be had in time.
         """
-        marked = {**identity, **self._mark}
-        order = Order(kind=kind, name=name, identity=marked, **details)
+        order = Order(kind=kind, name=name, identity=self._whole(identity), **details)
         with self._lock(self.root / order.id, on_wait) as lock:
             if self.find(kind, name, identity):
                 raise StoreError(
@@ -275,7 +277,7 @@ class Store:
     ) -> tuple[Artifact | None, Status | None]:
         """Return (the artifact, None) if it is complete, else (None, what is wrong with it)."""
         path = self.path(kind, name, identity)
-        wanted = identity_hash(kind, name, {**identity, **self._mark})
+        wanted = identity_hash(kind, name, self._whole(identity))
         state: State = "corrupt"
         if not path.is_dir():
             reason = f"{path} is no folder" if path.is_file() else None
@@ -334,7 +336,7 @@ class Store:
             if observed is not None:
                 begin(folder, self.disk)
             yield work
-            self._require_unchanged(folder, observed)
+            self._require_unchanged(folder)
             beside = surroundings(self.root, order.upstream or {}, observed, known)
             work.publish(path, lock.require, surroundings=beside)
         except Exception as error:
@@ -346,13 +348,14 @@ class Store:
         for left in _partials(path):  # a silent maker that woke may have begun it again
             self.disk.remove_tree(left)
 
-    def _require_unchanged(self, folder: Path, observed: Observed | None) -> None:
-        """Call the check of `checked`; where it raises, remove the working folder."""
+    def _require_unchanged(self, folder: Path) -> None:
+        """Look whether what it is made with changed; where it did, remove the working folder."""
         try:
             if self._check is not None:
                 self._check()
-            if observed is not None:
-                require_as_begun(folder, observed, self.disk)
+            if self._observed is not None:
+                observed, known = self._observed
+                require_as_begun(folder, self.root, observed, known, self.disk)
         except BaseException:
             self.disk.remove_tree(folder)
             raise

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import BenchError
-from bench.api.files import file_hash, stamp
+from bench.api.files import Stamp, file_hash, stamp
 from bench.api.observed import Observed, names_in, variable
+from bench.store.artifact import MANIFEST
 from bench.store.identity import HASH_LENGTH
 from bench.store.provenance import is_secret
 from bench.store.writer import Disk
 
-MANIFEST = "manifest.json"
 BEGAN = ".began.json"
 """In a working folder, of what plug-ins make; removed before it is published."""
 
@@ -97,8 +97,15 @@ def begin(work: Path, disk: Disk) -> None:
         disk.write_atomically(work / BEGAN, json.dumps(noted).encode("ascii"))
 
 
-def require_as_begun(work: Path, observed: Observed, disk: Disk) -> None:
+def require_as_begun(
+    work: Path, root: Path, observed: Observed, known: Iterable[str], disk: Disk
+) -> None:
     """Look whether what plug-ins read was the same in all attempts at an artifact.
+
+    Args:
+        work: the working folder.
+        root, observed, known: as for `surroundings`.
+        disk: the seam for changes.
 
     Raises:
         BenchError: a file or a variable has changed since the first of them began.
@@ -108,7 +115,7 @@ def require_as_begun(work: Path, observed: Observed, disk: Disk) -> None:
     except (OSError, ValueError):
         return
     disk.unlink(work / BEGAN)
-    for path, then in observed.files.items():
+    for path, then in _files(observed, root, frozenset(known)).items():
         if then is not None and max(then[1:3]) > began["time_ns"]:
             raise BenchError(_CHANGED.format(path, "an earlier attempt at this began"))
     for name, value in observed.variables.items():
@@ -117,11 +124,8 @@ def require_as_begun(work: Path, observed: Observed, disk: Disk) -> None:
 
 
 def _recorded(observed: Observed, root: Path, known: frozenset[str]) -> dict[str, dict[str, Any]]:
-    inside = str(root.absolute()) + os.sep
     files: dict[str, str | None] = {}
-    for path, then in observed.files.items():
-        if _is_artifacts(path, inside) or path in known:
-            continue
+    for path, then in _files(observed, root, known).items():
         now = stamp(Path(path)) if Path(path).is_file() else None
         if now != then:
             raise BenchError(_CHANGED.format(path, "the plug-in of this step had read it"))
@@ -131,7 +135,7 @@ def _recorded(observed: Observed, root: Path, known: frozenset[str]) -> dict[str
         "folders": {
             path: _names_hash(names)
             for path, names in observed.folders.items()
-            if not _is_artifacts(path, inside) and Path(path).is_dir()
+            if not _is_artifacts(path, root) and Path(path).is_dir()
         },
         "working_folder": {
             folder: None for path, folder in observed.relative.items() if path in files
@@ -142,8 +146,18 @@ def _recorded(observed: Observed, root: Path, known: frozenset[str]) -> dict[str
     }
 
 
-def _is_artifacts(path: str, store: str) -> bool:
+def _files(observed: Observed, root: Path, known: frozenset[str]) -> dict[str, Stamp | None]:
+    """Return the files that no identity holds, as they were when they were read."""
+    return {
+        path: then
+        for path, then in observed.files.items()
+        if path not in known and not _is_artifacts(path, root)
+    }
+
+
+def _is_artifacts(path: str, root: Path) -> bool:
     """Whether a path lies in an artifact of the store, finished or not, or is the store's own."""
+    store = str(root.absolute()) + os.sep
     parts = Path(path.removeprefix(store)).parts if path.startswith(store) else ()
     return len(parts) > 1 and (parts[0].startswith(".") or _ARTIFACT.match(parts[1]) is not None)
 

@@ -77,3 +77,23 @@ def test_secrets_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     attempt(Store(tmp_path / "store"), observed)
     (made,) = Store(tmp_path / "store").artifacts("scores")
     assert set(made.manifest["observed"]["environment"]) == {"SCALE"}
+
+
+def test_artifacts_that_were_made_anew_between_two_attempts_are_no_surroundings(
+    tmp_path: Path,
+) -> None:
+    """What a plug-in reads of the store is in its upstream, by content."""
+    store = Store(tmp_path / "store")
+    image = store.root / "images" / "a-0123456789ab" / "0.png"
+
+    def breaks(work: Work) -> None:
+        work.write_json("half.json", 1)
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError, match="killed"):
+        attempt(store, Observed(), breaks)
+    image.parent.mkdir(parents=True)
+    image.write_bytes(b"made anew")
+    attempt(store, Observed(files={str(image): stamp(image)}))
+    (made,) = store.artifacts("scores")
+    assert made.manifest["resumed"] and "observed" not in made.manifest
