@@ -247,7 +247,7 @@ def _controls(data: TableData, statistics: Statistics) -> Iterator[Block]:
     for text in (control_words.controls_note(statistics), unrun):
         if text:
             yield Text(text=text)
-    if lines := tuple(control_words.drift_lines(data)):
+    if lines := tuple(control_words.drift_lines(data, statistics)):
         yield Bullets(lines=lines)
 
 

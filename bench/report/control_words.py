@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from bench.report import words
-from bench.report.controls import drifts, label_of
+from bench.report.controls import label_of
 from bench.report.model import TableData
 from bench.report.statistics import Statistics
 from bench.spec.rows import IMPROVES, NULL, PROBE
@@ -80,13 +80,13 @@ def _found(row: Mapping[str, Any]) -> str:
     return f" (published table: {', '.join(f'{word} on {key}' for key, word in found.items())})"
 
 
-def drift_lines(data: TableData) -> Iterator[str]:
+def drift_lines(data: TableData, statistics: Statistics) -> Iterator[str]:
     """Yield what each null lost, a line a row."""
     rows = {row["key"]: row for row in data.rows}
     lost: dict[str, list[str]] = {}
-    for drift in drifts(data):
+    for drift in statistics.drifts:
         decimals = words.decimals_of(data, drift.column)
         name = words.column_name(data, drift.column)
-        lost.setdefault(drift.row, []).append(f"{name} {_effect(drift.effect, decimals)}")
+        lost.setdefault(drift.row, []).append(f"{name} {_effect(drift.estimate, decimals)}")
     for key, texts in lost.items():
         yield f"{label_of(rows[key])}: drift, for the worse: {', '.join(texts)}"

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
-from bench.report.model import TableData
+from bench.report.model import Summary, TableData
 from bench.report.paired import is_trained, paired_cells
 from bench.report.pairing import compared_cells, other_noise
 from bench.spec.rows import IMPROVES, NULL, TESTED
@@ -19,14 +19,6 @@ from bench.stats import CrossedEstimate, Verdict
 from bench.stats.controls import Control, ControlResult, Shows, judge_controls
 
 Row = Mapping[str, Any]
-
-
-class Drift(NamedTuple):
-    """What a null lost in a column against its base; its interval does not hold 0."""
-
-    row: str
-    column: str
-    effect: CrossedEstimate
 
 
 def baseline_of(data: TableData) -> str | None:
@@ -78,8 +70,12 @@ def _effect(
     return found.estimate or found.reason
 
 
-def drifts(data: TableData) -> Iterator[Drift]:
-    """Yield what nulls lost against their base in any column, where 0 is outside the interval."""
+def drifts(data: TableData) -> Iterator[Summary]:
+    """Yield what nulls lost against their base in any column, where 0 is outside the interval.
+
+    Raises:
+        ProtocolError: as `control_results`.
+    """
     for row in data.rows:
         if row["control"] != NULL:
             continue
@@ -90,7 +86,9 @@ def drifts(data: TableData) -> Iterator[Drift]:
                 continue
             lost = found.high < 0.0 if column["higher_is_better"] else found.low > 0.0
             if lost:
-                yield Drift(row=row["key"], column=column["key"], effect=found)
+                yield Summary(
+                    row=row["key"], column=column["key"], state="measured", estimate=found
+                )
 
 
 def concerned_rows(control: Row, rows: Sequence[Row]) -> frozenset[str] | None:

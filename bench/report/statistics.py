@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.api.errors import BenchError, ProtocolError
-from bench.report.controls import baseline_of, control_results, with_controls
+from bench.report.controls import baseline_of, control_results, drifts, with_controls
 from bench.report.facts import GainRatio, gain_ratios
 from bench.report.leaderboard import TaskEffect, task_effects
 from bench.report.model import CellData, Summary, TableData
@@ -39,6 +39,7 @@ class Statistics:
         verdicts: one per claim, in the table's order.
         ratios: one per fact, in the table's order; None beside a fact that is words alone.
         controls: one per control that is tested and its column, in the table's order.
+        drifts: what nulls lost against their base, one per row and column that 0 is outside of.
         scaled: planned claims at three guidance scales, where those were sampled.
         tasks: of a leaderboard, what each row gains in each task.
     """
@@ -49,6 +50,7 @@ class Statistics:
     verdicts: tuple[Verdict, ...]
     ratios: tuple[GainRatio | None, ...] = ()
     controls: tuple[ControlResult, ...] = ()
+    drifts: tuple[Summary, ...] = ()
     scaled: tuple[ScaledClaim, ...] = ()
     tasks: tuple[TaskEffect, ...] = ()
 
@@ -73,6 +75,7 @@ class Statistics:
                 else {}
             ),
             **({"controls": [c.to_json() for c in self.controls]} if self.controls else {}),
+            **({"drifts": [d.to_json() for d in self.drifts]} if self.drifts else {}),
             **({"scaled": [s.to_json() for s in self.scaled]} if self.scaled else {}),
             **({"tasks": [t.to_json() for t in self.tasks]} if self.tasks else {}),
         }
@@ -87,6 +90,7 @@ class Statistics:
             verdicts=tuple(Verdict.from_json(v) for v in data["verdicts"]),
             ratios=tuple(None if r is None else GainRatio(**r) for r in data.get("ratios", ())),
             controls=tuple(ControlResult.from_json(c) for c in data.get("controls", ())),
+            drifts=tuple(Summary.from_json(d) for d in data.get("drifts", ())),
             scaled=tuple(ScaledClaim.from_json(s) for s in data.get("scaled", ())),
             tasks=tuple(TaskEffect.from_json(t) for t in data.get("tasks", ())),
         )
@@ -130,6 +134,7 @@ def compute(data: TableData) -> Statistics:
         verdicts=with_controls(data, _verdicts(data), controls),
         ratios=gain_ratios(data),
         controls=controls,
+        drifts=tuple(drifts(data)),
         scaled=scaled_claims(data),
         tasks=tuple(task_effects(data)),
     )

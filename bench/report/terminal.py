@@ -177,7 +177,7 @@ def _controls(data: TableData, statistics: Statistics) -> Iterator[str]:
     for label, must, column, effect, word, why in rows:
         asked = "" if must == "-" else f", must {must}"
         yield from _wrapped(f"{word}: {label} on {column}{asked}: {effect}; {why}", indent="  ")
-    for line in control_words.drift_lines(data):
+    for line in control_words.drift_lines(data, statistics):
         yield from _wrapped(line, indent="  ")
     if unrun:
         yield from _wrapped(unrun)

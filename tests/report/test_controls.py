@@ -15,8 +15,10 @@ from bench.report.collect import empty_table
 from bench.report.controls import concerned_rows, drifts
 from bench.report.elsewhere import with_published
 from bench.report.model import TableData
+from bench.report.recomputed import disagreements
+from bench.report.sealed import open_table
 from bench.report.statistics import compute
-from bench.report.stored import make_report, read_report, write_report
+from bench.report.stored import make_report, read_report, read_table, write_report
 from bench.spec.request import make_request
 from tests.report.tables import mean_cell, row, set_cell, table
 
@@ -142,11 +144,16 @@ def test_what_was_not_run_is_said_beside_the_verdict_with_what_was_published() -
         assert "Controls that were not run: truth, dpo-null (published table: passed on GE)" in flat
 
 
-def test_the_drift_of_a_null_is_printed() -> None:
+def test_the_drift_of_a_null_is_printed(tmp_path: Path) -> None:
     data = controlled({"dpo-null": -0.1})
     assert results(data)["dpo-null"] == "passed"  # it must not improve, and does not
-    assert ("dpo-null", "GE") in {(d.row, d.column) for d in drifts(data)}
-    assert "dpo-null: drift, for the worse: GE -0.10" in make_report(data, []).render("md")
+    report = make_report(data, ["a"])
+    assert ("dpo-null", "GE") in {(d.row, d.column) for d in report.statistics.drifts}
+    assert "dpo-null: drift, for the worse: GE -0.10" in report.render("md")
+    write_report(report, tmp_path)
+    for form in ("md", "terminal", "html"):  # no per-image value is needed to lay a table out
+        assert read_table(tmp_path).render(form) == report.render(form)
+    assert not any("rendered" in said for said in disagreements(open_table(tmp_path)))
     assert not {d.row for d in drifts(controlled())} & {"truth", "dpo"}
 
 
