@@ -69,7 +69,8 @@ def unrun_line(data: TableData) -> str:
     """Return one sentence about the controls that were not asked for, or nothing."""
     if not data.unrun:
         return ""
-    told = ", ".join(f"{label_of(row)}{_found(row)}" for row in data.unrun)
+    # labels hold commas
+    told = "; ".join(f"{label_of(row)}{_found(row)}" for row in data.unrun)
     return f"Controls that were not run: {told}."
 
 

@@ -141,7 +141,7 @@ def test_what_was_not_run_is_said_beside_the_verdict_with_what_was_published() -
     for form in ("md", "terminal", "html"):
         flat = " ".join(report.render(form).split())
         assert "truth was not run" in flat
-        assert "Controls that were not run: truth, dpo-null (published table: passed on GE)" in flat
+        assert "Controls that were not run: truth; dpo-null (published table: passed on GE)" in flat
 
 
 def test_the_drift_of_a_null_is_printed(tmp_path: Path) -> None:
