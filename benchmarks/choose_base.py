@@ -3,7 +3,7 @@
 On each base the control that must improve (SFT on right pictures under true captions) is trained
 and measured on validation prompts, at the scale that the rule chose for that base
 (results/scales.json). The base on which its gain stands out most, in units of its standard error,
-is the one the tiny profile uses. No method is looked at. Gains and choice go to
+is the one that protocol 2's tables use. No method is looked at. Gains and choice go to
 results/base-choice.json; running it again continues.
 """
 

@@ -1,4 +1,4 @@
-"""The checks of a method: declarations, configuration and link; `_validate_step` has the rest.
+"""The checks of a method: declarations, configuration and link; `bench.validate.step` has the rest.
 
 A staged method is checked as its declarations, and then stage by stage.
 """

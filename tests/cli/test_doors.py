@@ -1,7 +1,7 @@
 """What users bring, by the command line: nothing half-read, nothing guessed, no traceback.
 
 Small inputs as people's folders have them; each says what the command does with it. The readers
-below the command line, one by one, are tried in `tests/read/test_every_reader.py`.
+below the command line, one by one, are tried in `tests/read`.
 """
 
 from __future__ import annotations
