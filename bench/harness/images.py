@@ -151,9 +151,7 @@ def generate(
         )
 
     def action() -> Images:
-        builder = setting.builder()
-        key = build(builder)
-        setting.require_read(build)
+        builder, key = setting.built(build)
         return Images(artifact=finish(builder, key, work))
 
     return with_repairs(action)

@@ -72,13 +72,16 @@ class Setting:
             profile=self._profile(self.overrides), store=Store(Path(self.store)), graph=Graph()
         )
 
-    def require_read(self, build: Callable[[GraphBuilder], object]) -> None:
-        """Make sure that what `build` adds to an empty graph reads all of `overrides`.
+    def built(self, build: Callable[[GraphBuilder], str]) -> tuple[GraphBuilder, str]:
+        """Return a graph with what `build` adds to an empty one, and the id that it returned.
 
         Raises:
-            UsageError: nothing reads one.
+            UsageError: the profile is unknown or wrong, or nothing reads one of `overrides`.
         """
-        require_part_sets(self._profile, self.overrides, Store(Path(self.store)), build)
+        builder = self.builder()
+        key = build(builder)
+        require_part_sets(self._profile, self.overrides, builder, build)
+        return builder, key
 
     def _profile(self, overrides: Sequence[str]) -> Profile:
         return load_profile(

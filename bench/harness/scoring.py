@@ -211,9 +211,7 @@ def _score_votes(setting: Setting, votes: Sequence[Path], evaluator: str, work: 
 def _made(
     setting: Setting, build: Callable[[GraphBuilder], str], evaluator: str, work: Work
 ) -> Scores:
-    builder = setting.builder()
-    key = build(builder)
-    setting.require_read(build)
+    builder, key = setting.built(build)
     images = str(builder.graph[key].upstream["images"])
     declared = builder.profile.evaluator(evaluator).spec.metrics
     return Scores(

@@ -70,7 +70,7 @@ def _require_names(overrides: Sequence[str], request: Request) -> None:
 def require_part_sets(
     load: Callable[[Sequence[str]], Profile],
     overrides: Sequence[str],
-    store: Store,
+    first: GraphBuilder,
     build: Callable[[GraphBuilder], object],
 ) -> None:
     """Make sure that `train`, `generate` or `score` reads each setting.
@@ -78,28 +78,21 @@ def require_part_sets(
     Args:
         load: reads the profile with such changes.
         overrides: those asked for.
-        store: where artifacts are.
-        build: adds what is asked for to an empty graph; who asks does so too.
+        first: the graph that is made with them.
+        build: added what is asked for to it when it was empty.
 
     Raises:
         UsageError: nothing reads one.
     """
-    if not overrides:
-        return
+    if not overrides or first.missing:
+        return  # where not all is on this machine, what would be read is not known
     from bench.spec.overrides import require_read
     from bench.steps.builder import GraphBuilder
     from bench.steps.graph import Graph
 
-    def built(profile: Profile) -> GraphBuilder:
-        source = GraphBuilder(profile=profile, store=store, graph=Graph())
-        build(source)
-        return source
-
-    if built(load(overrides)).missing:
-        return  # not all is on this machine: what would be read is not known
-
     def made(profile: Profile) -> object:
-        source = built(profile)
+        source = GraphBuilder(profile=profile, store=first.store, graph=Graph())
+        build(source)
         return [list(source.graph), _texts(source.missing), of_profile(profile)]
 
     require_read(overrides, load, made, lambda: known_profile(load(())))

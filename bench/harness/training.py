@@ -153,13 +153,7 @@ def plan_training(
 def _built(
     setting: Setting, row: RowSpec, seed: int, stage: str | None
 ) -> tuple[GraphBuilder, str]:
-    def build(builder: GraphBuilder) -> str:
-        return add_training(builder, row, seed, until=stage)
-
-    builder = setting.builder()
-    key = build(builder)
-    setting.require_read(build)
-    return builder, key
+    return setting.built(lambda builder: add_training(builder, row, seed, until=stage))
 
 
 def _row(method: str, *, pairs: str, data: str | None, start: str | None) -> RowSpec:
