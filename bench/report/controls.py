@@ -12,8 +12,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from bench.report.model import Summary, TableData
-from bench.report.paired import is_trained, paired_cells
-from bench.report.pairing import compared_cells, other_noise
+from bench.report.paired import is_trained, paired_rows
 from bench.spec.rows import IMPROVES, NULL, TESTED
 from bench.stats import CrossedEstimate, Verdict
 from bench.stats.controls import Control, ControlResult, Shows, judge_controls
@@ -64,9 +63,7 @@ def _effect(
         if not cells or lost is not None:
             why = "it was not asked for" if lost is None else lost.reason
             return f"{name} has no {key}: {why}"
-    noise = other_noise(data, row, base)
-    ours, theirs = compared_cells(data, row, base, key)
-    found = paired_cells(row, column, ours, theirs, other_noise=noise)
+    found = paired_rows(data, row, base, column)
     return found.estimate or found.reason
 
 

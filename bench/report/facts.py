@@ -11,8 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.report.model import Summary, TableData
-from bench.report.paired import paired_cells
-from bench.report.pairing import compared_cells, other_noise
+from bench.report.paired import paired_rows
 from bench.stats.claims import MIN_TRAINING_SEEDS
 from bench.stats.ratio import Difference, ratio_of
 
@@ -52,14 +51,7 @@ def _measured(data: TableData, ratio: Mapping[str, Any]) -> GainRatio:
         (ratio["of"], ratio["to"]),
     )
     for row, other in sides:
-        ours, theirs = compared_cells(data, row, other, column)
-        summary = paired_cells(
-            row,
-            head,
-            ours,
-            theirs,
-            other_noise=other_noise(data, row, other),
-        )
+        summary = paired_rows(data, row, other, head)
         difference = _difference(summary)
         if isinstance(difference, str):
             return GainRatio(reason=difference)

@@ -13,8 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from bench.api.estimate import Estimate
-from bench.report.model import CellData, Summary
-from bench.report.pairing import cell_name, matched
+from bench.report.model import CellData, Summary, TableData
+from bench.report.pairing import cell_name, compared_cells, matched, other_noise
 from bench.spec.table import WHOLE_RUNS
 from bench.stats import (
     CrossedEstimate,
@@ -107,6 +107,16 @@ def paired_cells(
         estimate=found,
         images=_estimate(ours[0]).n,
     )
+
+
+def paired_rows(data: TableData, row: str, other: str, column: Mapping[str, Any]) -> Summary:
+    """Return one row of a table less another in a column.
+
+    Raises:
+        ProtocolError: as `paired_cells`.
+    """
+    ours, theirs = compared_cells(data, row, other, str(column["key"]))
+    return paired_cells(row, column, ours, theirs, other_noise=other_noise(data, row, other))
 
 
 def paired_contrast(

@@ -17,8 +17,8 @@ from bench.report.controls import baseline_of, control_results, drifts, with_con
 from bench.report.facts import GainRatio, gain_ratios
 from bench.report.leaderboard import TaskEffect, task_effects
 from bench.report.model import CellData, Summary, TableData
-from bench.report.paired import is_trained, paired_cells, row_summary
-from bench.report.pairing import cell_title, compared_cells, other_noise
+from bench.report.paired import is_trained, paired_rows, row_summary
+from bench.report.pairing import cell_title, compared_cells
 from bench.report.scales import ScaledClaim, scaled_claims
 from bench.spec.table import WHOLE_RUNS
 from bench.stats import Claim, CrossedEstimate, Verdict, judge, require_equal_n
@@ -121,7 +121,7 @@ def compute(data: TableData) -> Statistics:
     )
     baseline = baseline_of(data)
     differences = tuple(
-        _difference(data, row["key"], baseline, column)
+        paired_rows(data, row["key"], baseline, column)
         for row in data.shown
         for column in data.columns
         if baseline is not None and row["key"] != baseline
@@ -208,20 +208,6 @@ def _require_same(cell: CellData) -> None:
         )
 
 
-def _difference(
-    data: TableData, row: str, baseline: str | None, column: Mapping[str, Any]
-) -> Summary:
-    key = str(column["key"])
-    ours, theirs = compared_cells(data, row, str(baseline), key)
-    return paired_cells(
-        row,
-        column,
-        ours,
-        theirs,
-        other_noise=other_noise(data, row, str(baseline)),
-    )
-
-
 def _verdicts(data: TableData) -> list[Verdict]:
     columns = {c["key"]: c for c in data.columns}
     claims = [
@@ -246,6 +232,5 @@ def _effect(data: TableData, claim: Claim, column: Mapping[str, Any]) -> Crossed
             return f"{row} has no {claim.column}"
     if column.get("units") != WHOLE_RUNS and not any(is_trained(cells) for cells in sides):
         return "neither row was trained"
-    noise = other_noise(data, claim.better, claim.worse)
-    found = paired_cells(claim.better, column, sides[0], sides[1], other_noise=noise)
+    found = paired_rows(data, claim.better, claim.worse, column)
     return found.estimate or found.reason
