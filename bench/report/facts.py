@@ -42,8 +42,7 @@ def gain_ratios(data: TableData) -> tuple[GainRatio | None, ...]:
 
 
 def _measured(data: TableData, ratio: Mapping[str, Any]) -> GainRatio:
-    column = ratio["column"]
-    head = next(c for c in data.columns if c["key"] == column)
+    column = data.column(ratio["column"])
     found: list[Difference] = []
     sides = (
         (ratio["of"], ratio["base"]),
@@ -51,7 +50,7 @@ def _measured(data: TableData, ratio: Mapping[str, Any]) -> GainRatio:
         (ratio["of"], ratio["to"]),
     )
     for row, other in sides:
-        summary = paired_rows(data, row, other, head)
+        summary = paired_rows(data, row, other, column)
         difference = _difference(summary)
         if isinstance(difference, str):
             return GainRatio(reason=difference)

@@ -48,7 +48,7 @@ def task_effects(data: TableData) -> Iterator[TaskEffect]:
     base, key = baseline_of(data), data.leaderboard
     if key is None or base is None:
         return
-    column = next(c for c in data.columns if c["key"] == key)
+    column = data.column(key)
     tasks = dict.fromkeys(v.tag for cell in data.of(base, key) for v in cell.values)
     for row in ranked_rows(data) if len(tasks) > 1 else ():
         ours, theirs = compared_cells(data, row, base, key)

@@ -41,7 +41,7 @@ def standings(data: TableData, statistics: Statistics) -> list[Standing]:
     key = data.leaderboard
     if key is None or statistics.baseline is None:
         return []
-    column = next(c for c in data.columns if c["key"] == key)
+    column = data.column(key)
     decimals = int(column["decimals"])
     effects = {row: statistics.difference(row, key).estimate for row in ranked_rows(data)}
     sign = 1.0 if column["higher_is_better"] else -1.0

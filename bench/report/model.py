@@ -134,6 +134,10 @@ class TableData:
         """The rows of the table itself: all but those at other scales."""
         return tuple(row for row in self.rows if row.get("scale_of") is None)
 
+    def column(self, key: str) -> Mapping[str, Any]:
+        """Return a column (KeyError when there is none)."""
+        return {column["key"]: column for column in self.columns}[key]
+
     def of(self, row: str, column: str) -> list[CellData]:
         """Return a row's cells of a column, by training seed, then noise seed."""
         return [c for c in self.cells if c.row == row and c.column == column]

@@ -27,7 +27,7 @@ def qualifier(data: TableData, statistics: Statistics, claim: int) -> str:
     """
     for scaled in statistics.scaled:
         if scaled.claim == claim:
-            higher = _higher_is_better(data, claim)
+            higher = bool(data.column(data.claims[claim]["column"])["higher_is_better"])
             said = scale_qualifier(statistics.verdicts[claim], scaled, higher_is_better=higher)
             return f" {said}" if said else ""
     return ""
@@ -58,8 +58,3 @@ def _at(effect: CrossedEstimate | None, scale: str, decimals: int) -> str:
 
 def _text(effect: CrossedEstimate, decimals: int) -> str:
     return words.estimate_text(effect, decimals, sign=True)
-
-
-def _higher_is_better(data: TableData, claim: int) -> bool:
-    column = data.claims[claim]["column"]
-    return next(bool(c["higher_is_better"]) for c in data.columns if c["key"] == column)

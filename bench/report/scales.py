@@ -75,7 +75,7 @@ def scaled_claims(data: TableData) -> tuple[ScaledClaim, ...]:
 
 
 def _scaled(data: TableData, number: int, claim: Mapping[str, Any], base: str) -> ScaledClaim:
-    column = next(c for c in data.columns if c["key"] == claim["column"])
+    column = data.column(claim["column"])
     sides = (claim["better"], claim["worse"])
     scale = _protocol_scale(data, column["key"])
     at_base, own = data.scales[base], tuple(data.scales[row] for row in sides)

@@ -160,7 +160,7 @@ def require_like_protocols(data: TableData, column: str) -> None:
             sampling = sampling or (cell.row, generation)
             if generation != sampling[1]:
                 raise _unlike(column, sampling[0], cell.row, ["generation"])
-    if cells and not _per_image(data, column):
+    if cells and data.column(column)["per_image"] is None:
         counts = {cell_title(c): c.estimate.n for c in cells if c.estimate is not None}
         require_equal_n(counts, column)
 
@@ -171,10 +171,6 @@ def _unlike(column: str, a: str, b: str, fields: Sequence[str]) -> ProtocolError
         f"({', '.join(fields)}). Numbers of unlike protocols are never put in one column; measure "
         "both rows with one command."
     )
-
-
-def _per_image(data: TableData, column: str) -> bool:
-    return any(c["key"] == column and c["per_image"] is not None for c in data.columns)
 
 
 def _value(data: TableData, row: str, column: Mapping[str, Any]) -> Summary:
@@ -209,19 +205,18 @@ def _require_same(cell: CellData) -> None:
 
 
 def _verdicts(data: TableData) -> list[Verdict]:
-    columns = {c["key"]: c for c in data.columns}
     claims = [
         Claim(
             better=c["better"],
             worse=c["worse"],
             column=c["column"],
-            higher_is_better=bool(columns[c["column"]]["higher_is_better"]),
+            higher_is_better=bool(data.column(c["column"])["higher_is_better"]),
             circular=bool(c["circular"]),
             planned=bool(c.get("planned", False)),
         )
         for c in data.claims
     ]
-    return judge(claims, [_effect(data, claim, columns[claim.column]) for claim in claims])
+    return judge(claims, [_effect(data, claim, data.column(claim.column)) for claim in claims])
 
 
 def _effect(data: TableData, claim: Claim, column: Mapping[str, Any]) -> CrossedEstimate | str:

@@ -284,7 +284,7 @@ def seeds_note(data: TableData) -> str:
 
 def decimals_of(data: TableData, column: str) -> int:
     """Return a column's digits after the point."""
-    return next(int(c["decimals"]) for c in data.columns if c["key"] == column)
+    return int(data.column(column)["decimals"])
 
 
 def reasons(data: TableData, statistics: Statistics) -> list[str]:
