@@ -172,7 +172,6 @@ ALLOWED: dict[str, set[str]] = {
     # who judges is said in a file that the panel of judges reads
     "bench.harness.votes": {
         "bench.api",
-        "bench.store",
         "bench.steps",
         "bench.generation",
         "bench.votes",

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.api.errors import UsageError
+from bench.generation.image_set import open_image_set
 from bench.harness.parts import Setting
 from bench.harness.repairs import with_repairs
 from bench.harness.scoring import Pictures, measured_set
-from bench.harness.votes import Forms, asks_people, write_forms
-from bench.store import Store
+from bench.harness.votes import asks_people
+from bench.read.text import read_bytes
+from bench.store import DISK, Artifact, Store
+from bench.votes.ballots import make_study, read_study
+from bench.votes.form import FormItem, render_form
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forms:
+    """A study that was laid out.
+
+    Attributes:
+        study: id of the study, which keeps the key: who is on which side.
+        pairs: id of the pairs shown.
+        count: how many pairs.
+        files: the forms, with their sizes in bytes.
+    """
+
+    study: str
+    pairs: str
+    count: int
+    files: Mapping[Path, int]
 
 
 def make_forms(
@@ -56,6 +78,35 @@ def make_forms(
         pairs = measured_set(
             setting, images, evaluator, per_prompt=per_prompt, limit=limit, seed=seed
         )
-        return write_forms(Store(Path(store)), pairs, Path(folder), forms=forms, seed=seed)
+        return _write(Store(Path(store)), pairs, Path(folder), forms=forms, seed=seed)
 
     return with_repairs(action)
+
+
+def _write(store: Store, pairs: Artifact, folder: Path, *, forms: int, seed: int) -> Forms:
+    """Lay out a study of pairs and write its forms."""
+    study = make_study(store, pairs, seed=seed, forms=forms)
+    layout = read_study(study)
+    images = open_image_set(pairs)
+    texts = {prompt.id: prompt.text for prompt in images.suite}
+    files = {(r.prompt_id, r.ordinal): images.root / r.path for r in images.records}
+    pages: dict[Path, bytes] = {}
+    for number, shown in enumerate(layout["forms"], start=1):
+        items = [
+            FormItem(
+                prompt=texts[pair],
+                left=read_bytes(files[pair, int(right)]),
+                right=read_bytes(files[pair, int(not right)]),
+            )
+            for pair, right in shown
+        ]
+        page = render_form(items, study=study.id, form=number, question=layout["question"])
+        pages[folder / f"form-{number}.html"] = page.encode()
+    for path, data in pages.items():
+        DISK.write_atomically(path, data)
+    return Forms(
+        study=study.id,
+        pairs=pairs.id,
+        count=len(texts),
+        files={path: len(data) for path, data in pages.items()},
+    )
