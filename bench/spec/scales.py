@@ -63,20 +63,19 @@ def scale_rows(
 
 
 def at_scale(row: RowSpec, scale: float) -> RowSpec:
-    """Return a row sampled at another guidance scale."""
+    """Return a row sampled at another guidance scale: no control there, which is tested once."""
     return replace(
         row,
-        key=scaled_key(row.key, scale),
+        key=f"{row.key}@{scale:g}",
         label=f"{row.label}, CFG {scale:g}",
         sampling={**row.sampling, "cfg_scale": scale},
         scale_of=row.key,
+        control="",
+        columns=(),
+        concerns=(),
+        base=None,
         note=f"sampled at guidance scale {scale:g}",
     )
-
-
-def scaled_key(row: str, scale: float) -> str:
-    """Return the key of a row at another guidance scale."""
-    return f"{row}@{scale:g}"
 
 
 def _best(table: TableSpec, profile: Profile, row: str) -> float:

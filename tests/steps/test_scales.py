@@ -61,6 +61,18 @@ def test_both_rows_at_the_base_s_best_scale_and_each_at_its_own(file: str, tmp_p
     assert empty_table(request, ()).scales == {"base": 2.0, "ddspo": 1.5}
 
 
+def test_a_control_is_tested_at_the_protocol_s_scale_alone(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    shows = 'method: ddspo, control: "null", columns: [GE, FID], base: sft'
+    path.write_text((TABLE % "").replace("method: ddspo", shows))
+    request = asked(str(path), controls=True)
+    tested = {row.key: (row.control, *row.columns) for row in request.rows if row.columns}
+    assert tested == {
+        "ddspo": ("null", "GE", "FID"),
+        **dict.fromkeys(("ddspo@2", "ddspo@1.5", "base@2"), ("", "GE")),
+    }
+
+
 def test_what_is_sampled_at_the_protocol_s_scale_already_is_not_sampled_again(file: str) -> None:
     request = asked(file, overrides=["generation.cfg_scale=2.0"])
     assert [row.key for row in request.rows if row.scale_of] == ["ddspo@1.5"]
