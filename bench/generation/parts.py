@@ -6,7 +6,6 @@ another rank or a network of another family is noticed before anything is comput
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +22,8 @@ from bench.backbones.lora_files import (
     lora_facts,
 )
 from bench.backbones.lora_names import COMPONENTS
-from bench.generation.weights import INDEX, hub_snapshot
+from bench.generation.weights import INDEX, hub_snapshot, read_index
 from bench.read.json_text import read_json
-from bench.read.text import read_bytes
 from bench.store import Source, plugin_code, source_of
 
 NETWORKS = COMPONENTS
@@ -157,8 +155,8 @@ def _foreign_family(pipeline: Path) -> str | None:
     say what it is: who loads it says what is wrong with it.
     """
     try:
-        name = json.loads(read_bytes(pipeline / INDEX)).get("_class_name")
-    except (OSError, ValueError):
+        name = read_index(pipeline).get("_class_name")
+    except UsageError:
         return None
     if name is None or name in PIPELINES:
         return None
@@ -169,13 +167,10 @@ def network_folder(pipeline: Path) -> Path:
     """Return the folder of a pipeline's denoising network.
 
     Raises:
-        UsageError: no adapter is for such pipelines, or it has no such folder.
+        UsageError: no adapter is for such pipelines, it has no such folder, or its index cannot
+            be read.
     """
-    try:
-        index = json.loads(read_bytes(pipeline / INDEX))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{pipeline / INDEX} cannot be read: {error}") from error
-    family_of(str(index.get("_class_name")), str(pipeline))
+    family_of(str(read_index(pipeline).get("_class_name")), str(pipeline))
     for part in NETWORKS:
         if (pipeline / part).is_dir():
             return pipeline / part

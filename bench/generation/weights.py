@@ -6,8 +6,9 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-from bench.api.errors import PrerequisiteError
+from bench.api.errors import PrerequisiteError, UsageError
 from bench.api.files import blob_sha256, files_below
 from bench.backbones.lora_files import find_lora
 from bench.read.shards import SAFETENSORS, named_weights
@@ -53,12 +54,30 @@ def _is_unused(parts: tuple[str, ...]) -> bool:
     return any(part.startswith(".") for part in parts) or parts[0] in UNUSED_PARTS
 
 
+def read_index(pipeline: Path) -> dict[str, Any]:
+    """Return a pipeline's index, read as the libraries read it.
+
+    Raises:
+        UsageError: there is none, it is no JSON, or holds no mapping.
+    """
+    path = pipeline / INDEX
+    try:
+        found = json.loads(read_bytes(path))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+    except RecursionError:
+        raise UsageError(f"{path} cannot be read: brackets nested too deeply") from None
+    if not isinstance(found, dict):
+        raise UsageError(f"{path} holds a {type(found).__name__}; expected an object")
+    return found
+
+
 def missing_parts(folder: Path, files: Iterable[Path]) -> list[str]:
     """Return the parts that a pipeline's index names and of which none of the files is."""
     present = {path.relative_to(folder).parts[0] for path in files}
     try:
-        index = json.loads(read_bytes(folder / INDEX))
-    except (OSError, ValueError):
+        index = read_index(folder)
+    except UsageError:
         return []
     return [
         name

@@ -54,7 +54,7 @@ def _shards(index: Path) -> Iterator[Path]:
 def _names(path: Path, key: str) -> list[str]:
     """Return the names under a key, each once; none where the file cannot be read as JSON."""
     found: object = None
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
         found = json.loads(read_bytes(path))[key]
     values = found.values() if isinstance(found, dict) else [found]
     return sorted({value for value in values if isinstance(value, str)})

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from bench.cli import main
+from bench.read.shards import named_weights
 from bench.store import Store, read_jsonl
 from tests.read.bring import CAPTIONS, broken, mpo, pictures, turned
 
@@ -255,6 +256,31 @@ def test_a_lora_is_sampled_on_top_of_the_base(tmp_path: Path, said: Said) -> Non
     (tmp_path / "bin" / "pytorch_lora_weights.bin").write_bytes(b"x" * 64)
     assert generate(tmp_path, file, "--checkpoint", str(tmp_path / "bin")) == 3
     assert "holds no weights" in said()
+
+
+@pytest.mark.parametrize(
+    ("index", "hint"),
+    [
+        ("{", "cannot be read"),
+        ('["x"]', "holds a list; expected an object"),
+        ("[" * 100_000, "brackets nested too deeply"),
+    ],
+)
+def test_a_pipeline_s_index_that_is_none(tmp_path: Path, index: str, hint: str, said: Said) -> None:
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "model_index.json").write_text(index)
+    file = tmp_path / "one.txt"
+    file.write_text("a red circle\n")
+    assert generate(tmp_path, file, "--checkpoint", str(folder)) == 2
+    told = said()
+    assert hint in told and "broken/model_index.json" in told
+
+
+def test_a_configuration_nested_without_end_names_no_weights(tmp_path: Path) -> None:
+    config = tmp_path / "config.json"
+    config.write_text("[" * 100_000)
+    assert list(named_weights(config)) == []
 
 
 def test_a_folder_that_can_be_read_in_two_ways_is_refused(tmp_path: Path, said: Said) -> None:
