@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.api import Backend, ImageSet
+from bench.api import Backend, ImageSet, ProtocolError
 from bench.api.evaluator import StoredReference
 from bench.api.memory import predict_within_memory
 from bench.api.registry import BACKENDS
@@ -41,11 +41,16 @@ class FidReferences:
         """Stream the features of all images into statistics.
 
         Raises:
-            ProtocolError: the number of images is not the protocol's.
+            ProtocolError: the number of images is not the protocol's, or there is one alone.
         """
+        count = len(images.records)
         found = _protocol(identity)
         if found is not None:
-            found.require_counts(reference=len(images.records))
+            found.require_counts(reference=count)
+        if count < 2:
+            raise ProtocolError(
+                f"a reference of {count} picture has no covariance; expected two or more"
+            )
         looking: Any = backend
         looking.photographs = True  # a reference's files may be of any format
         answers = predict_within_memory(looking, images, {}, batch_size=BATCH)

@@ -235,6 +235,16 @@ def test_a_reference_of_broken_pictures_names_the_file(
     assert "zero.png: broken: the file is empty" in said()
 
 
+def test_a_reference_of_one_picture_is_none(
+    tmp_path: Path, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
+    folder = pictures(tmp_path / "photos", 1)
+    words = ["--fid-reference", "x", "--images", str(folder), "--protocol", "tiny-features"]
+    assert main(["assets", "build", *words]) == 1
+    assert "a reference of 1 picture has no covariance; expected two or more" in said()
+
+
 def test_equal_prompts_are_counted(tmp_path: Path, said: Said) -> None:
     file = tmp_path / "dup.txt"
     file.write_text("a red circle\na red circle\na blue square\n")
