@@ -13,11 +13,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
-from bench.api.errors import UsageError, did_you_mean, unknown
-from bench.config import refuse_bools
+from bench.api.errors import UsageError, unknown
+from bench.config import construct
 
 if TYPE_CHECKING:
     from bench.data.augmentation import Draws
@@ -115,17 +114,4 @@ def read_settings(cls: type[T], settings: Mapping[str, Any], kind: str) -> T:
         UsageError: a key is unknown (the nearest is named), a required one is missing, or the
             class refuses a value.
     """
-    known = {f.name: f for f in fields(cls) if f.init}  # type: ignore[arg-type]
-    for key in settings:
-        if key not in known:
-            hint = did_you_mean(key, known)
-            raise UsageError(f"pair set of kind {kind!r}: unknown key {key!r}.{hint}")
-    missing = [
-        name
-        for name, f in known.items()
-        if f.default is MISSING and f.default_factory is MISSING and name not in settings
-    ]
-    if missing:
-        raise UsageError(f"pair set of kind {kind!r} lacks {', '.join(missing)}.")
-    refuse_bools(cls, settings, f"pair set of kind {kind!r}")
-    return cls(**settings)
+    return construct(cls, settings, f"pair set of kind {kind!r}")
