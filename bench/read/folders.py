@@ -10,7 +10,7 @@ import logging
 import os
 import stat
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,6 @@ LEFT_BY_OTHERS = (
 )
 """Names, in lower case, that systems leave in folders; none of them is the user's."""
 
-HIDDEN, OTHER, FOLDERS = "hidden or left by a system", "of another kind", "in sub-folders"
 _SHOWN = 3
 _LISTED = 5
 
@@ -53,35 +52,29 @@ class Listing:
         """Return the files that are pictures by their names."""
         return [path for path in self.files if is_picture_name(path.name)]
 
-    def say(
-        self, taken: Iterable[Path], *, inside: Callable[[Path], int] | None = None
-    ) -> dict[str, int]:
-        """Log what is not counted, and return how many by reason.
+    def say(self, taken: Iterable[Path]) -> None:
+        """Log what is not counted: how many of what, and examples.
 
         Args:
             taken: files and folders that the reader takes.
-            inside: counts the pictures of a sub-folder; None looks for them.
         """
         known = set(taken)
         other = [p.name for p in self.files if p not in known] + list(self.strange)
-        count = inside or pictures_below
-        below = {p.name: count(p) for p in self.folders if p not in known}
-        full = [f"{name} ({n})" for name, n in below.items() if n]
-        left = {
-            OTHER: other,
-            "pictures in sub-folders": full,
-            HIDDEN: list(self.hidden),
-        }
-        parts = []
-        for reason, names in left.items():
-            if names:
-                number = sum(below.values()) if reason.startswith("pictures") else len(names)
-                parts.append(f"{number} {reason} ({few(names)})")
+        below = {p.name: pictures_below(p) for p in self.folders if p not in known}
+        full = [f"{name} ({count})" for name, count in below.items() if count]
+        parts = [
+            f"{count} {what} ({few(names)})"
+            for what, count, names in (
+                ("of another kind", len(other), other),
+                ("pictures in sub-folders", sum(below.values()), full),
+                ("hidden or left by a system", len(self.hidden), self.hidden),
+            )
+            if names
+        ]
         if parts:
             # what systems leave behind is nobody's loss; anything else may be
             level = logging.WARNING if other or full else logging.INFO
             LOG.log(level, "%s: not counted: %s", shown(self.root), ", ".join(parts))
-        return {reason: len(names) for reason, names in left.items() if names}
 
 
 def few(names: Sequence[str], count: int = _SHOWN) -> str:
@@ -181,18 +174,11 @@ def listed_below(root: Path, *, expected: str = "one that holds pictures") -> li
 
 def pictures_below(root: Path) -> int:
     """Return how many pictures, by their names, lie in and below a folder; no link is followed."""
-    return sum(
-        is_picture_name(name)
-        for _, folders, names in _walk(root)
-        for name in names
-        if not is_hidden(name)
-    )
-
-
-def _walk(root: Path) -> Iterable[tuple[str, list[str], list[str]]]:
-    for here, folders, names in os.walk(root):
+    count = 0
+    for _, folders, names in os.walk(root):
         folders[:] = [name for name in folders if not is_hidden(name)]
-        yield here, folders, names
+        count += sum(map(is_picture_name, names))
+    return count
 
 
 def shipped(folder: Path, ending: str) -> list[Path]:
