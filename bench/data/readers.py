@@ -24,7 +24,7 @@ import numpy as np
 
 from bench.api.errors import PrerequisiteError, UsageError
 from bench.data.images import resize_and_crop
-from bench.read.folders import few, listed, listed_below, named
+from bench.read.folders import few, listed_below, named
 from bench.read.json_text import read_json_lines
 from bench.read.pictures import PictureError, read_picture
 from bench.read.table_text import read_text_table
@@ -112,11 +112,11 @@ def tables_of(place: Path, split: str | None) -> list[Path]:
         if place.suffix.lower() not in TABLES:
             raise UsageError(f"{shown(place)} is no table; expected {', '.join(TABLES)}.")
         return [place]
-    there = place.is_dir()
-    below = [path for one in listed_below(place) for path in one.files] if there else []
+    listings = listed_below(place) if place.is_dir() else []
+    below = [path for listing in listings for path in listing.files]
     parquet = sorted(path for path in below if path.suffix.lower() == ".parquet")
     wanted = [file for file in parquet if split is None or _is_of(file, split)]
-    others = [p for p in listed(place).files if p.suffix.lower() in TABLES[1:]] if there else []
+    others = [p for p in below if p.parent == place and p.suffix.lower() in TABLES[1:]]
     if wanted and not others:
         if len(wanted) < len(parquet):
             left = few([file.name for file in parquet if file not in wanted])

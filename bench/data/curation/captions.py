@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.api.errors import PrerequisiteError, ProtocolError, UsageError
-from bench.read.folders import Listing, listed_below, named
+from bench.api.errors import PrerequisiteError, UsageError
+from bench.read.folders import Listing, listed_below, named, one_each
 from bench.read.json_text import json_lines, parse_json
 from bench.read.pictures import PICTURES
 from bench.read.table_text import SEPARATORS, parse_table, read_text_table
@@ -96,7 +96,11 @@ def find_candidates(folder: Path, captions: str | None = None) -> list[Candidate
     table = _table(folder, captions)
     _say_left(listings, table)
     if table is None:
-        _require_own_stems(images)
+        for listing in listings:
+            one_each(
+                listing.pictures(),
+                "one text file for both, where captions.jsonl would name each",
+            )
         found = [_with_sidecar(path, folder) for path in images]
     else:
         found = list(_from_table(table, folder, images))
@@ -154,17 +158,17 @@ def _from_table(table: Path, folder: Path, images: list[Path]) -> Iterator[Candi
     by_stem: dict[str, list[Path]] = {}
     for path in images:
         by_stem.setdefault(unicodedata.normalize("NFC", path.stem), []).append(path)
-    named: set[Path] = set()
+    used: set[Path] = set()
     for number, row in _rows(table):
         where = f"{table.name}, line {number}"
         if isinstance(row, str):
             yield Candidate(uid=where, fault=f"unreadable line: {number} of {table.name}: {row}")
             continue
         candidate = _from_row(row, where, folder, by_stem)
-        named |= {path for path in (candidate.file, candidate.negative) if path}
+        used |= {path for path in (candidate.file, candidate.negative) if path}
         yield candidate
     for path in images:
-        if Path(os.path.normpath(path)) not in named:
+        if Path(os.path.normpath(path)) not in used:
             fault = f"no caption: {table.name} does not name it"
             yield Candidate(uid=_uid_of(path, folder), file=path, fault=fault)
 
@@ -248,18 +252,6 @@ def _say_left(listings: Sequence[Listing], table: Path | None) -> None:
         tables = [p for p in listing.files if p == table or p.name in FILES]
         known = [*listing.pictures(), *listing.folders, *tables, *(texts if table is None else ())]
         listing.say(known)
-
-
-def _require_own_stems(images: Sequence[Path]) -> None:
-    seen: dict[Path, Path] = {}
-    for path in images:
-        stem = path.with_suffix("")
-        if stem in seen:
-            raise ProtocolError(
-                f"{shown(path.parent)} holds {seen[stem].name} and {path.name}, and one text file "
-                "for both; keep one, or write the captions into captions.jsonl"
-            )
-        seen[stem] = path
 
 
 def read_uids(path: str) -> list[str]:
