@@ -136,13 +136,15 @@ def read_pixels(source: Path | bytes, name: str | None = None) -> np.ndarray:
 
 
 def picture_format(path: Path) -> str:
-    """Return PIL's name of a file's format, "no picture" where it has none; nothing is decoded."""
+    """Return PIL's name of a file's format, "no picture" of one that is not read; nothing is
+    decoded.
+    """
     from PIL import Image
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(_content(path, shown(path)))) as file:
+            with Image.open(io.BytesIO(_content(path, shown(path))), formats=FORMATS) as file:
                 return file.format or "?"
     except Exception:
         return "no picture"
