@@ -27,14 +27,13 @@ from bench.api import (
 )
 from bench.api.folder import image_set
 from bench.read.folders import listed
+from bench.read.names import LONGEST_FILE
 from bench.read.text import shown
 from evaluators.compbench.prompts import MORE_CATEGORIES
 from evaluators.compbench.rules import CATEGORIES
 from evaluators.whole_folder import appearing, copy_as_png
 
 SAMPLES = "samples"
-LONGEST_NAME = 255
-"""Bytes of a file name that file systems take."""
 ALL_CATEGORIES = (*CATEGORIES, *MORE_CATEGORIES)
 
 _NAME = re.compile(r"([^_]+)_(\d+)\.png")
@@ -56,10 +55,10 @@ def file_name(text: str, number: int) -> str:
             'reads prompts back from file names, as the text before the first "_". Score it from '
             "the image set instead, or reword it."
         )
-    if len(name.encode()) > LONGEST_NAME:
+    if len(name.encode()) > LONGEST_FILE:
         raise UsageError(
             f"prompt {text[:40]!r}... makes a file name of {len(name.encode())} bytes, more than "
-            f"{LONGEST_NAME}; score it from the image set instead, or shorten it."
+            f"{LONGEST_FILE}; score it from the image set instead, or shorten it."
         )
     return name
 

@@ -136,9 +136,9 @@ def import_layout(
         if k not in samples[p.id]
     ]
     if missing:
-        shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+        some = ", ".join(missing[:_SHOWN]) + (" ..." if len(missing) > _SHOWN else "")
         raise IncompleteError(
-            f"{root} lacks {len(missing)} of {suite.count(max(wanted, 1))} images: {shown}. "
+            f"{root} lacks {len(missing)} of {suite.count(max(wanted, 1))} images: {some}. "
             "Each prompt needs the same number of images, named by number from 00000.png."
         )
     files: dict[tuple[str, int], tuple[str, str | None]] = {
@@ -166,7 +166,7 @@ def read_official(root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
         if beyond:
             raise ProtocolError(
                 f"{root} holds {len(folders)} folders, suite {suite.name} has {len(suite)} "
-                f"prompts: {', '.join(beyond[:5])} is of none of them"
+                f"prompts: {', '.join(beyond[:_SHOWN])} is of none of them"
             )
     for folder in folders:
         _check_samples(folder / "samples")
