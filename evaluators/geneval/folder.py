@@ -117,7 +117,15 @@ def import_layout(
         ProtocolError: a folder's metadata is not that of the suite's prompt.
         IncompleteError: images are missing, naming them.
     """
-    folders = _numbered_folders(root)
+    return _import(root, _numbered_folders(root), suite, images_per_prompt)
+
+
+def _import(
+    root: Path,
+    folders: Mapping[int, Path],
+    suite: PromptSuite | None,
+    images_per_prompt: int | None = None,
+) -> ImageSet:
     metadata = {number: _read_metadata(folder) for number, folder in folders.items()}
     if suite is None:
         suite = _suite_of(root, metadata)
@@ -170,7 +178,7 @@ def read_official(root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
             )
     for folder in folders:
         _check_samples(folder / "samples")
-    return import_layout(root, suite=suite)
+    return _import(root, numbered, suite)
 
 
 def _check_samples(folder: Path) -> None:

@@ -118,8 +118,11 @@ def test_the_numbers_that_geneval_folders_lack_are_said(tmp_path: Path, said: Sa
         about = {"tag": "single_object", "include": [{"class": "circle", "count": 1}]}
         line = {**about, "prompt": f"a photo of a circle {number}"}
         (root / f"{number:05d}" / "metadata.jsonl").write_text(json.dumps(line))
+    (root / "notes.txt").write_text("mine")
     assert score(tmp_path / "store", "--evaluator", "geneval", "--images", str(root)) == 0
-    assert "1 of the folders 00000 to 00003 are absent (00002)" in said()
+    told = said()
+    assert "1 of the folders 00000 to 00003 are absent (00002)" in told
+    assert told.count("not counted: 1 of another kind (notes.txt)") == 1
 
 
 def test_links_that_lead_nowhere_are_named(tmp_path: Path, said: Said) -> None:
