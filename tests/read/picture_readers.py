@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from bench.api.errors import ProtocolError
-from bench.api.folder import image_set, read_flat
+from bench.api.folder import read_flat
 from bench.api.generation import ImageSet
 from bench.api.prompts import Prompt, PromptSuite
 from bench.data.curation.picture import UnusableError, read_square
@@ -157,5 +157,3 @@ READERS: dict[str, PictureReader] = {
     "curation": PictureReader(read=_curated),
     "what is written for others": PictureReader(read=_copied),
 }
-
-__all__ = ["READERS", "PictureReader", "image_set"]

@@ -32,8 +32,6 @@ INSIDE = {
     "a vertical tab": "\x0b", "a file separator": "\x1c", "U+00A0": "\xa0", "an emoji": "🎨",
     "a zero-width joiner": "\u200d", "an accent of its own": "e\u0301",
 }  # fmt: skip
-NOT_IN_YAML = ("a form feed", "a vertical tab", "a file separator")
-NOT_IN_JSON = ("a form feed", "a vertical tab", "a file separator")
 
 # what must be refused, and what the message must name beside the file
 REFUSED: dict[str, tuple[Callable[[str], bytes], str]] = {
@@ -69,7 +67,7 @@ def written(root: Path, reader: TextReader, data: bytes) -> Path:
 
 def one(reader: TextReader) -> bool:
     """Whether the file holds one text alone."""
-    return reader.form == "one" or "GenEval" in str(reader.file) or "folders" in reader.file
+    return reader.form == "one" or reader.file.startswith("folders/")
 
 
 @pytest.mark.parametrize("case", READ)
@@ -161,8 +159,6 @@ def test_tables_that_cannot_be_meant(case: str, reader: TextReader, tmp_path: Pa
     heading = reader.render(TEXTS).split("\n")[0]
     text, hint = CSV[case]
     written(tmp_path, reader, (heading + text.format(first="a")).encode())
-    if case == "a heading alone" and reader.file == "uids.csv" and "curation" in str(reader.read):
-        return
     try:
         found = reader.read(tmp_path)
     except BenchError as error:
