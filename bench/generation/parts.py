@@ -115,10 +115,7 @@ def backbone_code(pipeline: Path) -> dict[str, Any]:
     Raises:
         ContractError: the adapter's source cannot be read.
     """
-    try:
-        family = _foreign_family(pipeline)
-    except UsageError:
-        return {}
+    family = _adapter(pipeline)
     if family is None:
         return {}
     found = plugin_code(BACKBONES.entry(family), BACKBONES.load(family))
@@ -131,14 +128,19 @@ def backbone_sources(pipeline: Path) -> tuple[Source, ...]:
     Raises:
         ContractError: as there.
     """
-    try:
-        family = _foreign_family(pipeline)
-    except UsageError:
-        return ()
+    family = _adapter(pipeline)
     if family is None:
         return ()
     entry = BACKBONES.entry(family)
     return () if entry.origin == "built-in" else (source_of(BACKBONES.load(family), entry.target),)
+
+
+def _adapter(pipeline: Path) -> str | None:
+    """As `_foreign_family`; None, too, of a pipeline that no adapter is for."""
+    try:
+        return _foreign_family(pipeline)
+    except UsageError:
+        return None
 
 
 def require_adapter(pipeline: Path) -> None:
