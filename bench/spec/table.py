@@ -192,7 +192,7 @@ class TableSpec:
 
     @property
     def all_claims(self) -> tuple[ClaimSpec, ...]:
-        """The claims of the file, then those of the leaderboard."""
+        """The claims of the file, then those of the leaderboard: of rows of the base's noise."""
         base = base_row(self.rows)
         if self.leaderboard is None or base is None:
             return self.claims
@@ -200,7 +200,8 @@ class TableSpec:
         ranked = [
             ClaimSpec(better=row.key, worse=base.key, column=self.leaderboard)
             for row in self.rows
-            if row is not base and not (row.control or row.scale_of or row.sampling_seed)
+            if row is not base and not (row.control or row.scale_of)
+            if row.sampling_seed == base.sampling_seed
         ]
         return (*self.claims, *(claim for claim in ranked if claim.pair not in stated))
 

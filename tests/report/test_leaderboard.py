@@ -105,6 +105,14 @@ def test_claims_of_the_file_are_not_made_twice() -> None:
     assert load_table("methods").claims == () and len(load_table("methods").all_claims) > 15
 
 
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_row_of_another_noise_is_not_claimed_to_be_better(seed: int) -> None:
+    more = {"key": "a", "label": "a", "method": "a"}, {"key": "b", "label": "b", "method": "b"}
+    rows = [*MINIMAL["rows"], more[0], {**more[1], "sampling_seed": seed}]  # type: ignore[misc]
+    found = read_table("t", {**MINIMAL, "rows": rows, "leaderboard": "GE"})
+    assert [claim.better for claim in found.all_claims] == ["a"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
