@@ -43,6 +43,9 @@ class GraphBuilder:
     rows: Mapping[str, RowSpec] = field(default_factory=dict)
     missing: dict[str, PrerequisiteError] = field(default_factory=dict)
     made: dict[tuple[Any, ...], str] = field(default_factory=dict, repr=False)
+    _identities: dict[CheckpointRef, Mapping[str, Any] | None] = field(
+        default_factory=dict, repr=False
+    )
 
     def base(self) -> CheckpointRef:
         """Return the profile's checkpoint."""
@@ -51,12 +54,17 @@ class GraphBuilder:
 
     def known(self, checkpoint: CheckpointRef) -> bool:
         """Whether the checkpoint is on this machine; remembers what is missing otherwise."""
-        try:
-            checkpoint.identity(self.store)
-        except PrerequisiteError as error:
-            self.missing.setdefault(checkpoint.location, error)
-            return False
-        return True
+        return self._identity(checkpoint) is not None
+
+    def _identity(self, checkpoint: CheckpointRef) -> Mapping[str, Any] | None:
+        """Return what a checkpoint hashes to, looked at once a graph; None where it is missing."""
+        if checkpoint not in self._identities:
+            try:
+                self._identities[checkpoint] = checkpoint.identity(self.store)
+            except PrerequisiteError as error:
+                self.missing.setdefault(checkpoint.location, error)
+                self._identities[checkpoint] = None
+        return self._identities[checkpoint]
 
     def held(self, *checkpoints: CheckpointRef | None) -> tuple[HeldWeights, ...]:
         """Return what is to be compared again of the checkpoints that a step is made with.
@@ -69,8 +77,7 @@ class GraphBuilder:
             ref = checkpoint
             while ref is not None and ref.kind == "train":
                 ref = ref.base
-            if ref is not None and self.known(ref):
-                identity = ref.identity(self.store)
+            if ref is not None and (identity := self._identity(ref)) is not None:
                 found[ref] = HeldWeights(checkpoint=ref, identity=identity)
         return tuple(found.values())
 
