@@ -38,7 +38,6 @@ FAMILY = replace(
 )
 
 
-def load_backbone(checkpoint: str | Path, **how: Unpack[How]) -> NoisierDiffusion:
+def load_backbone(checkpoint: str | Path, **how: Unpack[How]) -> StableDiffusionBackbone:
     """Load a checkpoint; arguments and errors as those of `bench.backbones.loading.Family.load`."""
-    found: NoisierDiffusion = FAMILY.load(checkpoint, **how)
-    return found
+    return FAMILY.load(checkpoint, **how)

@@ -107,7 +107,7 @@ def installed(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write(here / "site", "broken_under_test", "1 / 0")
     source = (ROOT / "examples" / "my_backbone.py").read_text()
     file = here / "site" / "noisier_under_test.py"
-    source = source.replace("    found: Noisier", f"{_READS}    found: Noisier")
+    source = source.replace("    return FAMILY", f"{_READS}    return FAMILY")
     (here / "read").write_text("1")
     file.write_text(source)
     distribution(

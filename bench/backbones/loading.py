@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypedDict, TypeVar, Unpack
+from typing import Any, Generic, TypedDict, TypeVar
 
 import torch
 
@@ -18,14 +18,7 @@ B = TypeVar("B", bound=LatentBackbone)
 
 
 class How(TypedDict, total=False):
-    """How a checkpoint is loaded.
-
-    Attributes:
-        revision: branch, tag or commit of the hub repository.
-        dtype: precision of all parts, but those that overflow in float16.
-        device: where the parts go.
-        local_files_only: never ask the network (HF_HUB_OFFLINE=1 has the same effect).
-    """
+    """How a checkpoint is loaded; see `Family.load`."""
 
     revision: str | None
     dtype: str | torch.dtype
@@ -66,12 +59,23 @@ class Family(Generic[B]):
     precision: Callable[[str, Any, torch.dtype, str], torch.dtype] = field(default=_as_asked)
     options: Callable[[Mapping[str, Any]], dict[str, Any]] = field(default=_no_options)
 
-    def load(self, checkpoint: str | Path, **how: Unpack[How]) -> B:
+    def load(
+        self,
+        checkpoint: str | Path,
+        *,
+        revision: str | None = None,
+        dtype: str | torch.dtype = "float32",
+        device: str | torch.device = "cpu",
+        local_files_only: bool = False,
+    ) -> B:
         """Load a checkpoint from a folder, the hub's cache, or the hub.
 
         Args:
             checkpoint: folder with `model_index.json`, or hub id.
-            how: see `How`.
+            revision: branch, tag or commit of the hub repository.
+            dtype: precision of all parts, but those that overflow in float16.
+            device: where the parts go.
+            local_files_only: never ask the network (HF_HUB_OFFLINE=1 has the same effect).
 
         Raises:
             PrerequisiteError: files are missing; the message has the command that gets them.
@@ -80,9 +84,7 @@ class Family(Generic[B]):
             CorruptArtifactError: weights do not fill a network, or the parts do not fit together.
         """
         source = Source(
-            checkpoint=str(checkpoint),
-            revision=how.get("revision"),
-            local_files_only=how.get("local_files_only", False),
+            checkpoint=str(checkpoint), revision=revision, local_files_only=local_files_only
         )
         index = source.index_of(self.pipeline_class, self.title)
         absent = self._absent(source.checkpoint, index)
@@ -95,7 +97,7 @@ class Family(Generic[B]):
             for name, kind in self.networks.items()
         }
         self.require_fit(source.checkpoint, networks)
-        wanted, device = resolve_dtype(how.get("dtype", "float32")), how.get("device", "cpu")
+        wanted = resolve_dtype(dtype)
         for name, network in networks.items():
             if network is not None:
                 place(network, device, self.precision(name, network, wanted, source.checkpoint))

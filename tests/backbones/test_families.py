@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bench.api.errors import UsageError
 from bench.api.method import Method
-from bench.backbones import PIPELINES, load_backbone
+from bench.backbones import BACKBONES, PIPELINES, load_backbone
 from bench.backbones.base import Backbone
 from bench.backbones.condition import concatenate_conditions, select_condition
 from bench.training.export import load_export
@@ -140,3 +140,9 @@ def test_an_unknown_pipeline_lists_the_known_ones(folder: Path, tmp_path: Path) 
     with pytest.raises(UsageError, match="StableDiffusionXLPipelin;") as caught:
         load_backbone(tmp_path)
     assert all(name in str(caught.value) for name in PIPELINES)
+
+
+@pytest.mark.parametrize("name", BACKBONES.names())
+def test_a_misspelt_keyword_is_refused_before_anything_is_asked_for(name: str) -> None:
+    with pytest.raises(TypeError, match="local_file_only"):
+        BACKBONES.load(name)("owner/nowhere", local_file_only=True)
