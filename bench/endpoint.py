@@ -34,6 +34,11 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 30.0
 """Seconds before the first repetition, doubled with each one, and the longest there is."""
 
 
+_BEGINNING = 4096
+"""Bytes read of a refusal: a key in it is whole there, and hidden, before what is shown is cut."""
+_SHOWN = 300
+
+
 @dataclass(frozen=True, kw_only=True)
 class Advice:
     """What errors say in the words of who asks: its settings stand in a place of its own.
@@ -101,9 +106,9 @@ class ChatEndpoint:
         try:
             content = json.loads(reply)["choices"][0]["message"]["content"]
         except (ValueError, LookupError, TypeError, RecursionError) as error:
-            shown = reply.decode(errors="replace")[:200]
+            shown = self._hidden(reply.decode(errors="replace"))[:200]  # a key is not cut in two
             raise BenchError(
-                f"{self.address} answered {self._hidden(shown)!r}; expected a chat completion with "
+                f"{self.address} answered {shown!r}; expected a chat completion with "
                 "choices[0].message.content. Is it an OpenAI-compatible endpoint?"
             ) from error
         return content if isinstance(content, str) else ""
@@ -150,7 +155,7 @@ class ChatEndpoint:
         raise AssertionError("the last attempt returns or raises")
 
     def _refused(self, error: urllib.error.HTTPError) -> Exception:
-        said = self._hidden(_beginning(error))
+        said = self._hidden(_beginning(error))[:_SHOWN]
         what = f"{self.advice.who}{self.address} answered with status {error.code}: {said}"
         if error.code in (401, 403):
             return PrerequisiteError(what, fix=f"export {self.key_env}=<your key>")
@@ -162,7 +167,7 @@ class ChatEndpoint:
 def _beginning(error: urllib.error.HTTPError) -> str:
     """Return the first characters of a refusal; nothing where it does not come."""
     with suppress(OSError, http.client.HTTPException, ValueError):
-        data: bytes = error.read1(300)
+        data: bytes = error.read1(_BEGINNING)
         return data.decode(errors="replace").strip()
     return ""
 

@@ -39,11 +39,15 @@ def hidden(text: str, *secrets: str) -> str:
 
 
 def secrets_of(url: str) -> tuple[str, ...]:
-    """Return what of an address is nobody else's business: user, password, values of its query."""
+    """Return what of an address is nobody else's business: user, password, values of its query;
+    each as it stands there and as it is meant (`%40` is `@`).
+    """
     parts = urllib.parse.urlsplit(url)
     found = [parts.username, parts.password, parts.query]
+    found += [field.partition("=")[2] for field in parts.query.split("&")]
     found += [value for _, value in urllib.parse.parse_qsl(parts.query)]
-    return tuple(urllib.parse.unquote(text) for text in found if text)
+    every = [form for text in found if text for form in (text, urllib.parse.unquote(text))]
+    return tuple(dict.fromkeys(every))
 
 
 class RedirectError(urllib.error.URLError):

@@ -124,6 +124,21 @@ def test_a_key_that_the_server_repeats_is_not_shown() -> None:
         assert KEY not in str(caught.value) and "***" in str(caught.value)
 
 
+@pytest.mark.parametrize(("status", "error"), [(401, PrerequisiteError), (200, BenchError)])
+@pytest.mark.parametrize("before", [180, 280])
+def test_no_part_of_a_key_is_shown_where_an_answer_is_cut(
+    status: int, error: type[BenchError], before: int
+) -> None:
+    def echo(handler: BaseHTTPRequestHandler) -> None:
+        said = b"x" * before + handler.headers["Authorization"].encode() + b"y" * 400
+        headed(handler, status, Content_Length=len(said))
+        handler.wfile.write(said)
+
+    with serving(echo) as site, pytest.raises(error) as caught:
+        client(site.url).complete(BODY)
+    assert KEY[:4] not in str(caught.value)
+
+
 def test_a_password_in_the_address_is_sent_where_it_belongs_and_never_shown() -> None:
     with serving(lambda handler: headed(handler, 404, Content_Length=0)) as site:
         url = f"http://me:hunter2@127.0.0.1:{site.port}/v1?api_key=abcdef"
@@ -132,6 +147,12 @@ def test_a_password_in_the_address_is_sent_where_it_belongs_and_never_shown() ->
     assert "hunter2" not in str(caught.value) and "abcdef" not in str(caught.value)
     assert shown_url(url) == f"http://127.0.0.1:{site.port}/v1"
     assert hidden("hunter2 abcdef", *secrets_of(url)) == "*** ***"
+
+
+def test_secrets_are_hidden_as_they_stand_in_an_address_and_as_they_are_meant() -> None:
+    url = "http://me:hun%40ter@host/v1?api_key=ab%2Bcd&v=1%2F2%2F3"
+    for said in ("hun%40ter", "hun@ter", "ab%2Bcd", "ab+cd", "1%2F2%2F3", "1/2/3"):
+        assert hidden(f"no {said}.", *secrets_of(url)) == "no ***."
 
 
 @pytest.mark.parametrize("where", ["body", "head"])
