@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import defaultdict
 from pathlib import Path
 
 from bench.api import ImageSet, PromptSuite, UsageError
-from bench.read.folders import Listing, is_picture_name, listed
+from bench.read.folders import listed
 from bench.read.text import shown
 from evaluators.grids import (
     JPEG_DEFAULT,
@@ -78,27 +77,20 @@ def import_layout(
     The official reader takes (columns, rows) of the grid here, its generator (rows, columns).
     """
     listed(root, expected="one holding anime, human, object, ...")
-    names = grid_names(suite, model)
-    folders: dict[Path, Listing] = {}
-    taken: dict[Path, list[Path]] = defaultdict(list)
-    for name in names.values():
-        place = root / name
-        if place.parent not in folders and place.parent.is_dir():
-            folders[place.parent] = listed(place.parent)
+    places = {prompt_id: root / name for prompt_id, name in grid_names(suite, model).items()}
+    folders = dict.fromkeys(place.parent for place in places.values())
+    listings = {folder: listed(folder) for folder in folders if folder.is_dir()}
     files = {
         prompt_id: [
             path
-            for path in (folders[place.parent].files if place.parent in folders else ())
-            if path.name.startswith(place.name) and is_picture_name(path.name)
+            for path in (listings[place.parent].pictures() if place.parent in listings else ())
+            if path.name.startswith(place.name)
         ]
-        for prompt_id, place in ((key, root / name) for key, name in names.items())
+        for prompt_id, place in places.items()
     }
-    for found in files.values():
-        for path in found:
-            taken[path.parent].append(path)
-    for folder, listing in folders.items():
-        listing.say(taken[folder])
-
+    taken = [path for found in files.values() for path in found]
+    for listing in listings.values():
+        listing.say(taken)
     return import_grids(
         suite, files.__getitem__, target, columns=columns, rows=rows, tile_format=tile_format
     )
