@@ -1,6 +1,7 @@
 """YAML files as plain data that remembers its lines; numbers are those of YAML 1.2.
 
-Refused are keys given twice, tags, and numbers that versions of YAML read differently.
+Refused are keys given twice, tags that YAML itself does not define, and numbers that its versions
+read differently.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ from bench.read.text import MissingFileError, read_text, shown
 
 MANIFEST_FILE = "manifest.jsonl"
 LARGEST_ORDINAL = 1_000_000
-"""Numbers of images of a prompt lie below."""
+"""The largest number that an image of a prompt may have."""
 _KEYS = {
     "file": str,
     "prompt": str,
