@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.api.errors import UsageError, unknown
+from bench.api.files import blob_sha256
 from bench.data.augmentation import ONCE, SIDES, Draws, visit_tensors
 from bench.data.images import encode_moments, encode_pixels
 from bench.data.kinds import read_settings
@@ -218,10 +219,8 @@ def _rows_hash(rows: list[Comparison]) -> str:
 
 
 def _image_hash(ref: ImageRef) -> list[Any]:
-    # a link in the hub's cache leads to a file that is named by its sha256
     real = ref.file.resolve()
-    named = ref.file.is_symlink() and len(real.name) == 64
-    whole = real.name if named else file_hash(real) if real.is_file() else "missing"
+    whole = blob_sha256(ref.file) or (file_hash(real) if real.is_file() else "missing")
     return [whole, ref.row, ref.column]
 
 

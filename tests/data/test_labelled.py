@@ -254,6 +254,20 @@ def test_a_changed_image_is_another_identity(
     assert one != labelled.identity(store, ref, settings(folder))
 
 
+def test_a_link_is_hashed_by_what_it_leads_to_whatever_that_is_called(
+    tmp_path: Path, store: Store, ref: CheckpointRef
+) -> None:
+    rows = [{"caption": "a red circle", "winner": "0.png", "loser": "1.png"}]
+    folder = folder_of(tmp_path, rows)
+    labelled = kind_module("labelled")
+    one = labelled.identity(store, ref, settings(folder))
+    elsewhere = (folder / "1.png").rename(tmp_path / ("0" * 64))
+    (folder / "1.png").symlink_to(elsewhere)
+    assert one == labelled.identity(store, ref, settings(folder))
+    picture(5).save(elsewhere, format="PNG")
+    assert one != labelled.identity(store, ref, settings(folder))
+
+
 def test_resize_and_crop_keeps_the_middle() -> None:
     wide = Image.fromarray(np.tile(np.arange(100, dtype=np.uint8)[None, :, None], (50, 1, 3)))
     cut = np.asarray(resize_and_crop(wide, 50))
