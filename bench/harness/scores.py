@@ -13,8 +13,9 @@ from bench.api.declared import verified_of
 from bench.api.estimate import Estimate
 from bench.api.registry import BACKENDS
 from bench.harness.records import frame, write_results
-from bench.report.circular import Selections, circular_names
+from bench.report.circular import Selections
 from bench.steps.scores import METRICS, RECORDS
+from bench.steps.selectors import circular_names
 from bench.store import Artifact, Store, read_jsonl
 
 if TYPE_CHECKING:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 
 from bench.api.errors import BenchError
 from bench.report.model import CellData, TableData
-from bench.steps.selectors import circular_names, rewards_of
 from bench.store import Artifact, Store
 
 KEY = "circular"
@@ -73,13 +72,3 @@ def _named(artifact: Artifact) -> Iterator[str]:
     config = artifact.manifest.get("config")
     names = config.get(KEY) if isinstance(config, Mapping) else None
     yield from (str(name) for name in names or ())
-
-
-__all__ = [
-    "KEY",
-    "Selections",
-    "circular_cells",
-    "circular_names",
-    "marked_claims",
-    "rewards_of",
-]

@@ -12,13 +12,7 @@ from bench.api.errors import BenchError, UsageError
 from bench.api.estimate import Estimate
 from bench.api.registry import EVALUATORS
 from bench.executors.outcome import Outcome
-from bench.report.circular import (
-    KEY,
-    Selections,
-    circular_names,
-    marked_claims,
-    rewards_of,
-)
+from bench.report.circular import KEY, Selections, marked_claims
 from bench.report.elsewhere import with_published
 from bench.report.model import PLACE, CellData, ImageValue, TableData, place_of, scores_of
 from bench.report.processors import with_processors
@@ -33,6 +27,7 @@ from bench.spec.table import WIN_RATE, ColumnSpec
 from bench.spec.world import world_of
 from bench.steps.cells import Cell, TableGraph
 from bench.steps.scores import METRICS, RECORDS
+from bench.steps.selectors import circular_names, rewards_of
 from bench.store import Artifact, Store, canonical_json, read_jsonl
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from bench.report.controls import label_of
 from bench.report.model import Summary, TableData
 from bench.report.paired import paired_rows
 from bench.stats.claims import MIN_TRAINING_SEEDS
@@ -57,7 +58,7 @@ def _measured(data: TableData, ratio: Mapping[str, Any]) -> GainRatio:
         found.append(difference)
     estimate = ratio_of(*found)
     if estimate.value is None:
-        label = {row["key"]: str(row["label"]).removeprefix("+ ") for row in data.rows}
+        label = {row["key"]: label_of(row) for row in data.rows}
         return GainRatio(reason=f"ratio undefined: {label[ratio['to']]}'s gain is within noise")
     return GainRatio(value=estimate.value, low=estimate.low, high=estimate.high)
 
