@@ -31,7 +31,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
-    for name in ("my_evaluator", "my_backbone"):
+    for name in ("my_evaluator", "my_backbone", "noisier_under_test", "broken_under_test"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     return tmp_path
 
