@@ -71,15 +71,22 @@ def assignments(method: str, point: Mapping[str, Mapping[str, Any]]) -> list[str
     ]
 
 
-def chosen(scored: Sequence[Mapping[str, Any]], columns: Sequence[str] = ("lr",)) -> int:
+def chosen(
+    scored: Sequence[Mapping[str, Any]],
+    columns: Sequence[str] = ("lr",),
+    target: float | None = None,
+) -> int:
     """Return the index of the point the grid's rule picks.
 
     Of the points within half a standard error of the best, the one whose settings `columns`
     multiply to the least (`lr`, or `lr` and `steps`: what moves the weights least), then the first.
+    With a target (a control of a known size): the first of the points whose gain is nearest to it.
     """
-    gains = [float((one["gain"] or one)["value"]) for one in scored]
+    gains = [float((one.get("gain") or one)["value"]) for one in scored]
+    if target is not None:
+        return min(range(len(gains)), key=lambda i: abs(gains[i] - target))
     best = max(range(len(scored)), key=gains.__getitem__)
-    error = float((scored[best]["gain"] or scored[best])["stderr"])
+    error = float((scored[best].get("gain") or scored[best])["stderr"])
     near = [i for i, gain in enumerate(gains) if gain >= gains[best] - 0.5 * error]
 
     def moved(i: int) -> float:
@@ -130,9 +137,8 @@ def main() -> None:
         _write(folder / "points.json", result)
     for method in methods:
         scored = result["methods"][method]["points"]
-        result["methods"][method]["chosen"] = scored[chosen(scored, grid.get("least", ["lr"]))][
-            "point"
-        ]
+        index = chosen(scored, grid.get("least", ["lr"]), grid.get("target"))
+        result["methods"][method]["chosen"] = scored[index]["point"]
         print(f"{method}: {result['methods'][method]['chosen']}")
     _write(folder / "points.json", result)
 
