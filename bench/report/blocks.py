@@ -12,12 +12,14 @@ from typing import Any
 
 from bench.report import (
     control_words,
+    curve_words,
     leaderboard_words,
     processors,
     scale_words,
     trained_on,
     words,
 )
+from bench.report.curve_words import few_images, own_table
 from bench.report.facts import ratio_text
 from bench.report.model import Summary, TableData
 from bench.report.reach import reach_line
@@ -73,6 +75,7 @@ def blocks_of(data: TableData, statistics: Statistics, *, parts: bool = False) -
     yield from _differences(data, statistics)
     yield from _claims(data, statistics)
     yield from _scales(data, statistics)
+    yield from _curves(data, statistics)
     yield from _controls(data, statistics)
     yield from _facts(data, statistics)
     if parts:
@@ -231,6 +234,16 @@ def _scales(data: TableData, statistics: Statistics) -> Iterator[Block]:
         head = ["claim", "the protocol's", "the base's best", "each row's own best"]
         yield _table([*head, "guidance gives"], rows)
         yield Text(text=scale_words.NOTE)
+
+
+def _curves(data: TableData, statistics: Statistics) -> Iterator[Block]:
+    if statistics.own:
+        yield Heading(text="Each row at its own best guidance scale")
+        yield _table(curve_words.own_head(data, statistics), list(own_table(data, statistics)))
+        yield Text(text=f"{curve_words.OWN_NOTE} {few_images(statistics.own)}".rstrip())
+    for name, head, rows in curve_words.curve_tables(data, statistics):
+        yield Heading(text=f"{name} over the guidance scale, ± half the 95 % interval")
+        yield _table(head, rows)
 
 
 def _controls(data: TableData, statistics: Statistics) -> Iterator[Block]:

@@ -107,7 +107,8 @@ def empty_table(request: Request, cells: Sequence[CellData]) -> TableData:
     return replace(
         data,
         unrun=unrun,
-        scales=dict(spec.scales) if scaled else {},
+        scales=dict(spec.scales) if scaled and not spec.curve else {},
+        curve=tuple(spec.curve),
         leaderboard=spec.leaderboard if spec.leaderboard in keys else None,
     )
 
@@ -130,7 +131,7 @@ def command_words(request: Request) -> Iterator[str]:
         yield "--controls"
     elif asked != [row for row in every if not row.control]:
         yield from ("--rows", ",".join(row.key for row in asked))
-    if len(rows) < len(request.rows):
+    if len(rows) < len(request.rows) and not table.curve:
         yield "--scales"
     if len(request.columns) < len(table.columns):
         yield from ("--cols", ",".join(column.key for column in request.columns))

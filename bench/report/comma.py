@@ -7,7 +7,9 @@ import io
 from typing import Any
 
 from bench.report import words
+from bench.report.curves import CurvePoint
 from bench.report.model import TableData
+from bench.report.scales import protocol_scale
 from bench.report.statistics import Statistics
 from bench.stats import CrossedEstimate
 
@@ -61,6 +63,10 @@ def render_csv(data: TableData, statistics: Statistics) -> str:
         for column in data.columns:
             line = _line(data, statistics, row["key"], column["key"])
             writer.writerow({key: _text(value) for key, value in line.items()})
+    for point in statistics.points:
+        if point.scale != protocol_scale(data, point.column):  # there already
+            line = _point(data, point)
+            writer.writerow({key: _text(value) for key, value in line.items()})
     return buffer.getvalue()
 
 
@@ -98,6 +104,25 @@ def _line(data: TableData, statistics: Statistics, row: str, column: str) -> dic
             "published": published["value"],
             "published_quoted": published["quoted"],
             "published_source": published["source"],
+        }
+    return line
+
+
+def _point(data: TableData, point: CurvePoint) -> dict[str, Any]:
+    """Return the line of a row at another guidance scale of a table of curves."""
+    line: dict[str, Any] = {
+        "table": data.table,
+        "profile": data.profile["name"],
+        "partial_limit": data.limit,
+        "row": f"{point.row}@{point.scale:g}",
+        "column": point.column,
+        "state": "n/a" if point.estimate is None else "measured",
+    }
+    if point.estimate is not None:
+        line |= {
+            "value": point.estimate.value,
+            **_ends(point.estimate, ""),
+            "prompts": point.estimate.n_prompts,
         }
     return line
 

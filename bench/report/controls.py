@@ -22,7 +22,7 @@ Row = Mapping[str, Any]
 
 def baseline_of(data: TableData) -> str | None:
     """Return the key of the row that differences are taken from: the first base."""
-    return next((r["key"] for r in data.rows if r["checkpoint"] and not r["control"]), None)
+    return next((r["key"] for r in data.shown if r["checkpoint"] and not r["control"]), None)
 
 
 def control_results(data: TableData) -> tuple[ControlResult, ...]:

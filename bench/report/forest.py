@@ -23,15 +23,23 @@ _LETTERS = 26
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """A linear axis from `low` to `high` across the plot's width."""
+    """A linear axis from `low` to `high`; across a forest plot's width where nothing else is said.
+
+    Attributes:
+        low, high: its ends.
+        start: place of `low`, in pixels.
+        length: from there to `high`; negative upwards.
+    """
 
     low: float
     high: float
+    start: float = _LABEL
+    length: float = WIDTH - _RIGHT - _LABEL
 
     def x(self, value: float) -> float:
-        """Return the horizontal place of a value, in pixels."""
+        """Return the place of a value, in pixels."""
         share = (value - self.low) / (self.high - self.low)
-        return round(_LABEL + share * (WIDTH - _RIGHT - _LABEL), 1)
+        return round(self.start + share * self.length, 1)
 
     def ticks(self) -> list[float]:
         """Return three to six round values within the axis."""

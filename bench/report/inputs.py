@@ -24,6 +24,7 @@ def inputs_hash(data: TableData) -> str:
         **({"unrun": list(data.unrun)} if data.unrun else {}),
         **({"scales": dict(data.scales)} if data.scales else {}),
         **({"leaderboard": data.leaderboard} if data.leaderboard else {}),
+        **({"curve": list(data.curve)} if data.curve else {}),
         "cells": [cell_to_json(cell) for cell in data.cells],
     }
     digest = hashlib.sha256(canonical_json(head).encode("ascii"))

@@ -102,6 +102,8 @@ class TableData:
         scales: by row, the guidance scale at which it is best, where planned claims are shown
             there; their rows name in `scale_of` the row they stand for.
         leaderboard: the column by which rows are ranked against the base; None for no ranking.
+        curve: guidance scales at which each row was sampled, where the table shows them; the rows
+            at other scales than the protocol's name in `scale_of` the row they are.
     """
 
     table: str
@@ -123,6 +125,7 @@ class TableData:
     unrun: tuple[Mapping[str, Any], ...] = ()
     scales: Mapping[str, float] = field(default_factory=dict)
     leaderboard: str | None = None
+    curve: tuple[float, ...] = ()
 
     @property
     def partial(self) -> bool:

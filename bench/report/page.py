@@ -15,11 +15,12 @@ from pathlib import Path
 from bench.read.text import read_text
 from bench.report import scale_words, words
 from bench.report.blocks import PARTS, Block, Bullets, Heading, Table, blocks_of
+from bench.report.curve_plot import curve_key, curve_plots
 from bench.report.forest import forest_plot
 from bench.report.model import TableData
 from bench.report.statistics import Statistics
 
-STYLE = "page.css"
+STYLE, CURVES_STYLE = "page.css", "curves.css"
 MOST_PLOTS = 12
 """Columns up to which each gets a plot; a table with more is read as numbers."""
 FOLDED = frozenset({PARTS, "Protocol", "Provenance"})
@@ -41,10 +42,12 @@ def render_page(
         f"<header>\n{_written(title)}\n</header>",
         _verdict_strip(data, statistics),
         _plots(data, statistics),
+        _curves(data, statistics),
         *(_picture(caption, content) for caption, content in (pictures or {}).items()),
         *(_section(blocks) for blocks in rest),
     ]
-    style = read_text(Path(__file__).with_name(STYLE))
+    sheets = [STYLE, *([CURVES_STYLE] if statistics.points else [])]
+    style = "".join(read_text(Path(__file__).with_name(sheet)) for sheet in sheets)
     return "\n".join(
         [
             "<!doctype html>",
@@ -141,6 +144,13 @@ def _plots(data: TableData, statistics: Statistics) -> str:
         + ("" if data.orientation or not data.published else " Rhombs: published.")
     )
     return f'<div class="plots">{"".join(drawn)}</div>\n<p class="key">{key}</p>'
+
+
+def _curves(data: TableData, statistics: Statistics) -> str:
+    drawn = [f"<figure>{plot}</figure>" for plot in curve_plots(data, statistics) if plot]
+    if not drawn:
+        return ""
+    return f'<div class="plots">{"".join(drawn)}</div>\n{curve_key(data, statistics)}'
 
 
 def _picture(caption: str, content: bytes) -> str:

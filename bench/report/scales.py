@@ -77,19 +77,19 @@ def scaled_claims(data: TableData) -> tuple[ScaledClaim, ...]:
 def _scaled(data: TableData, number: int, claim: Mapping[str, Any], base: str) -> ScaledClaim:
     column = data.column(claim["column"])
     sides = (claim["better"], claim["worse"])
-    scale = _protocol_scale(data, column["key"])
+    scale = protocol_scale(data, column["key"])
     at_base, own = data.scales[base], tuple(data.scales[row] for row in sides)
     few = takes_fewer_seeds(data, *sides)
 
     def at(better: float, worse: float) -> tuple[list[CellData], list[CellData]]:
         ours, theirs = (
-            _cells(data, row, column["key"], one, scale)
+            cells_at(data, row, column["key"], one, scale)
             for row, one in zip(sides, (better, worse), strict=True)
         )
         return common_cells(ours, theirs) if few else (ours, theirs)
 
     here, there, best = at(scale, scale), at(at_base, at_base), at(*own)
-    whole = all(_measured(cells) for cells in (*here, *best))
+    whole = all(is_measured(cells) for cells in (*here, *best))
     return ScaledClaim(
         claim=number,
         scale=scale,
@@ -101,14 +101,17 @@ def _scaled(data: TableData, number: int, claim: Mapping[str, Any], base: str) -
     )
 
 
-def _protocol_scale(data: TableData, column: str) -> float:
+def protocol_scale(data: TableData, column: str) -> float:
+    """Return the guidance scale of a column's protocol."""
     for cell in data.cells:
         if cell.column == column and cell.protocol.get("generation"):
             return float(cell.protocol["generation"]["cfg_scale"])
     return 0.0
 
 
-def _cells(data: TableData, row: str, column: str, scale: float, protocol: float) -> list[CellData]:
+def cells_at(
+    data: TableData, row: str, column: str, scale: float, protocol: float
+) -> list[CellData]:
     """Return a row's cells at a scale: its own, or those of the row that shows it there."""
     if scale == protocol:
         return data.of(row, column)
@@ -120,7 +123,8 @@ def _cells(data: TableData, row: str, column: str, scale: float, protocol: float
     return data.of(keys[0], column) if keys else []
 
 
-def _measured(cells: list[CellData]) -> bool:
+def is_measured(cells: list[CellData]) -> bool:
+    """Return whether there are cells, and all of them were measured."""
     return bool(cells) and all(cell.state == "measured" for cell in cells)
 
 

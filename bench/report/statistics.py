@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.api.errors import BenchError, ProtocolError
 from bench.report.controls import baseline_of, control_results, drifts, with_controls
+from bench.report.curves import CurvePoint, OwnBest, curve_points, own_bests
 from bench.report.facts import GainRatio, gain_ratios
 from bench.report.leaderboard import TaskEffect, task_effects
 from bench.report.model import CellData, Summary, TableData
@@ -42,6 +43,8 @@ class Statistics:
         drifts: what nulls lost against their base, one per row and column that 0 is outside of.
         scaled: planned claims at three guidance scales, where those were sampled.
         tasks: of a leaderboard, what each row gains in each task.
+        points: of a table of curves, each row and column at each guidance scale.
+        own: of such a table, each row at its own best scale.
     """
 
     values: tuple[Summary, ...]
@@ -53,6 +56,8 @@ class Statistics:
     drifts: tuple[Summary, ...] = ()
     scaled: tuple[ScaledClaim, ...] = ()
     tasks: tuple[TaskEffect, ...] = ()
+    points: tuple[CurvePoint, ...] = ()
+    own: tuple[OwnBest, ...] = ()
 
     def value(self, row: str, column: str) -> Summary:
         """Return the value of a row and column (KeyError when there is none)."""
@@ -78,6 +83,8 @@ class Statistics:
             **({"drifts": [d.to_json() for d in self.drifts]} if self.drifts else {}),
             **({"scaled": [s.to_json() for s in self.scaled]} if self.scaled else {}),
             **({"tasks": [t.to_json() for t in self.tasks]} if self.tasks else {}),
+            **({"points": [p.to_json() for p in self.points]} if self.points else {}),
+            **({"own": [o.to_json() for o in self.own]} if self.own else {}),
         }
 
     @classmethod
@@ -93,6 +100,8 @@ class Statistics:
             drifts=tuple(Summary.from_json(d) for d in data.get("drifts", ())),
             scaled=tuple(ScaledClaim.from_json(s) for s in data.get("scaled", ())),
             tasks=tuple(TaskEffect.from_json(t) for t in data.get("tasks", ())),
+            points=tuple(CurvePoint.from_json(p) for p in data.get("points", ())),
+            own=tuple(OwnBest.from_json(o) for o in data.get("own", ())),
         )
 
 
@@ -137,6 +146,8 @@ def compute(data: TableData) -> Statistics:
         drifts=tuple(drifts(data)),
         scaled=scaled_claims(data),
         tasks=tuple(task_effects(data)),
+        points=tuple(curve_points(data)),
+        own=tuple(own_bests(data)),
     )
 
 

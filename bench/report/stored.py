@@ -140,14 +140,8 @@ def make_report(data: TableData, targets: Sequence[str]) -> Report:
 def head_json(data: TableData) -> dict[str, Any]:
     """Return all of `table.json` but what is computed from it and from the per-image values."""
     head = {k: v for k, v in asdict(replace(data, cells=())).items() if k != "cells"}
-    for name in (
-        "verified",
-        "facts",
-        "unrun",
-        "scales",
-        "leaderboard",
-    ):  # tables that were stored before had none
-        if not head[name]:
+    for name in ("verified", "facts", "unrun", "scales", "leaderboard", "curve"):
+        if not head[name]:  # tables that were stored before had none
             del head[name]
     cells = [cell_to_json(cell) for cell in data.cells]
     return {"format": FORMAT, "partial": data.partial, **head, "cells": cells}
@@ -386,4 +380,5 @@ def _data(stored: Mapping[str, Any], cells: tuple[CellData, ...]) -> TableData:
         unrun=tuple(stored.get("unrun", ())),
         scales=stored.get("scales", {}),
         leaderboard=stored.get("leaderboard"),
+        curve=tuple(stored.get("curve", ())),
     )

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.report import control_words, leaderboard_words, scale_words, words
+from bench.report import control_words, curve_words, leaderboard_words, scale_words, words
 from bench.report.facts import ratio_text
 from bench.report.model import Summary, TableData
 from bench.report.reach import reach_line
@@ -37,7 +37,7 @@ def render_terminal(data: TableData, statistics: Statistics, *, parts: bool = Fa
         f"{words.intervals_note(data)} {words.orientation_notice(data)}"
     )
     lines += _wrapped(reach_line(data, statistics))
-    for said in (_claims, _scales, _controls, _facts):
+    for said in (_claims, _scales, _curves, _controls, _facts):
         lines += said(data, statistics)
     for variant in words.variant_lines(data):
         lines += _wrapped(variant, indent="  ")
@@ -166,6 +166,25 @@ def _scales(data: TableData, statistics: Statistics) -> Iterator[str]:
     for claim, *effects, guidance in rows:
         told = f"{claim}: {'; '.join(effects)}; guidance gives {guidance}"
         yield from _wrapped(told, indent="  ")
+
+
+def _curves(data: TableData, statistics: Statistics) -> Iterator[str]:
+    if statistics.own:
+        yield ""
+        yield "Each row at its own best guidance scale (best on either half of the prompts)"
+        head = curve_words.own_head(data, statistics)
+    for column, label, best, value, *effects in curve_words.own_table(data, statistics):
+        told = "; ".join(f"{h} {e}" for h, e in zip(head[4:], effects, strict=True) if e != "-")
+        yield from _wrapped(f"{label} on {column}, CFG {best}: {value}; {told}", indent="  ")
+    for name, scales, rows in curve_words.curve_tables(data, statistics):
+        yield ""
+        yield f"{name} over the guidance scale"
+        fits = (WIDTH - _LABEL) // _CELL
+        for start in range(1, len(scales), fits):
+            yield _line("", scales[start : start + fits])
+            for row in rows:
+                cells = row[start : start + fits]
+                yield _line(row[0], [" ".join(map(_short, c.split())) for c in cells])
 
 
 def _controls(data: TableData, statistics: Statistics) -> Iterator[str]:

@@ -11,7 +11,7 @@ from bench.spec.added import weights_row
 from bench.spec.head import ProfileHead
 from bench.spec.overrides import asked_of
 from bench.spec.profile import Profile
-from bench.spec.scales import scale_rows
+from bench.spec.scales import curve_rows, scale_rows
 from bench.spec.table import ColumnSpec, RowSpec, TableSpec, load_table
 from bench.spec.world import world_of
 
@@ -133,8 +133,17 @@ def make_request(
         if row.key in wanted or (not wanted and (row.added or controls or not row.control))
     )
     chosen = {spec.column(key).key for key in columns} or {c.key for c in spec.columns}
-    if scales and isinstance(settings, Profile):
-        for row in scale_rows(spec, settings, [row.key for row in taken], sorted(chosen)):
+    if isinstance(settings, Profile):
+        keys = [c.key for c in spec.columns if c.key in chosen]
+        others = curve_rows(spec, settings, taken, keys)
+        if scales and others:
+            raise UsageError(
+                f"--scales: table {spec.name} shows all its rows at all scales of its curve; "
+                "leave it out."
+            )
+        if scales:
+            others = scale_rows(spec, settings, [row.key for row in taken], keys)
+        for row in others:
             spec, taken = _with_row(spec, row), (*taken, row)
     return Request(
         table=spec,

@@ -1,15 +1,16 @@
-"""Planned claims at other guidance scales than the protocol's: the rows that are sampled for it.
+"""Rows at other guidance scales than the protocol's: which of them are sampled.
 
 A gain at one scale may be guidance and nothing else. A table says at which scale each row of its
 planned claims is best (`scales:`, chosen on validation prompts), and `--scales` samples both rows
-of each planned claim at the base's best scale and each at its own.
+of each planned claim at the base's best scale and each at its own. A table of curves (`curve:`)
+samples all its rows at all its scales.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import UsageError, did_you_mean
 from bench.spec.controls import base_row
@@ -59,6 +60,71 @@ def scale_rows(
                 before = found.get(row.key, row)
                 both = dict.fromkeys([*before.columns, claim.column])
                 found[row.key] = replace(row, columns=tuple(both))
+    return tuple(found.values())
+
+
+def curve_of(scales: Sequence[Any], where: str, world: str | None) -> tuple[float, ...]:
+    """Return the scales of a table of curves.
+
+    Raises:
+        UsageError: they are not two numbers or more, from 1 and ascending, or the table is of a
+            world without guidance.
+    """
+    if not scales:
+        return ()
+    if world is not None:
+        raise UsageError(
+            f"{where} has curve: and is of {world}, which is sampled without guidance."
+        )
+    found = tuple(scales) if isinstance(scales, list | tuple) else (scales,)
+    numbers = all(type(scale) in (int, float) and scale >= 1.0 for scale in found)
+    if len(found) < 2 or not numbers or list(found) != sorted(set(found)):
+        raise UsageError(
+            f"{where}: curve is {list(found)}; expected two guidance scales or more, from 1 and "
+            "ascending, such as [1, 2, 3]."
+        )
+    return tuple(float(scale) for scale in found)
+
+
+def curve_rows(
+    table: TableSpec, profile: Profile, rows: Sequence[RowSpec], columns: Sequence[str]
+) -> tuple[RowSpec, ...]:
+    """Return the rows of a table of curves at the scales that are not their own already.
+
+    Args:
+        table: with its `curve`.
+        profile: whose protocol is sampled at what scale.
+        rows: those that were asked for.
+        columns: keys of those that were asked for.
+
+    Raises:
+        UsageError: the scale of a column's protocol, or of a row, is none of the curve's.
+    """
+    found: dict[str, RowSpec] = {}
+    for key in columns if table.curve else ():
+        protocol = profile.protocol_of(table, table.column(key))
+        if protocol is None:
+            continue
+        own = protocol.generation.cfg_scale
+        if own not in table.curve:
+            raise UsageError(
+                f"table {table.name}: column {key} is sampled at guidance scale {own:g}, which is "
+                f"none of its curve's, {', '.join(f'{s:g}' for s in table.curve)}; add it there."
+            )
+        for row in rows:
+            if row.render is not None:
+                continue
+            if "cfg_scale" in row.sampling:
+                raise UsageError(
+                    f"table {table.name}, row {row.key!r} has a guidance scale of its own, and the "
+                    "table's curve samples it at all of them; leave sampling.cfg_scale out."
+                )
+            for scale in table.curve:
+                if scale != own:
+                    other = at_scale(row, scale)
+                    before = found.get(other.key, other)
+                    both = dict.fromkeys([*before.columns, key])
+                    found[other.key] = replace(other, columns=tuple(both))
     return tuple(found.values())
 
 

@@ -26,6 +26,7 @@ from bench.spec.protocol import ColumnProtocol, read_protocol
 from bench.spec.rows import PAIRINGS as PAIRINGS
 from bench.spec.rows import RowSpec as RowSpec
 from bench.spec.rows import read_rows
+from bench.spec.scales import curve_of
 from bench.spec.table_files import table_file, table_name
 from bench.spec.table_files import table_names as table_names
 
@@ -127,6 +128,7 @@ class TableSpec:
             there is claimed of every row, one added by the command line too.
         scales: by row key, the guidance scale at which the metric of the planned claims is best;
             see `bench.spec.scales`.
+        curve: guidance scales, ascending, at which every row that is sampled is measured.
     """
 
     name: str
@@ -147,9 +149,11 @@ class TableSpec:
     seeds: tuple[int, ...] = ()
     scales: Mapping[str, float] = field(default_factory=dict)
     leaderboard: str | None = None
+    curve: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seeds", tuple(self.seeds))
+        object.__setattr__(self, "curve", curve_of(self.curve, f"table {self.name}", self.world))
         if self.settings and self.world is None:
             raise UsageError(f"table {self.name} has settings and names no world that reads them.")
         for what, keys in (("row", [r.key for r in self.rows]), ("column", self._columns)):
