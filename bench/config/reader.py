@@ -46,7 +46,7 @@ def construct(cls: type[T], data: Any, where: str, /, **given: Any) -> T:
     """Return `cls(**given, **data)` for a dataclass whose values are made, checking the keys.
 
     Raises:
-        UsageError: as `read`; of types only that true and false are no numbers.
+        UsageError: as `read`; of types only that a number is one, and whole where it must be.
     """
     found = mapping({} if data is None else data, where)
     _refuse_unknown(cls, found, where)
@@ -58,15 +58,17 @@ def construct(cls: type[T], data: Any, where: str, /, **given: Any) -> T:
     ]
     if missing:
         raise UsageError(f"{where} lacks {', '.join(missing)}{place_of(data)}.")
-    refuse_bools(cls, found, where)
+    require_numbers(cls, found, where)
     try:
         return cls(**values)
     except TypeError as error:
         raise UsageError(f"{where}: {error}") from None
 
 
-def refuse_bools(cls: type, data: Mapping[str, Any], where: str) -> None:
-    """Refuse true and false where a dataclass has a number: Python counts with them as 1 and 0.
+def require_numbers(cls: type, data: Mapping[str, Any], where: str) -> None:
+    """Make sure that a number stands where a dataclass has one, a whole one where it counts.
+
+    Python counts with true and false as 1 and 0, and takes half a step for a number of steps.
 
     Raises:
         UsageError: naming the setting, with file and line where the data has them.
@@ -76,22 +78,22 @@ def refuse_bools(cls: type, data: Mapping[str, Any], where: str) -> None:
     except Exception:  # a plug-in's, of names that are there for a type checker alone
         return
     for key, value in data.items():
-        _refuse_bool(hints.get(key, Any), value, f"{where}.{key}", place_of(data, key))
+        _require_number(hints.get(key, Any), value, f"{where}.{key}", place_of(data, key))
 
 
-def _refuse_bool(hint: Any, value: Any, where: str, place: str) -> None:
+def _require_number(hint: Any, value: Any, where: str, place: str) -> None:
     origin, parts = get_origin(hint), get_args(hint)
-    if isinstance(value, bool):
+    if isinstance(value, bool | float | str):
         taken = parts if origin in (Union, types.UnionType) else (hint,)
-        number = next((part for part in (int, float) if part in taken), None)
-        if number is not None and bool not in taken:
+        number = next((part for part in (float, int) if part in taken), None)
+        if number is not None and type(value) not in taken:
             _plain(number, value, where, place)
     elif origin in (dict, Mapping) and isinstance(value, Mapping):
         for key, item in value.items():
-            _refuse_bool(parts[1], item, f"{where}.{key}", place_of(value, key) or place)
+            _require_number(parts[1], item, f"{where}.{key}", place_of(value, key) or place)
     elif origin in (tuple, list, Sequence) and isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            _refuse_bool(parts[0], item, f"{where}[{index}]", place)
+            _require_number(parts[0], item, f"{where}[{index}]", place)
 
 
 def _refuse_unknown(cls: type, found: Mapping[str, Any], where: str) -> None:

@@ -11,7 +11,7 @@ from bench.api.errors import ContractError, UsageError, did_you_mean, unknown
 from bench.api.method import Method
 from bench.api.registry import METHODS
 from bench.api.stages import StagedMethod, stages_of
-from bench.config import refuse_bools
+from bench.config import require_numbers
 from bench.published import Entry, find_entry
 from bench.published import entry as published_entry
 from bench.spec.profile import Profile
@@ -98,7 +98,7 @@ def make_method(cls: type[AnyMethod], settings: Mapping[str, Any]) -> AnyMethod:
         )
     known = [f.name for f in fields(cls)]
     values = dict(settings)
-    refuse_bools(cls, values, f"method {cls.name}")
+    require_numbers(cls, values, f"method {cls.name}")
     for name, convert in _BETAS.items():
         if name in values and name not in known:
             if "kappa" not in known or "kappa" in values:
@@ -115,7 +115,11 @@ def make_method(cls: type[AnyMethod], settings: Mapping[str, Any]) -> AnyMethod:
 
 
 def training_plan(
-    profile: Profile, target: str, seed: int, settings: str | None = None
+    profile: Profile,
+    target: str,
+    seed: int,
+    settings: str | None = None,
+    changes: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> TrainingPlan:
     """Return what is trained for `target` in `profile`.
 
@@ -125,12 +129,13 @@ def training_plan(
         seed: of the training.
         settings: the entry of the profile's `training.methods` to train by; None takes the
             method's own.
+        changes: of a row of a table, by `"train"` and `"method"`.
 
     The settings of a training, the later ones winning: those published for the method, where the
     profile names a backbone; the profile's common ones; the
     profile's own for the method; where the method's code says that a stage departs from those, with
-    the published values where there are any; the profile's own for the stage; and in that order,
-    common, the method's and the stage's, what the command line set.
+    the published values where there are any; the profile's own for the stage; the row's changes;
+    and in that order, common, the method's and the stage's, what the command line set.
 
     Raises:
         UsageError: the method, a stage or a setting is unknown.
@@ -145,7 +150,9 @@ def training_plan(
         profile.asked_training.common,
         _of_method(profile.asked_training, target, cls, settings),
     )
-    chosen = replace(chosen, method=_one_kappa(chosen.method, asked.method))
+    row = {"train": {}, "method": {}, **(changes or {})}
+    for told_of in (row["method"], asked.method):
+        chosen = replace(chosen, method={**_one_kappa(chosen.method, told_of), **told_of})
     published = _published(profile, str(cls.name))
     method = make_method(cls, _own_first(chosen.method, published, cls))
     stages = stages_of(method)
@@ -165,13 +172,14 @@ def training_plan(
             **chosen.train,
             **{key: stated.get(key, value) for key, value in stage.train.items()},
             **own.train,
+            **row["train"],
             **asked_common,
             **asked.train,
             **told.train,
         }
         if "seed" in given:
             raise UsageError(f"profile {profile.name}: the training seed is set by --seeds.")
-        refuse_bools(TrainConfig, given, f"profile {profile.name}: training")
+        require_numbers(TrainConfig, given, f"profile {profile.name}: training")
         plans.append(
             StagePlan(
                 name=stage.name,

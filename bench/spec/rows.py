@@ -14,6 +14,7 @@ from bench.spec.placed import placed
 
 RENDERS = ("exact", "through-vae")
 SAMPLING = ("cfg_scale", "negative", "negative_prompt")
+CHANGES = ("train", "method")
 PAIRINGS = ("standard", "identity-degraded", "shuffled")
 IMPROVES, NULL, PROBE, CEILING = "improves", "null", "probe", "ceiling"
 CONTROLS = (IMPROVES, NULL, PROBE, CEILING)
@@ -45,6 +46,8 @@ class RowSpec:
             settings. Its note must say so, for all else of the column is alike.
         settings: the entry of the profile's `training.methods` that the row is trained by; None
             takes the method's own.
+        changes: of the settings it is trained by, `{train: {steps: 540}, method: {...}}`: what an
+            ablation varies; what `--set` gives still wins. Its label or note must say so.
         control: of a control row, which is left out unless asked for, what it must show:
             `"improves"`: better than `base` in each of `columns`, else no verdict there rests
             on anything; `"null"`: not better; `"probe"`: neither passes nor fails; `"ceiling"`.
@@ -75,6 +78,7 @@ class RowSpec:
     sampling_seed: int | None = None
     sampling: Mapping[str, Any] = field(default_factory=dict)
     settings: str | None = None
+    changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     control: str = ""
     columns: Sequence[str] = ()
     concerns: Sequence[str] = ()
@@ -105,8 +109,14 @@ class RowSpec:
                 f"{where} is sampled in another way than the rest of its columns: it needs a note "
                 "that says so, and cannot be rendered."
             )
-        for name in ("start", "data", "settings"):
-            if getattr(self, name) is not None and self.method is None:
+        for part, values in mapping(self.changes, f"{where}: changes").items():
+            if part not in CHANGES:
+                raise UsageError(
+                    f"{where}: unknown key 'changes.{part}'.{did_you_mean(part, CHANGES)}"
+                )
+            mapping(values, f"{where}: changes.{part}")
+        for name in ("start", "data", "settings", "changes"):
+            if getattr(self, name) not in (None, {}) and self.method is None:
                 raise UsageError(f"{where} has {name} and no method to train; leave {name} out.")
         for name, value, known in (
             ("checkpoint", self.checkpoint, ("base",)),

@@ -79,7 +79,7 @@ class World:
     def row_json(self, row: RowSpec, profile: ProfileHead) -> dict[str, Any]:
         """Return what a table says of a row."""
         entry = {**asdict(row), "method": row.method and Path(row.method).name}
-        for name in ("rewards", "settings", "columns", "concerns", "base", "scale_of", "seeds"):
+        for name in _OPTIONAL:
             if not entry[name]:  # as in tables that were stored before rows had them
                 del entry[name]
         return {**entry, "control": row.control or False}
@@ -93,6 +93,10 @@ class World:
             del entry["over"]
         return entry
 
+
+_OPTIONAL = (
+    "rewards", "settings", "changes", "columns", "concerns", "base", "scale_of", "seeds",
+)  # fmt: skip
 
 IMAGES = World()
 

@@ -131,7 +131,7 @@ def _data_sets(table: TableSpec, profile: Profile) -> list[str]:
             or row.settings not in (None, *profile.training.methods)
         ):
             continue
-        for stage in training_plan(profile, row.method, 0, row.settings).stages:
+        for stage in training_plan(profile, row.method, 0, row.settings, row.changes).stages:
             name = getattr(row, "data", None) or stage.data or DEFAULT_DATA
             found.setdefault(name)
     return [name for name in found if name == DEFAULT_DATA or name in profile.data]

@@ -152,7 +152,7 @@ def add_training(
 def _train(
     builder: GraphBuilder, row: RowSpec, seed: int, until: str | None, above: tuple[str, ...]
 ) -> str:
-    plan = training_plan(builder.profile, str(row.method), seed, row.settings)
+    plan = training_plan(builder.profile, str(row.method), seed, row.settings, row.changes)
     stages = plan.stages
     if until is not None:
         names = [stage.name for stage in stages]
@@ -256,11 +256,17 @@ def _add_stage(
         backbone=backbone,
         start=begin,
         suppliers={n: found.checkpoint for n, found in suppliers.items()},
-        label=f"train {label}, seed {seed}",
+        label=f"train {label}{_changed(row)}, seed {seed}",
         seconds=5.0 + config.steps * config.batch * profile.speed.pair_seconds * _work(stage),
         bytes=profile.speed.checkpoint_bytes,
     )
     return builder.graph.add(step)
+
+
+def _changed(row: RowSpec) -> str:
+    """Return what a row changes of its settings, in brackets."""
+    parts = [f"{k} {v}" for values in row.changes.values() for k, v in values.items()]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _work(stage: StagePlan) -> float:

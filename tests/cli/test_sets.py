@@ -215,3 +215,24 @@ def test_a_number_in_a_file_that_can_be_read_in_two_ways_is_refused_with_its_lin
     assert main(words) == 2
     said = capsys.readouterr().err
     assert str(file) in said and "line 3" in said and "write 10, or '010' in quotes" in said
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("training.common.steps=2.5", "training.steps is 2.5 (a float); expected a whole number"),
+        ("training.common.lr=fast", "training.lr is 'fast' (a str); expected a number"),
+        ("training.common.adam_betas=[0.9,x]", "adam_betas[1] is 'x' (a str); expected a number"),
+        ("training.methods.ddspo.method.kappa=x", "method ddspo.kappa is 'x' (a str)"),
+        ("sampling_seed=1.5", "sampling_seed is 1.5 (a float)"),
+        ("generation.steps=2.5", "generation.steps is 2.5 (a float); expected a whole number"),
+        ("pairs.seed=1.5", "pairs.seed is 1.5 (a float); expected a whole number"),
+    ],
+)
+def test_half_a_step_is_no_number_of_steps(
+    given: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["plan", "--table", "1a", "--rows", "ddspo", "--cols", "GE", "--set", given]
+    assert main([*words, "--store", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
