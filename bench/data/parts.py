@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
-import numpy as np
-
-from bench.api.errors import BenchError
+from bench.api.errors import BenchError, CorruptArtifactError
 from bench.store import Journal, Work, read_safetensors, writing_to
+from bench.store.formats import Stored, safetensors_layout
 from bench.store.writer import UNFINISHED_SUFFIX
 
-_NAMES = {"float16": "F16", "float32": "F32"}
+if TYPE_CHECKING:
+    import numpy as np
+
+_BLOCK = 1 << 20
 
 
 class Parts:
@@ -76,7 +79,8 @@ def read_part(path: Path, rows: int) -> dict[str, np.ndarray] | None:
 def join_parts(work: Work, name: str, parts: Sequence[Path]) -> Path:
     """Join parts along the first axis into the safetensors file `name`, and return its path.
 
-    Only one part is in memory at a time. Equal parts give equal bytes, however many there are.
+    One part is open at a time, and a block of it in memory, however many there are and however
+    long. Equal parts give equal bytes, however they were cut.
 
     Args:
         work: the working folder.
@@ -87,31 +91,56 @@ def join_parts(work: Work, name: str, parts: Sequence[Path]) -> Path:
         BenchError: the parts do not fit together.
         StoreError: the disk fails.
     """
-    opened = [read_safetensors(part) for part in parts]
-    shapes = {key: (array.shape[1:], array.dtype.name) for key, array in opened[0].items()}
-    for part, arrays in zip(parts, opened, strict=True):
-        if {key: (array.shape[1:], array.dtype.name) for key, array in arrays.items()} != shapes:
+    header = json.dumps(_joint_header(work, parts), separators=(",", ":")).encode("ascii")
+    header += b" " * (-len(header) % 8)
+    target = work.file(name)
+    unfinished = target.with_name(f"{target.name}.{os.getpid()}{UNFINISHED_SUFFIX}")
+    with writing_to(unfinished), unfinished.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        for key in sorted(safetensors_layout(parts[0])):
+            for part in parts:
+                _copy(part, safetensors_layout(part)[key], file)
+    work.disk.fsync(unfinished)
+    work.disk.replace(unfinished, target)
+    return target
+
+
+def _joint_header(work: Work, parts: Sequence[Path]) -> dict[str, object]:
+    """Return the header of the joined file, from the headers of the parts."""
+    first = _kinds(safetensors_layout(parts[0]))
+    lengths, sizes = dict.fromkeys(first, 0), dict.fromkeys(first, 0)
+    for part in parts:
+        layout = safetensors_layout(part)
+        if _kinds(layout) != first:
             raise BenchError(
                 f"{part} holds other tensors than {parts[0]}; remove {work.path} and run the same "
                 "command again."
             )
+        for key, stored in layout.items():
+            lengths[key] += stored.shape[0]
+            sizes[key] += stored.end - stored.begin
     header: dict[str, object] = {}
     offset = 0
-    for key in sorted(shapes):
-        shape, dtype = shapes[key]
-        whole = [sum(len(arrays[key]) for arrays in opened), *shape]
-        end = offset + int(np.prod(whole)) * np.dtype(dtype).itemsize
-        entry = {"dtype": _NAMES[dtype], "shape": whole, "data_offsets": [offset, end]}
-        header[key], offset = entry, end
-    text = json.dumps(header, separators=(",", ":")).encode("ascii")
-    text += b" " * (-len(text) % 8)
-    target = work.file(name)
-    unfinished = target.with_name(f"{target.name}.{os.getpid()}{UNFINISHED_SUFFIX}")
-    with writing_to(unfinished), unfinished.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for key in sorted(shapes):
-            for arrays in opened:
-                file.write(np.ascontiguousarray(arrays[key]).data)
-    work.disk.fsync(unfinished)
-    work.disk.replace(unfinished, target)
-    return target
+    for key, (dtype, shape) in sorted(first.items()):
+        end = offset + sizes[key]
+        whole = [lengths[key], *shape]
+        header[key] = {"dtype": dtype, "shape": whole, "data_offsets": [offset, end]}
+        offset = end
+    return header
+
+
+def _kinds(layout: Mapping[str, Stored]) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Return what the tensors of all parts have in common: element type, and shape of a row."""
+    return {key: (stored.dtype, stored.shape[1:]) for key, stored in layout.items()}
+
+
+def _copy(part: Path, stored: Stored, target: BinaryIO) -> None:
+    """Append the bytes of a tensor to an open file."""
+    left = stored.end - stored.begin
+    with part.open("rb") as source:
+        source.seek(stored.begin)
+        while block := source.read(min(_BLOCK, left)):
+            target.write(block)
+            left -= len(block)
+    if left:
+        raise CorruptArtifactError(f"{part} was cut off while it was read")

@@ -10,48 +10,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from bench.api.errors import BenchError
 from bench.api.exits import is_users
-from bench.executors.outcome import Failure, Listener, Outcome, Tally, ignore
+from bench.executors.outcome import Listener, Outcome, Tally, ignore
 from bench.executors.plugins import may_be_made_here
 from bench.executors.pool import Pool
+from bench.executors.schedule import Schedule, complete_steps, with_damaged
 from bench.executors.worker import failure_of, make_step, one_thread, require_sources
 from bench.steps.graph import Graph
-from bench.steps.step import Runtime, Step, StoredStep
-from bench.store import FOUND, MANIFEST, Store, nobody_makes, state_of
+from bench.steps.step import Runtime, Step
+from bench.store import MANIFEST, Store
 
 LOG = logging.getLogger("bench.executors")
-
-
-def with_damaged(graph: Graph, targets: Sequence[str], store: Store) -> list[str]:
-    """Return the targets, and what this process found damaged and the graph can make anew."""
-    root = store.root.absolute()
-    found = {f"{p.parent.name}/{p.name}" for p in FOUND if p.absolute().parents[1] == root}
-    return list(dict.fromkeys([*targets, *sorted(key for key in found if key in graph)]))
-
-
-def complete_steps(graph: Graph, targets: Sequence[str], store: Store) -> set[str]:
-    """Return the complete ones of the targets and, beneath the incomplete ones, of the rest.
-
-    What was found damaged counts as a target.
-    """
-    targets = with_damaged(graph, targets, store)
-    complete: set[str] = set()
-    queue, seen = list(targets), set(targets)
-    while queue:
-        step = graph[queue.pop()]
-        if store.find(step.kind, step.name, step.identity):
-            complete.add(step.id)
-            continue
-        fresh = [key for key in step.upstream.values() if key not in seen]
-        seen.update(fresh)
-        queue += fresh
-    return complete
 
 
 def run_graph(
@@ -82,7 +56,7 @@ def run_graph(
     targets = with_damaged(graph, targets, store)
     known = complete_steps(graph, targets, store) if complete is None else complete
     needed = graph.needed(targets, known)
-    schedule = _Schedule(graph, needed, known)
+    schedule = Schedule(graph, needed, known)
     if not needed:
         return schedule.outcome
     jobs = min(jobs, len(needed))
@@ -96,136 +70,7 @@ def run_graph(
     return schedule.outcome
 
 
-class _Schedule:
-    """Which steps are waiting, ready, done or failed."""
-
-    def __init__(self, graph: Graph, needed: set[str], complete: set[str]) -> None:
-        self.graph = graph
-        self.needed = set(needed)
-        self.complete = set(complete)
-        self.running: set[str] = set()
-        self.outcome = Outcome()
-        self._priority = graph.remaining_seconds()
-        self._below = {key: list(below) for key, below in graph.downstream().items()}
-        self._waits: dict[str, set[str]] = {}
-        self._remade: set[str] = set()
-        self._tried_again: dict[tuple[str, str], int | None] = {}
-
-    def next(self, suits: Callable[[Step], bool] = lambda _: True) -> Step | None:
-        """Take the ready step with the longest way ahead; None where none is ready now.
-
-        One that suits an idle worker comes before the others.
-        """
-        ready = [key for key in self.needed - self.running if self._upstream(key) <= self.complete]
-        if not ready:
-            return None
-        key = max(ready, key=lambda k: (suits(self.graph[k]), self._priority[k], k))
-        self.running.add(key)
-        return self.graph[key]
-
-    def _upstream(self, key: str) -> set[str]:
-        return {*self.graph[key].upstream.values(), *self._waits.get(key, ())}
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing is left to be done."""
-        return not self.needed
-
-    def require_finished(self) -> None:
-        """Raise BenchError where something is left that is neither made nor failed."""
-        if self.needed:
-            raise BenchError(f"nothing can be made of {sorted(self.needed)}")
-
-    def done(self, step: Step) -> None:
-        """A step was made."""
-        self._settle(step.id)
-        self.complete.add(step.id)
-        self.outcome.made.append(step.id)
-
-    def failed(self, step: Step, failure: Mapping[str, Any], store: Store, tally: Tally) -> bool:
-        """A step failed. Returns False where it will be tried again on upstream made anew."""
-        if self._remake(step, failure, store):
-            return False
-        LOG.debug("%s failed: %s", step.id, failure)
-        failure = self._final(step, failure)
-        self._settle(step.id)
-        own = Failure(
-            message=failure["message"],
-            exit_code=failure["exit_code"],
-            cause=step.id,
-            trace=failure["trace"],
-        )
-        self.outcome.failures[step.id] = own
-        queue = list(self._below[step.id])
-        while queue:
-            key = queue.pop()
-            if key in self.needed:
-                self._settle(key)
-                message = f"not made, because {step.label or step.id} failed"
-                self.outcome.failures[key] = Failure(
-                    message=message, exit_code=own.exit_code, cause=step.id
-                )
-                tally.tell("skipped", self.graph[key], message=message)
-                queue += self._below[key]
-        return True
-
-    def _settle(self, key: str) -> None:
-        self.needed.discard(key)
-        self.running.discard(key)
-
-    def _remake(self, step: Step, failure: Mapping[str, Any], store: Store) -> bool:
-        """Where an artifact it reads is damaged: let that be made anew, and the step again, once.
-
-        An artifact of the graph is removed and made by its step. Another one is marked, so that
-        whatever makes it inside the step makes it anew.
-        """
-        if failure.get("damaged") is None:
-            return self._again_after_upstream(step)
-        path = Path(failure["damaged"])
-        damaged = f"{path.parent.name}/{path.name}"
-        if damaged == step.id or (step.id, damaged) in self._tried_again:
-            return False
-        if damaged in self.graph and isinstance(self.graph[damaged], StoredStep):
-            return False
-        self._tried_again[step.id, damaged] = state_of(path)
-        if damaged not in self.graph:
-            LOG.warning("%s; it is made anew", failure["message"].partition("\n")[0])
-        elif damaged not in self.needed and damaged not in self._remade:
-            self._remade.add(damaged)
-            self._waits.setdefault(step.id, set()).add(damaged)
-            self._below[damaged].append(step.id)
-            store.remove(path)
-            self.complete.discard(damaged)
-            found = complete_steps(self.graph, [damaged], store)
-            self.needed |= self.graph.needed([damaged], found)
-            self.complete |= found
-        self.running.discard(step.id)
-        return True
-
-    def _again_after_upstream(self, step: Step) -> bool:
-        """Whether a step failed while something it reads was being made anew: once more, then."""
-        if self._upstream(step.id) <= self.complete or (step.id, "") in self._tried_again:
-            return False
-        self._tried_again[step.id, ""] = None
-        self.running.discard(step.id)
-        return True
-
-    def _final(self, step: Step, failure: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return the failure as it is told: what nobody here makes anew is a prerequisite."""
-        if failure.get("damaged") is None:
-            return failure
-        path = Path(failure["damaged"])
-        damaged = f"{path.parent.name}/{path.name}"
-        before = self._tried_again.get((step.id, damaged), -1)
-        here = damaged in self.graph and isinstance(self.graph[damaged], StoredStep)
-        if not here and before != state_of(path):
-            return failure  # it was made anew, and damaged again
-        reason = failure["message"].partition("\n")[0]
-        error = nobody_makes(path, reason)
-        return {**failure, "message": str(error), "exit_code": error.exit_code}
-
-
-def _run_here(schedule: _Schedule, store: Store, runtime: Runtime, tally: Tally) -> None:
+def _run_here(schedule: Schedule, store: Store, runtime: Runtime, tally: Tally) -> None:
     while (step := schedule.next()) is not None:
         began = time.monotonic()
         tally.tell("started", step)
@@ -246,7 +91,7 @@ def _run_here(schedule: _Schedule, store: Store, runtime: Runtime, tally: Tally)
 
 
 def _run_in_workers(
-    schedule: _Schedule, store: Store, jobs: int, runtime: dict[str, Any], tally: Tally
+    schedule: Schedule, store: Store, jobs: int, runtime: dict[str, Any], tally: Tally
 ) -> None:
     began: dict[str, float] = {}
     with Pool(jobs, store=store.root, runtime=runtime) as pool:
@@ -275,7 +120,7 @@ def _run_in_workers(
                 _tell_failure(schedule, step, message, store, tally, began[step.id])
 
 
-def _tell_done(schedule: _Schedule, step: Step, store: Store, tally: Tally, began: float) -> None:
+def _tell_done(schedule: Schedule, step: Step, store: Store, tally: Tally, began: float) -> None:
     if not (store.root / step.id / MANIFEST).is_file():
         message = f"{type(step).__name__} ended without an error, and {step.id} is not in the store"
         failure = {"message": message, "exit_code": 1, "damaged": None, "trace": None}
@@ -286,7 +131,7 @@ def _tell_done(schedule: _Schedule, step: Step, store: Store, tally: Tally, bega
 
 
 def _tell_failure(
-    schedule: _Schedule,
+    schedule: Schedule,
     step: Step,
     failure: Mapping[str, Any],
     store: Store,

@@ -11,6 +11,8 @@ from bench.steps.step import Step
 
 EventKind = Literal["started", "progress", "done", "failed", "skipped"]
 
+_TICK = 1e-6  # seconds
+
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
@@ -99,8 +101,11 @@ class Tally:
     """
 
     def __init__(self, seconds: Mapping[str, float], *, jobs: int, listener: Listener) -> None:
-        self._estimates = dict(seconds)
-        self._left = dict(seconds)
+        self._estimates = {key: _ticks(value) for key, value in seconds.items()}
+        self._left = dict(self._estimates)
+        # kept beside the entries, for an event must not cost a look at all steps; whole numbers,
+        # so that they end at nothing, however many were added and taken away
+        self._all = self._ahead = sum(self._left.values())
         self._settled: set[str] = set()
         self._jobs = jobs
         self._listener = listener
@@ -117,13 +122,17 @@ class Tally:
         message: str = "",
     ) -> None:
         """Take in what happened, and tell it; the arguments are fields of `Event`."""
-        estimate = self._estimates.setdefault(step.id, step.seconds)
+        if step.id not in self._estimates:
+            self._estimates[step.id] = _ticks(step.seconds)
+            self._all += self._estimates[step.id]
         if kind in ("started", "progress"):  # a step may be made once more
             self._settled.discard(step.id)
-            self._left[step.id] = (1.0 - done / max(total, 1)) * estimate
+            left = round((1.0 - done / max(total, 1)) * self._estimates[step.id])
         else:
             self._settled.add(step.id)
-            self._left[step.id] = 0.0
+            left = 0
+        self._ahead += left - self._left.get(step.id, 0)
+        self._left[step.id] = left
         event = Event(
             kind=kind,
             step=step,
@@ -133,16 +142,19 @@ class Tally:
             message=message,
             finished=len(self._settled),
             steps=len(self._left),
-            seconds_left=self._ahead(),
+            seconds_left=self._seconds_left(),
         )
         self._listener(event)
 
-    def _ahead(self) -> float | None:
+    def _seconds_left(self) -> float | None:
         """Return the time to go: the estimate of what is left, scaled by how it went so far."""
-        left = sum(self._left.values())
-        if left <= 0.0:
+        if self._ahead <= 0:
             return None
-        done = sum(self._estimates.values()) - left
+        done = self._all - self._ahead
         elapsed = time.monotonic() - self._began
-        rate = elapsed * self._jobs / done if done > 0.1 * (done + left) else 1.0
-        return left * rate / self._jobs
+        rate = elapsed * self._jobs / (done * _TICK) if done > 0.1 * self._all else 1.0
+        return self._ahead * _TICK * rate / self._jobs
+
+
+def _ticks(seconds: float) -> int:
+    return round(seconds / _TICK)

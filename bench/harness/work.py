@@ -9,8 +9,9 @@ from typing import Any
 
 from bench.api.errors import UsageError
 from bench.environment import cuda_requested
-from bench.executors.local import complete_steps, run_graph, with_damaged
+from bench.executors.local import run_graph
 from bench.executors.outcome import Listener, Outcome, ignore
+from bench.executors.schedule import complete_steps, with_damaged
 from bench.spec.head import ProfileHead
 from bench.steps.graph import Graph
 from bench.store import Store

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,47 @@ def ordered_safetensors(data: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + data[start:]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """Where a tensor lies in a safetensors file.
+
+    Attributes:
+        dtype: its element type, as safetensors writes it.
+        shape: as it says.
+        begin, end: bytes from the start of the file.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def safetensors_layout(path: Path) -> dict[str, Stored]:
+    """Return where the tensors of a file lie; the file is closed again, and nothing is mapped.
+
+    Raises:
+        CorruptArtifactError: the file is no intact safetensors file.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = file.read(8)
+        # a damaged length may name more bytes than there are
+        text = file.read(min(int.from_bytes(length, "little"), size))
+    try:
+        header, start = _header(length, text, size)
+        header.pop("__metadata__", None)
+        return {name: _stored(entry, start) for name, entry in header.items()}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptArtifactError(f"{path} is no intact safetensors file: {error}") from error
+
+
+def _stored(entry: Mapping[str, Any], start: int) -> Stored:
+    begin, end = entry["data_offsets"]
+    shape = tuple(entry["shape"])
+    return Stored(dtype=entry["dtype"], shape=shape, begin=start + begin, end=start + end)
+
+
 def read_safetensors(path: Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
     """Return the arrays (all, or those of `names`) as read-only views on the mapped file.
 
@@ -71,31 +113,21 @@ def read_safetensors(path: Path, names: Sequence[str] | None = None) -> dict[str
     """
     import numpy as np
 
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        length = file.read(8)
-        # a damaged length may name more bytes than there are
-        text = file.read(min(int.from_bytes(length, "little"), size))
-    try:
-        header, start = _header(length, text, size)
-    except ValueError as error:
-        raise CorruptArtifactError(f"{path} is no intact safetensors file: {error}") from error
-    header.pop("__metadata__", None)
+    layout = safetensors_layout(path)
     mapped = np.memmap(path, dtype=np.uint8, mode="r")
     arrays: dict[str, np.ndarray] = {}
-    for name in header if names is None else names:
-        if name not in header:
-            raise UsageError(f"{path} has no tensor {name!r}; it has {', '.join(sorted(header))}")
-        entry = header[name]
-        if entry["dtype"] not in _DTYPES:
+    for name in layout if names is None else names:
+        if name not in layout:
+            raise UsageError(f"{path} has no tensor {name!r}; it has {', '.join(sorted(layout))}")
+        stored = layout[name]
+        if stored.dtype not in _DTYPES:
             raise UsageError(
-                f"tensor {name!r} of {path} is {entry['dtype']}, which numpy does not know; "
+                f"tensor {name!r} of {path} is {stored.dtype}, which numpy does not know; "
                 "read it with safetensors.torch."
             )
-        begin, end = (start + offset for offset in entry["data_offsets"])
         try:
-            flat = mapped[begin:end].view(np.dtype(_DTYPES[entry["dtype"]]))
-            arrays[name] = flat.reshape(entry["shape"])
+            flat = mapped[stored.begin : stored.end].view(np.dtype(_DTYPES[stored.dtype]))
+            arrays[name] = flat.reshape(stored.shape)
         except ValueError as error:
             raise CorruptArtifactError(f"tensor {name!r} of {path} is damaged: {error}") from error
     return arrays

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import textwrap
 from itertools import pairwise
 from pathlib import Path
 
@@ -62,3 +66,47 @@ def test_only_whole_parts_count(work: Work) -> None:
     assert read_part(path, 2) is None
     path.write_bytes(b"")
     assert read_part(path, 2) is None
+
+
+_FEW_FILES = """
+    import json, resource, sys
+    from pathlib import Path
+    import numpy as np
+    from safetensors.numpy import save_file
+    from bench.data.parts import join_parts
+    from bench.store import Order, Work, read_safetensors
+    from bench.store.writer import DISK
+
+    work = Work(Path(sys.argv[1]), Order(kind="pairs", name="n", identity={}), DISK)
+    (work.path / "parts").mkdir()
+    parts = []
+    for number in range(2_000):
+        part = work.path / f"parts/{number}.safetensors"
+        rows = np.arange(4 * number, 4 * number + 4, dtype=np.float32)
+        side = np.broadcast_to(rows[:, None, None, None], (4, 4, 2, 2))
+        save_file({"winner": side.copy(), "loser": -side}, part)
+        parts.append(part)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+    joined = read_safetensors(join_parts(work, "latents.safetensors", parts))
+    print(json.dumps({
+        "shapes": {key: array.shape for key, array in joined.items()},
+        "mapped": all(not array.flags.owndata for array in joined.values()),
+        "right": bool(
+            (joined["winner"][:, 3, 1, 1] == np.arange(8_000)).all()
+            and (joined["loser"][:, 0, 0, 0] == -np.arange(8_000)).all()
+        ),
+    }))
+"""
+
+
+def test_thousands_of_parts_are_joined_with_few_open_files(tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(_FEW_FILES), str(tmp_path / "w.partial")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    shape = [8_000, 4, 2, 2]
+    expected = {"shapes": {"loser": shape, "winner": shape}, "mapped": True, "right": True}
+    assert json.loads(found.stdout) == expected

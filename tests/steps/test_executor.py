@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.executors.local import complete_steps, run_graph
+from bench.executors.local import run_graph
 from bench.executors.outcome import Event
+from bench.executors.schedule import complete_steps
 from bench.steps.step import Step
 from bench.store import Store
 from tests.steps.toynodes import graph_of, node
