@@ -7,6 +7,7 @@ from typing import Any
 
 from bench.steps.cells import TableGraph
 from bench.store import Store
+from bench.store.listing import Listing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,9 +76,9 @@ def make_plan(graph: TableGraph, store: Store) -> Plan:
     Raises:
         StoreError: the store cannot be read.
     """
-    states = {}
+    states, listing = {}, Listing(store.root)
     for step in graph.graph:
-        states[step.id] = store.status(step.kind, step.name, step.identity)
+        states[step.id] = store.status(step.kind, step.name, step.identity, listing=listing)
     complete = {key for key, status in states.items() if status.state == "complete"}
     needed = graph.graph.needed(graph.targets, complete)
     steps = []

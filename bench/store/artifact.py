@@ -226,10 +226,20 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise _corrupt(
             path, f"{MANIFEST} has format {manifest.get('format')!r} instead of {FORMAT}"
         )
-    try:
-        intact = sealed(manifest) == manifest
-    except UsageError:  # NaN is not ours
-        intact = False
-    if not intact:
+    if not _is_sealed(manifest):
         raise _corrupt(path, f"{MANIFEST} was edited: its own hash does not fit")
     return manifest
+
+
+def _is_sealed(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest that was read has the hash that `sealed` gives it.
+
+    What JSON holds is in canonical form but for the order of its keys.
+    """
+    body = {key: value for key, value in manifest.items() if key != "manifest_sha256"}
+    try:
+        text = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except ValueError:  # NaN is not ours
+        return False
+    digest = hashlib.sha256(text.encode("ascii")).hexdigest()
+    return digest == manifest.get("manifest_sha256")

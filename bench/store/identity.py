@@ -39,6 +39,7 @@ HASH_LENGTH = 12
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,119}")
 _HEXADECIMAL = re.compile(r"[0-9a-f]{32,}")
 _ABSENT = object()
+_PLAIN = frozenset({bool, str, int})
 
 
 def plain(value: Any, where: str = "") -> Any:
@@ -52,7 +53,7 @@ def plain(value: Any, where: str = "") -> Any:
     Raises:
         UsageError: a number is NaN or infinite, or a value has no canonical form.
     """
-    if value is None or isinstance(value, bool):
+    if value is None or type(value) in _PLAIN:  # almost all that is hashed, found at once
         return value
     if isinstance(value, Enum):
         return plain(value.value, where)
@@ -112,13 +113,18 @@ def folder_name(kind: str, name: str, identity: Mapping[str, Any]) -> str:
     Raises:
         UsageError: kind or name could not be a folder's name, or as `plain`.
     """
+    return folder_of(kind, name, identity_hash(kind, name, identity))
+
+
+def folder_of(kind: str, name: str, digest: str) -> str:
+    """As `folder_name`, of the hash that `identity_hash` returned."""
     for what, text in (("kind", kind), ("name", name)):
         if not _NAME.fullmatch(text):
             raise UsageError(
                 f"artifact {what} {text!r} cannot name a folder; expected 1 to 120 letters, "
                 "digits or . _ + = -, the first a letter or a digit."
             )
-    return f"{name}-{identity_hash(kind, name, identity)[:HASH_LENGTH]}"
+    return f"{name}-{digest[:HASH_LENGTH]}"
 
 
 def artifact_id(kind: str, name: str, identity: Mapping[str, Any]) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import logging
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
@@ -22,7 +21,8 @@ from bench.api.errors import CorruptArtifactError, StoreError, UsageError, did_y
 from bench.api.observed import Observed
 from bench.store.artifact import Artifact
 from bench.store.heartbeat import LeaseTimes
-from bench.store.identity import HASH_LENGTH, artifact_id, diff_identity, identity_hash, plain
+from bench.store.identity import diff_identity, folder_of, identity_hash, plain
+from bench.store.listing import Listing, is_published, partial_number, partials_now
 from bench.store.lock import ArtifactLock, LeaseLostError, OnWait
 from bench.store.owner import live_owner
 from bench.store.provenance import scrubbed
@@ -33,8 +33,6 @@ from bench.store.writer import DISK, Disk, store_error
 
 LOG = logging.getLogger("bench.store")
 
-_PUBLISHED = re.compile(rf"(?P<name>.+)-[0-9a-f]{{{HASH_LENGTH}}}")
-_PARTIAL = re.compile(r".+\.partial(-(?P<number>\d+))?")
 _QUARANTINE = ".quarantine"
 _LOSSES = 3
 """How often a lease may be lost in one `build`."""
@@ -96,7 +94,12 @@ class Store:
 
     def path(self, kind: str, name: str, identity: Mapping[str, Any]) -> Path:
         """Return where the artifact lies, or would lie."""
-        return self.root / artifact_id(kind, name, self._whole(identity))
+        return self._place(kind, name, identity)[0]
+
+    def _place(self, kind: str, name: str, identity: Mapping[str, Any]) -> tuple[Path, str]:
+        """Return where the artifact lies, or would lie, and the hash of its identity."""
+        digest = identity_hash(kind, name, self._whole(identity))
+        return self.root.joinpath(kind, folder_of(kind, name, digest)), digest
 
     def _whole(self, identity: Mapping[str, Any]) -> dict[str, Any]:
         """Return an identity with the mark of `marked`."""
@@ -108,7 +111,7 @@ class Store:
         Raises:
             StoreError: it cannot be read.
         """
-        return self._look(kind, name, identity)[0]
+        return self._look(*self._place(kind, name, identity))[0]
 
     def get(self, artifact_id: str) -> Artifact:
         """Open a published artifact by its id.
@@ -118,7 +121,7 @@ class Store:
             CorruptArtifactError: its manifest is damaged.
         """
         path = self.root / artifact_id
-        if not path.is_dir() or not _PUBLISHED.fullmatch(path.name):
+        if not path.is_dir() or not is_published(path.name):
             known = [f"{p.parent.name}/{p.name}" for p in self._folders()]
             raise UsageError(f"no artifact {artifact_id!r}.{did_you_mean(artifact_id, known)}")
         return Artifact(path)
@@ -131,25 +134,37 @@ class Store:
             except CorruptArtifactError as error:
                 LOG.warning("%s", error)
 
-    def status(self, kind: str, name: str, identity: Mapping[str, Any]) -> Status:
+    def status(
+        self,
+        kind: str,
+        name: str,
+        identity: Mapping[str, Any],
+        *,
+        listing: Listing | None = None,
+    ) -> Status:
         """Return what is there, and why it is not complete; makes nothing.
+
+        Args:
+            kind, name, identity: of the artifact.
+            listing: of this store, for who asks of many artifacts at once.
 
         Raises:
             StoreError: it cannot be read.
         """
-        artifact, fault = self._look(kind, name, identity)
+        path, digest = self._place(kind, name, identity)
+        artifact, fault = self._look(path, digest)
         if artifact:
             return Status(state="complete")
-        path = self.path(kind, name, identity)
+        listing = listing or Listing(self.root)
         owner = live_owner(_beside(path, ".lock"))
         if owner:
             return Status(state="partial", reason=f"it is being made by {owner.described}")
         if fault:
             return fault
-        if _partials(path):
+        if listing.partials(path):
             return Status(state="partial", reason="an interrupted attempt will be continued")
         wanted = scrubbed(plain(self._whole(identity)))
-        older = self._nearest(kind, name, wanted)
+        older = _nearest(listing.named(kind, name), wanted)
         if older is None:
             return Status(state="missing", reason=f"no {kind} named {name} was made yet")
         changes = diff_identity(older.identity, wanted)
@@ -272,12 +287,8 @@ class Store:
             self.disk.replace(path, target)
             return target
 
-    def _look(
-        self, kind: str, name: str, identity: Mapping[str, Any]
-    ) -> tuple[Artifact | None, Status | None]:
+    def _look(self, path: Path, wanted: str) -> tuple[Artifact | None, Status | None]:
         """Return (the artifact, None) if it is complete, else (None, what is wrong with it)."""
-        path = self.path(kind, name, identity)
-        wanted = identity_hash(kind, name, self._whole(identity))
         state: State = "corrupt"
         if not path.is_dir():
             reason = f"{path} is no folder" if path.is_file() else None
@@ -308,8 +319,8 @@ class Store:
 
     def _move_on(self, path: Path) -> None:
         """Rename the working folder of a silent maker, which may wake: it shall not find it."""
-        found = _partials(path)
-        target = _beside(path, f".partial-{_number(found[-1]) + 1 if found else 2}")
+        found = partials_now(path)
+        target = _beside(path, f".partial-{partial_number(found[-1]) + 1 if found else 2}")
         if found:
             self.disk.replace(found[-1], target)
         else:
@@ -323,8 +334,8 @@ class Store:
             LeaseLostError: the lock was taken over meanwhile; nothing is published.
         """
         path = self.root / order.id
-        _, fault = self._look(order.kind, order.name, order.identity)
-        found = _partials(path)
+        _, fault = self._look(path, identity_hash(order.kind, order.name, order.identity))
+        found = partials_now(path)
         lock.require()  # so what was found is of the time the lock was held
         if fault:
             LOG.warning("%s; it is removed and made anew", fault.reason)
@@ -345,7 +356,7 @@ class Store:
             if isinstance(error, OSError) and error.errno in _DISK_FAILURES:
                 raise store_error(Path(error.filename or folder), error) from error
             raise
-        for left in _partials(path):  # a silent maker that woke may have begun it again
+        for left in partials_now(path):  # a silent maker that woke may have begun it again
             self.disk.remove_tree(left)
 
     def _require_unchanged(self, folder: Path) -> None:
@@ -360,25 +371,10 @@ class Store:
             self.disk.remove_tree(folder)
             raise
 
-    def _nearest(self, kind: str, name: str, wanted: Mapping[str, Any]) -> Artifact | None:
-        """Return the artifact of that name that differs least from what is wanted, if any."""
-        opened = []
-        for path in self._folders(kind):
-            match = _PUBLISHED.fullmatch(path.name)
-            if match is None or match["name"] != name:
-                continue
-            try:
-                opened.append(Artifact(path))
-            except CorruptArtifactError:
-                continue
-        # of several that are as near, the newest
-        opened.sort(key=lambda a: (str(a.manifest.get("created")), a.id), reverse=True)
-        return min(opened, key=lambda a: len(diff_identity(a.identity, wanted)), default=None)
-
     def _folders(self, kind: str | None = None) -> Iterator[Path]:
         """Yield the folders of published artifacts, sorted."""
         for path in sorted(self.root.glob(f"{kind or '[!.]*'}/*")):
-            if _PUBLISHED.fullmatch(path.name) and path.is_dir():
+            if is_published(path.name) and path.is_dir():
                 yield path
 
 
@@ -386,12 +382,14 @@ def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def _partials(path: Path) -> list[Path]:
-    """Return the working folders of the artifact `path`, the newest last."""
-    found = path.parent.glob(f"{path.name}.partial*")
-    return sorted((p for p in found if _PARTIAL.fullmatch(p.name) and p.is_dir()), key=_number)
-
-
-def _number(partial: Path) -> int:
-    match = _PARTIAL.fullmatch(partial.name)
-    return int(match["number"] or 1) if match else 0
+def _nearest(folders: Iterable[Path], wanted: Mapping[str, Any]) -> Artifact | None:
+    """Return the artifact that differs least from what is wanted, if any can be read."""
+    opened = []
+    for path in folders:
+        try:
+            opened.append(Artifact(path))
+        except CorruptArtifactError:
+            continue
+    # of several that are as near, the newest
+    opened.sort(key=lambda a: (str(a.manifest.get("created")), a.id), reverse=True)
+    return min(opened, key=lambda a: len(diff_identity(a.identity, wanted)), default=None)

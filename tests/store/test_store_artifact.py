@@ -10,6 +10,7 @@ import pytest
 
 from bench.api.errors import CorruptArtifactError, StoreError, UsageError
 from bench.store import MANIFEST, Artifact, Store, Work
+from bench.store.listing import Listing
 
 
 def edit(path: Path) -> None:
@@ -228,3 +229,27 @@ def test_secrets_do_not_reach_the_manifest(tmp_path: Path) -> None:
     found = Store(tmp_path).find("pairs", "p", {"url": "https://u:hush@h.org/d"})
     assert found is not None
     assert b"hush" not in (found.path / MANIFEST).read_bytes()
+
+
+def test_many_looks_read_each_folder_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan asks of every artifact why it is not there: no reading of all others each time."""
+    store = Store(tmp_path)
+    for number in range(40):
+        store.build("scores", "s", {"n": number}, lambda work: work.write_json("a.json", 1))
+        store.build("pairs", f"p{number}", {}, lambda work: work.write_json("a.json", 1))
+    (tmp_path / "pairs" / f"{store.path('pairs', 'q', {'n': 1}).name}.partial").mkdir()
+    read: list[Path] = []
+    scandir = os.scandir
+
+    def counted(path: Path) -> Any:
+        read.append(Path(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", counted)
+    listing = Listing(tmp_path)
+    wanted = [("scores", "s", {"n": -number}) for number in range(1, 40)]
+    wanted += [("pairs", "q", {"n": number}) for number in range(40)]
+    states = [store.status(*one, listing=listing) for one in wanted]
+    assert sorted(read) == [tmp_path / "pairs", tmp_path / "scores"]
+    assert [s.state for s in states] == [store.status(*one).state for one in wanted]
+    assert {s.state for s in states} == {"stale", "missing", "partial"}
