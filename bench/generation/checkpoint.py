@@ -268,7 +268,7 @@ def export_folder(artifact: Artifact, step: int | None = None) -> Path:
     if not names:
         raise UsageError(
             f"{artifact.id} has no export of step {wanted}; there are: {steps or 'none'}. Name one "
-            "of those, or train with a save_every that divides the step."
+            "of those, or train with a save_every that divides the step and keep_exports: all."
         )
     name = max(names, key=lambda n: found[n][1])
     return artifact.folder(f"exports/{name}")

@@ -90,7 +90,9 @@ class Speed:
         image_step_seconds: one forward of the network for one image.
         pair_seconds: one pair in one optimiser step.
         predict_seconds: by role, one image; `default` for the others.
-        image_bytes, pair_bytes, checkpoint_bytes: on disk.
+        image_bytes, checkpoint_bytes: on disk.
+        latent_numbers, text_numbers: in one image's latent, and in one text's embedding; a set
+            holds them in 2 bytes each where it is made in float16, else in 4.
         activation_bytes: what a training keeps for the backward of one image, in float32; 0 where
             that is not known, or the published backbone says it.
     """
@@ -99,7 +101,8 @@ class Speed:
     pair_seconds: float = 0.04
     predict_seconds: Mapping[str, float] = field(default_factory=dict)
     image_bytes: int = 4000
-    pair_bytes: int = 4000
+    latent_numbers: int = 256
+    text_numbers: int = 3072
     checkpoint_bytes: int = 20_000_000
     activation_bytes: int = 0
 

@@ -14,11 +14,18 @@ from bench.data.kinds import image_draws, kind_module
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.image_set import suite_json
 from bench.read.names import artifact_name
+from bench.spec.profile import Speed
 from bench.spec.protocol import SuiteSpec, load_suite, read_generation, read_suite
 from bench.spec.training import DEFAULT_DATA, DataSpec
 from bench.steps.builder import GraphBuilder
 from bench.steps.step import Runtime, Step
 from bench.store import Artifact, Store
+
+_ROW_BYTES = 700
+"""A pair's prompts, its row, and its prompt in the suite, as JSON."""
+
+_NAMED_BYTES = 1_000_000_000
+"""Embeddings of texts are named by themselves where they take more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +139,8 @@ def _add(
     times = 1 if draws is None else draws.latents_per_image
     more = f", {draws.words()}: {times} latents an image" if draws and times > 1 else ""
     forwards = _forwards(settings.get("generation"))
+    latents, texts, rows = set_bytes(settings, pairs, speed, times)
+    more += f", {texts / 1e9:.0f} GB of it embeddings of texts" if texts > _NAMED_BYTES else ""
     step = PairStep(
         name=artifact_name(title),
         identity=identity,
@@ -143,9 +152,33 @@ def _add(
         pairs=count,
         label=(label or f"{pairs} preference pairs") + more,
         seconds=5.0 + 2 * pairs * forwards * speed.image_step_seconds,
-        bytes=pairs * speed.pair_bytes * times,
+        bytes=latents + texts + rows,
     )
     return builder.graph.add(step)
+
+
+def set_bytes(
+    settings: Mapping[str, Any], pairs: int, speed: Speed, times: int
+) -> tuple[int, int, int]:
+    """Return what a set takes on disk: latents, embeddings of texts, and rows.
+
+    Args:
+        settings: of its kind.
+        pairs: how many it has.
+        speed: sizes of one latent and one text.
+        times: latents that it holds of an image.
+    """
+    generation = settings.get("generation")
+    made_in = generation if isinstance(generation, Mapping) else settings
+    each = 2 if made_in.get("dtype") == "float16" else 4
+    single = settings.get("losers") is False or settings.get("loser") == "none"
+    sides = 1 if single or settings.get("unpaired") else 2
+    texts = 2 if "perturbation" in settings else 1  # a degraded prompt is another one
+    return (
+        pairs * sides * times * speed.latent_numbers * each,
+        pairs * texts * speed.text_numbers * each,
+        pairs * _ROW_BYTES,
+    )
 
 
 def _settled(

@@ -19,7 +19,7 @@ from bench.steps.data import add_data
 from bench.steps.initial import Start, bases, training_start, weights_start
 from bench.steps.step import Runtime, Step
 from bench.store import Artifact, Store, Work, code_identity, source_of
-from bench.training.config import TrainConfig
+from bench.training.config import ALL, TrainConfig
 
 TRAINING_VERSION = 1
 """Bumped when the training of unchanged settings may end in other weights."""
@@ -107,6 +107,7 @@ class TrainingStep(Step):
             progress=lambda done, total, _row: runtime.progress(done, total),
         )
         work.note("steps", result.steps)
+        work.note("exports", sorted(result.exports))
         work.note("seconds", result.seconds)
         work.note("peak_memory_mb", result.peak_memory_mb)
         work.note("backbone", self.backbone.to_json())
@@ -258,7 +259,7 @@ def _add_stage(
         suppliers={n: found.checkpoint for n, found in suppliers.items()},
         label=f"train {label}{_changed(row)}, seed {seed}",
         seconds=5.0 + config.steps * config.batch * profile.speed.pair_seconds * _work(stage),
-        bytes=profile.speed.checkpoint_bytes,
+        bytes=profile.speed.checkpoint_bytes * _exports(config),
     )
     return builder.graph.add(step)
 
@@ -276,6 +277,13 @@ def _work(stage: StagePlan) -> float:
     """
     plan = stage.method.rollout("epsilon")
     return 1.0 if plan is None else 1.0 + plan.steps / 9
+
+
+def _exports(config: TrainConfig) -> int:
+    """Return how many networks a training leaves: the last, the best, moving averages of both."""
+    saves = sum(config.saves_at(step) for step in range(1, config.steps + 1))
+    kept = saves if config.keep_exports == ALL else min(saves, 2)
+    return kept * (1 if config.ema_decay is None else 2)
 
 
 def _own_name(builder: GraphBuilder, row: RowSpec, plan: TrainingPlan, origin: Start | None) -> str:

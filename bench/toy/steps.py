@@ -11,7 +11,7 @@ from bench.api.method import Method
 from bench.steps.step import Runtime, Step
 from bench.store import Artifact, Store, Work
 from bench.toy.settings import FineTuning, PointSettings
-from bench.training.config import TrainConfig
+from bench.training.config import ALL, TrainConfig
 
 TRACE = "trace.json"
 DPO_UNITS = 8
@@ -173,4 +173,5 @@ def train_config(finetune: FineTuning, seed: int) -> TrainConfig:
         save_every=finetune.steps * SAVED_NINTHS // 9,
         log_every=finetune.steps // 9,
         keep_checkpoints=1,
+        keep_exports=ALL,
     )

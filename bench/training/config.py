@@ -15,6 +15,7 @@ PRECISIONS = ("no", "bf16", "fp16")
 SCHEDULES = ("constant_with_warmup",)
 OPTIMISERS = ("adamw", "adafactor")
 EMA_RULES = ("constant", "ramp")
+LAST_AND_BEST, ALL = KEPT_EXPORTS = ("last-and-best", "all")
 
 # How the work is cut and watched; the numbers do not depend on it beyond float rounding.
 OUTSIDE_IDENTITY = (
@@ -23,6 +24,7 @@ OUTSIDE_IDENTITY = (
     "save_every",
     "log_every",
     "keep_checkpoints",
+    "keep_exports",
 )
 
 # Settings that came later: at these values a run is what it was without them, hash included.
@@ -58,7 +60,9 @@ class TrainConfig:
         gradient_checkpointing: recompute activations in the backward to save memory.
         save_every: optimiser steps between checkpoints and exports; None saves the last alone.
         log_every: optimiser steps between lines of metrics, which are means over them.
-        keep_checkpoints: how many of the newest checkpoints stay (exports all stay).
+        keep_checkpoints: how many of the newest checkpoints stay while it trains.
+        keep_exports: which exports stay: `"last-and-best"`, the last and the one whose steps since
+            the save before had the least mean loss, or `"all"`.
 
     Raises:
         UsageError: a value is out of range, or two contradict each other.
@@ -91,6 +95,7 @@ class TrainConfig:
     save_every: int | None = None
     log_every: int = 1
     keep_checkpoints: int = 2
+    keep_exports: str = LAST_AND_BEST
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "micro_batch", "lora_rank", "log_every", "keep_checkpoints"):
@@ -117,6 +122,7 @@ class TrainConfig:
             ("precision", PRECISIONS),
             ("schedule", SCHEDULES),
             ("optimiser", OPTIMISERS),
+            ("keep_exports", KEPT_EXPORTS),
         ):
             value = getattr(self, name)
             if value not in known:

@@ -22,9 +22,15 @@ from bench.api.method import Method
 from bench.backbones.base import Backbone, place
 from bench.training import checkpoint as ckpt
 from bench.training.atomic import JsonLines, write_json
-from bench.training.config import TrainConfig
+from bench.training.config import ALL, TrainConfig
 from bench.training.ema import MovingAverage
 from bench.training.export import export_lora, export_network
+from bench.training.kept import (
+    exports_of_checkpoints,
+    exports_to_keep,
+    remove_exports,
+    step_of,
+)
 from bench.training.networks import Reference, build_policy, build_reference, resolve_reference
 from bench.training.objective import Predict
 from bench.training.randomness import DataOrder
@@ -122,7 +128,14 @@ class Session:
         """Export the network, then write the checkpoint: a checkpoint implies its export."""
         if self.accelerator.is_main_process:
             self._export()
+            if self.config.keep_exports != ALL:
+                kept = exports_to_keep(self.config, self.step, self.metrics_path)
+                self.sealed = {n: f for n, f in self.sealed.items() if step_of(n) in kept}
             self._checkpoint()
+            if self.config.keep_exports != ALL:
+                done = self.step == self.config.steps
+                known = {} if done else exports_of_checkpoints(self.checkpoints)
+                remove_exports(self.exports_path, {*self.sealed, *known})
         self.accelerator.wait_for_everyone()
 
     def _export(self) -> None:

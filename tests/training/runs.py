@@ -21,9 +21,9 @@ KAPPA = 20.0
 
 
 def settings(**changes: Any) -> TrainConfig:
-    """Three steps of six pairs, large enough a rate to move the network."""
+    """Three steps of six pairs, large enough a rate to move the network; all exports stay."""
     base = {"steps": 3, "batch": 6, "micro_batch": 6, "lr": 1e-3, "weight_decay": 0.0}
-    return TrainConfig(**{**base, **changes})
+    return TrainConfig(**{**base, "keep_exports": "all", **changes})
 
 
 def run(
