@@ -177,7 +177,7 @@ def test_a_killed_training_with_a_damaged_export_ends_as_if_nothing_had_been(
 
     def command(store: str) -> list[str]:
         words = ["train", "ddspo", "--profile", str(profile), "--store", str(tmp_path / store)]
-        return [*words, "--jobs", "1"]
+        return [*words, "--jobs", "1", "--set", "training.common.keep_exports=all"]
 
     assert main(command("whole")) == 0
     export = Session._export
