@@ -96,6 +96,41 @@ def chosen(
     return min(near, key=lambda i: (moved(i), i))
 
 
+def points_of(grid: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return a grid's points by method: its own, or those another sweep chose."""
+    if "chosen_of" not in grid:
+        return dict(grid["points"])
+    chosen_there = _stored(grid["chosen_of"]["sweep"])["methods"]
+    return {m: [chosen_there[m]["chosen"]] for m in grid["chosen_of"]["methods"]}
+
+
+def better_than(grid: Mapping[str, Any], methods: Mapping[str, Any]) -> dict[str, Any]:
+    """Return whether what a grid sets in common is taken: by the mean gain over its methods.
+
+    Args:
+        grid: with `chosen_of`: the sweep that chose its points, and by how much their mean gain
+            must be larger here (`least`).
+        methods: as scored here.
+    """
+    there = _stored(grid["chosen_of"]["sweep"])["methods"]
+    gains, before = [], []
+    for method, found in methods.items():
+        gains.append(float(found["points"][0]["gain"]["value"]))
+        point = next(p for p in there[method]["points"] if p["point"] == there[method]["chosen"])
+        before.append(float(point["gain"]["value"]))
+    mean, other = math.fsum(gains) / len(gains), math.fsum(before) / len(before)
+    taken = mean - other > float(grid["chosen_of"]["least"])
+    return {"mean_gain": mean, "mean_gain_there": other, "taken": taken}
+
+
+def _stored(sweep: str) -> dict[str, Any]:
+    file = ROOT / "results" / "sweeps" / sweep / "points.json"
+    if not file.exists():
+        raise SystemExit(f"{file} is not there: run benchmarks/sweep.py on that grid first.")
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
 def main() -> None:
     """Run the grid."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -124,9 +159,10 @@ def main() -> None:
     if arguments.cfg_only:
         return
 
-    methods = list(grid["points"])
+    points_by_method = points_of(grid)
+    methods = list(points_by_method)
     result["methods"] = {m: {"points": []} for m in methods}
-    for points in zip(*(grid["points"][m] for m in methods), strict=True):
+    for points in zip(*points_by_method.values(), strict=True):
         sets = [a for m, p in zip(methods, points, strict=True) for a in assignments(m, p)]
         scores = run(grid, ["base", *methods], [*shared, *sets], arguments.jobs)
         for method, point in zip(methods, points, strict=True):
@@ -135,6 +171,11 @@ def main() -> None:
             told = f"{gain['value']:+.4f} ± {gain['stderr']:.4f}" if gain else "the base"
             print(f"{method} {point}: {scores[method]['value']:.4f} ({told})", flush=True)
         _write(folder / "points.json", result)
+    if "chosen_of" in grid:
+        result["common"] = better_than(grid, result["methods"])
+        print(f"{grid['set']}: {result['common']}")
+        _write(folder / "points.json", result)
+        return
     for method in methods:
         scored = result["methods"][method]["points"]
         index = chosen(scored, grid.get("least", ["lr"]), grid.get("target"))

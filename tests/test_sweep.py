@@ -67,6 +67,28 @@ def test_a_control_without_a_partner_is_judged_by_its_value(sweep: ModuleType) -
     assert sweep.chosen(scored) == 1
 
 
+def test_what_is_common_is_taken_by_the_mean_gain_of_the_chosen_points(
+    sweep: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "ROOT", tmp_path)
+    grid = {"chosen_of": {"sweep": "own", "methods": ["a", "b"], "least": 0.01}}
+    with pytest.raises(SystemExit, match="on that grid first"):
+        sweep.points_of(grid)
+    folder = tmp_path / "results" / "sweeps" / "own"
+    folder.mkdir(parents=True)
+    first, second = point(0.05, 1e-5, 60), point(0.09, 3e-5, 60)
+    there = {
+        "a": {"points": [first, second], "chosen": second["point"]},
+        "b": {"points": [first, second], "chosen": first["point"]},
+    }
+    (folder / "points.json").write_text(json.dumps({"methods": there}))
+    assert sweep.points_of(grid) == {"a": [second["point"]], "b": [first["point"]]}
+    for gains, taken in (((0.10, 0.07), True), ((0.095, 0.06), False), ((0.05, 0.05), False)):
+        here = {m: {"points": [point(g, 1e-5, 60)]} for m, g in zip(("a", "b"), gains, strict=True)}
+        found = sweep.better_than(grid, here)
+        assert found["mean_gain_there"] == pytest.approx(0.07) and found["taken"] is taken
+
+
 @pytest.mark.parametrize("file", SWEEPS, ids=[file.parent.name for file in SWEEPS])
 def test_committed_choices_are_what_the_rule_says(file: Path, sweep: ModuleType) -> None:
     result = json.loads(file.read_text())
