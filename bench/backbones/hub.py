@@ -10,7 +10,7 @@ import diffusers
 from diffusers import DDPMScheduler, DiffusionPipeline
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError
-from bench.read.shards import named_weights
+from bench.read.shards import named_weights, require_own_files
 
 # buffers that older text encoders saved and current ones compute
 IGNORED_KEYS = ("position_ids",)
@@ -110,6 +110,7 @@ class Source:
         Raises:
             PrerequisiteError: its files are not there.
         """
+        require_own_files(Path(self.checkpoint, subfolder))
         tokenizer = self.load(part_class, subfolder)
         if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
             raise self._missing(subfolder, OSError("its vocabulary is empty"))
@@ -122,9 +123,11 @@ class Source:
         an error. `subfolder` None means that the checkpoint is the network's own folder.
 
         Raises:
-            PrerequisiteError: its files are not there, or name others that are no safetensors.
+            PrerequisiteError: its files are not there, name others that are no safetensors, or
+                lead elsewhere.
             CorruptArtifactError: weights are missing, left over or of another shape.
         """
+        require_own_files(Path(self.checkpoint, subfolder or ""))
         for file in Path(self.checkpoint, subfolder or "").glob("*.json"):
             list(named_weights(file))
         try:

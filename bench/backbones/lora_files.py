@@ -281,6 +281,12 @@ def _layer(
     )
 
 
+def configuration_of(file: Path) -> list[Path]:
+    """Return the file that says the alpha of a LoRA's file, where one beside it does."""
+    beside = file.parent / PEFT_CONFIG
+    return [beside] if file.name == PEFT_FILE and beside.is_file() else []
+
+
 def _config(file: Path, metadata: Mapping[str, str]) -> dict[str, Any] | None:
     """Return peft's configuration, from beside the weights or from their header."""
     beside = file.parent / PEFT_CONFIG

@@ -10,12 +10,12 @@ from typing import Any
 
 from bench.api.errors import PrerequisiteError, UsageError
 from bench.api.files import blob_sha256, files_below
-from bench.backbones.lora_files import find_lora
-from bench.read.shards import SAFETENSORS, named_weights
+from bench.backbones.lora_files import configuration_of, find_lora
+from bench.read.shards import ADAPTER, SAFETENSORS, named_weights, require_own
 from bench.read.text import read_bytes
 from bench.store import RememberedHashes, Store, canonical_json
 
-LOADED_SUFFIXES = (".json", ".safetensors", ".txt", ".model")
+LOADED_SUFFIXES = (".json", ".safetensors", ".txt", ".model", ".jinja")
 """Weights are read from safetensors alone; other formats beside them change nothing."""
 
 UNUSED_PARTS = ("safety_checker", "feature_extractor", "image_encoder")
@@ -33,7 +33,8 @@ def loaded_files(folder: Path) -> list[Path]:
     `UNUSED_PARTS` are left out, but where an index of shards or a configuration names them.
 
     Raises:
-        PrerequisiteError: one of those names what is not safetensors, or not below it.
+        PrerequisiteError: one of those names what is not safetensors, or not below it, or leads
+            the libraries elsewhere (`require_own`).
     """
     return sorted(_loaded(folder), key=lambda path: path.relative_to(folder).as_posix())
 
@@ -41,6 +42,9 @@ def loaded_files(folder: Path) -> list[Path]:
 def _loaded(folder: Path) -> Iterator[Path]:
     files = {path: path.relative_to(folder).parts for path in files_below(folder)}
     used = [path for path, parts in files.items() if not _is_unused(parts)]
+    for path in used:
+        if path.name != ADAPTER or path.parent != folder:  # there it is a LoRA's
+            require_own(path)
     # what is named is loaded whatever it is called
     named = {other for path in used for other in named_weights(path)}
     yield from (path for path in named if path.is_file())
@@ -94,7 +98,8 @@ def missing_parts(folder: Path, files: Iterable[Path]) -> list[str]:
 def content_hash(folder: Path, store: Store | None = None) -> str:
     """Return the sha256 over names and hashes of the files a checkpoint is loaded from.
 
-    A file alone is as a folder that holds no other.
+    A LoRA's file alone is as a folder that holds no other, but for the configuration that is read
+    with it.
 
     Where the folder lies does not enter. Hashes of large files are remembered in the store, see
     `RememberedHashes`.
@@ -103,7 +108,7 @@ def content_hash(folder: Path, store: Store | None = None) -> str:
         PrerequisiteError: there is no such folder, nothing to load in it, or nothing of one of a
             pipeline's parts; or several LoRAs, see `find_lora`.
     """
-    files = [folder] if folder.is_file() else []
+    files = [folder, *configuration_of(folder)] if folder.is_file() else []
     if folder.is_dir():
         files = loaded_files(folder)
         files += [lora for lora in _lora(folder) if lora not in files]

@@ -1,6 +1,7 @@
-"""Which files of weights a checkpoint's own files name: shards of an index, a model's other file.
+"""What a checkpoint's own files name: shards of an index, a model's other file, an adapter's base.
 
-The libraries open what is named there whatever it is called, hidden files and pickles among it.
+The libraries open what is named there whatever it is called, and wherever it lies: hidden files,
+pickles, folders of others.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ INDEX_OF_SHARDS = f"{SAFETENSORS}.index.json"
 CONFIG = "config.json"
 OTHER_WEIGHTS = "transformers_weights"
 """Key of a model's configuration by which transformers takes another file than its own."""
+ADAPTER = "adapter_config.json"
+TOKENIZER = "tokenizer_config.json"
+VOCABULARY = ("vocab", "merges", "entity_vocab")
+"""Settings of a tokenizer that transformers opens as a file where they are texts; none is written
+by `save_pretrained`."""
 
 
 def named_weights(path: Path) -> Iterator[Path]:
@@ -35,6 +41,41 @@ def named_weights(path: Path) -> Iterator[Path]:
             yield from _of_configuration(path, name)
     elif path.name.endswith(INDEX_OF_SHARDS) and "." not in path.name[: -len(INDEX_OF_SHARDS)]:
         yield from _shards(path)
+
+
+def require_own(path: Path) -> None:
+    """Refuse a file of a network or a tokenizer that leads the libraries elsewhere.
+
+    transformers loads a folder with an adapter from the base that the adapter's configuration
+    names, wherever that lies, or puts an adapter of any format on top of it.
+
+    Raises:
+        PrerequisiteError: it is an adapter's configuration, or a tokenizer's that names files.
+    """
+    if path.name == ADAPTER:
+        raise PrerequisiteError(
+            f"{shown(path)} makes the libraries load this network from elsewhere, or put an "
+            "adapter on it, which no hash would show",
+            fix="merge the adapter into the network and save that (merge_and_unload), or move the "
+            f"adapter's files away, {path.name} first",
+        )
+    for key in VOCABULARY if path.name == TOKENIZER else ():
+        for name in _names(path, key):
+            raise PrerequisiteError(
+                f"{shown(path)} names {name!r} as {key}, a file that would be opened wherever it "
+                "lies",
+                fix=f"put the tokenizer's own files beside {path.name}, and take {key} out of it",
+            )
+
+
+def require_own_files(folder: Path) -> None:
+    """Refuse a folder of a network or a tokenizer of which a file leads elsewhere.
+
+    Raises:
+        PrerequisiteError: as `require_own`.
+    """
+    for path in sorted(folder.glob("*.json")):
+        require_own(path)
 
 
 def _of_configuration(path: Path, name: str) -> Iterator[Path]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError
 from bench.api.files import blob_name, file_hash
+from bench.read.shards import named_weights, require_own
 
 Alternatives = Sequence[str]
 """File names, one of which must be there."""
@@ -26,7 +27,8 @@ NETWORK: tuple[Alternatives, ...] = (
 TOKENIZER: tuple[Alternatives, ...] = (("tokenizer.json", "vocab.json"),)
 IMAGE_PROCESSOR: tuple[Alternatives, ...] = (("preprocessor_config.json",),)
 
-_IDENTITY_SUFFIXES = (".json", ".txt", ".model", ".safetensors", ".bin")
+_IDENTITY_SUFFIXES = (".json", ".txt", ".model", ".jinja", ".safetensors", ".bin")
+_TEMPLATES = "additional_chat_templates"
 
 
 def fetch_command(repository: str, revision: str | None = None) -> str:
@@ -83,9 +85,17 @@ def content_hash(folder: Path) -> str:
     """Return the sha256 over names and contents of a snapshot's files, weights included.
 
     The hub's cache names its blobs by a hash of their content, which stands for it here.
+
+    Raises:
+        PrerequisiteError: a file leads the libraries elsewhere, or to what is no safetensors
+            (`bench.read.shards`).
     """
-    files = sorted(path for path in folder.iterdir() if path.suffix in _IDENTITY_SUFFIXES)
-    listing = {path.name: digest(path) for path in files}
+    files = {path for path in folder.iterdir() if path.suffix in _IDENTITY_SUFFIXES}
+    for path in sorted(files):
+        require_own(path)
+        files.update(named for named in named_weights(path) if named.is_file())
+    files.update((folder / _TEMPLATES).glob("*.jinja"))
+    listing = {path.relative_to(folder).as_posix(): digest(path) for path in files}
     return hashlib.sha256(json.dumps(listing, sort_keys=True).encode()).hexdigest()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 from peft import LoraConfig
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from bench.api import CorruptArtifactError, PrerequisiteError, UsageError
 from bench.backbones.base import Backbone
@@ -22,6 +22,7 @@ from bench.generation.checkpoint import CheckpointRef, export_folder, load_pipel
 from bench.generation.weights import content_hash, loaded_files
 from bench.store import Store, file_hash, remembered
 from bench.training.export import POLICY, export_lora, export_network
+from evaluators.models import hub
 from tests.precision import FORWARD
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -197,6 +198,84 @@ def test_a_configuration_may_name_no_pickle(copy: Path, store: Store) -> None:
     sharded(copy, "adapter_model.bin", "text_encoder", config=True)
     with pytest.raises(PrerequisiteError, match=r"'adapter_model\.bin'"):
         at(copy).identity(store)
+
+
+def test_a_part_with_an_adapter_is_refused_by_the_hash_and_by_the_loader(
+    copy: Path, tmp_path: Path, store: Store
+) -> None:
+    # transformers loads it from the base that is named, wherever that lies
+    shutil.copytree(copy, tmp_path / "elsewhere")
+    told = {"base_model_name_or_path": str(tmp_path / "elsewhere"), "peft_type": "LORA", "r": 1}
+    (copy / "text_encoder/adapter_config.json").write_text(json.dumps(told))
+    with pytest.raises(PrerequisiteError, match=r"adapter_config\.json makes .* from elsewhere"):
+        at(copy).identity(store)
+    with pytest.raises(PrerequisiteError, match="from elsewhere"):
+        load_pipeline_backbone(at(copy), store, device="cpu")
+
+
+@pytest.mark.parametrize("key", ["vocab", "merges"])
+def test_a_tokenizer_that_names_its_vocabulary_is_refused(
+    copy: Path, tmp_path: Path, store: Store, key: str
+) -> None:
+    file = copy / "tokenizer/tokenizer_config.json"
+    told = {**json.loads(file.read_text()), key: str(tmp_path / "elsewhere.json")}
+    file.write_text(json.dumps(told))
+    with pytest.raises(PrerequisiteError, match=rf"elsewhere\.json' as {key}"):
+        at(copy).identity(store)
+    with pytest.raises(PrerequisiteError, match=rf"elsewhere\.json' as {key}"):
+        load_pipeline_backbone(at(copy), store, device="cpu")
+    file.write_text(json.dumps({**told, key: None}))  # as older programs wrote it
+    at(copy).identity(store)
+
+
+def test_the_configuration_of_a_lora_file_is_hashed_with_it(
+    ref: CheckpointRef, copy: Path, tmp_path: Path, store: Store
+) -> None:
+    lora = tmp_path / "lora"
+    lora.mkdir()
+    (unet,) = (copy / "unet").glob("*.safetensors")
+    name = next(key for key in load_file(unet) if key.endswith("to_q.weight"))
+    width, inputs = load_file(unet)[name].shape
+    module = f"base_model.model.{name.removesuffix('.weight')}"
+    halves = {
+        f"{module}.lora_A.weight": torch.ones(2, inputs),
+        f"{module}.lora_B.weight": torch.ones(width, 2),
+    }
+    file, config = lora / "adapter_model.safetensors", lora / "adapter_config.json"
+    save_file(halves, file)
+    found = []
+    for alpha in (2, 16):
+        config.write_text(json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": alpha}))
+        named = CheckpointRef(kind="path", location=str(file), base=ref)
+        found.append(named.identity(store))
+    assert found[0] != found[1]
+
+
+def test_a_chat_template_is_part_of_a_model(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    template = tmp_path / "chat_template.jinja"
+    found = []
+    for text in ("{{ a }}", "{{ b }}"):
+        template.write_text(text)
+        found.append((content_hash(tmp_path), hub.content_hash(tmp_path)))
+    assert all(one != other for one, other in zip(*found, strict=True))
+
+
+def test_shards_and_templates_of_a_back_end_are_hashed_wherever_they_lie(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    index = tmp_path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "more/a.safetensors"}}))
+    found = {hub.content_hash(tmp_path)}
+    for name in ("more/a.safetensors", "additional_chat_templates/tools.jinja"):
+        (tmp_path / name).parent.mkdir()
+        for content in (b"1", b"2"):
+            (tmp_path / name).write_bytes(content)
+            found.add(hub.content_hash(tmp_path))
+    assert len(found) == 5
+    index.write_text(json.dumps({"weight_map": {"a": "a.pt"}}))
+    with pytest.raises(PrerequisiteError, match=r"'a\.pt'"):
+        hub.content_hash(tmp_path)
 
 
 def test_missing_checkpoints_say_what_to_do(tmp_path: Path, store: Store) -> None:

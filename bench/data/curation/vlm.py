@@ -11,6 +11,7 @@ import numpy as np
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError
 from bench.data.curation.judge import PhotoJudge
 from bench.generation.weights import content_hash
+from bench.read.shards import require_own_files
 
 QUESTION = (
     "Is this picture a drawing, a painting, a rendering or in the style of anime, and not a "
@@ -33,7 +34,7 @@ class VisionLanguageJudge(PhotoJudge):
 
     Raises:
         UsageError: the dtype is unknown.
-        PrerequisiteError: the model is not on this machine.
+        PrerequisiteError: the model is not on this machine, or loaded from elsewhere.
     """
 
     name: ClassVar[str] = "vlm"
@@ -50,6 +51,7 @@ class VisionLanguageJudge(PhotoJudge):
         if dtype not in DTYPES:
             raise UsageError(f"judge dtype {dtype!r}; expected one of {', '.join(DTYPES)}.")
         self.folder = _folder(model, revision)
+        require_own_files(self.folder)
         self.question = question
         self.max_new_tokens = max_new_tokens
         self.dtype = dtype

@@ -27,6 +27,7 @@ from bench.backbones.base import resolve_dtype
 from bench.data.perturbation.options import ModelOptions
 from bench.generation.checkpoint import pick_device
 from bench.generation.weights import content_hash
+from bench.read.shards import require_own_files
 from bench.store import Store
 
 CONFIG = "config.json"
@@ -60,9 +61,11 @@ def model_sha256(options: ModelOptions, store: Store | None = None) -> str:
     """Return the sha256 over the files the model is loaded from.
 
     Raises:
-        PrerequisiteError: it is not on this machine.
+        PrerequisiteError: it is not on this machine, or loaded from elsewhere.
     """
-    return content_hash(model_folder(options), store)
+    folder = model_folder(options)
+    require_own_files(folder)
+    return content_hash(folder, store)
 
 
 class LocalChat:
