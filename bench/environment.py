@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
+from itertools import takewhile
 from pathlib import Path
 
 _WAIT_SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
@@ -11,6 +12,7 @@ _ALLOCATOR_SETTINGS = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "JEMALLOC", "M
 KEPT_BYTES = 1 << 28
 """Blocks up to this size are taken from, and given back to, memory that the process keeps."""
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+_NVIDIA_GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 def cuda_requested(environ: MutableMapping[str, str] | None = None) -> bool:
@@ -23,6 +25,19 @@ def cuda_requested(environ: MutableMapping[str, str] | None = None) -> bool:
     if visible is None:
         return _NVIDIA_DRIVER.exists()
     return visible.strip() not in ("", "-1")
+
+
+def visible_gpus(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Return what `CUDA_VISIBLE_DEVICES` may call each GPU that this process sees.
+
+    Told without importing torch: by that variable where it is set, else by the driver's list.
+    """
+    visible = (os.environ if environ is None else environ).get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
+        return tuple(str(number) for number, _ in enumerate(_NVIDIA_GPUS.glob("*")))
+    names = [name.strip() for name in visible.split(",")]
+    # as CUDA reads it: what follows a name that is none is not seen
+    return tuple(takewhile(lambda name: name not in ("", "-1"), names))
 
 
 def prefer_passive_waiting(environ: MutableMapping[str, str] | None = None) -> bool:

@@ -87,6 +87,10 @@ class Backend(ABC):
         hub_models: hub ids of the models it loads; `bench assets fetch` gets them.
         other_weights: names of weights it loads that are not on the hub, as the registry of
             weights (`bench/assets/weights.yaml`) has them; likewise.
+        batches_of: what a batch of `batch_size` is cut from, in record order, where what it says of
+            an image depends on that batch alone: `"images"`, all of them, or `"asked"`, those of
+            prompts it is asked something of. Then parts of a set may be looked at in several
+            places at once. `""` (default): on other images too, such as all of a prompt.
         device: where its model runs; set by who runs it, None picks a GPU where there is one.
     """
 
@@ -96,6 +100,7 @@ class Backend(ABC):
     verified_for: ClassVar[Mapping[str, str]] = {}
     hub_models: ClassVar[tuple[str, ...]] = ()
     other_weights: ClassVar[tuple[str, ...]] = ()
+    batches_of: ClassVar[str] = ""
     device: str | None = None
 
     @property

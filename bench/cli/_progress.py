@@ -110,7 +110,7 @@ def shown_work(args: argparse.Namespace) -> Iterator[Work]:
 
     progress = Progress(quiet=args.quiet)
     try:
-        yield Work(jobs=args.jobs, device=args.device, on_event=progress)
+        yield Work(jobs=args.jobs, gpus=args.gpus, device=args.device, on_event=progress)
     finally:
         progress.clear()
 

@@ -104,7 +104,10 @@ def add_store(parser: argparse.ArgumentParser) -> None:
 def add_work(parser: argparse.ArgumentParser) -> None:
     """Add the options that say how the work is done; no number depends on them."""
     parser.add_argument(
-        "--jobs", type=int, metavar="N", help="worker processes (default: one per core; 1 on a GPU)"
+        "--jobs", type=int, metavar="N", help="worker processes (default: one per core, or per GPU)"
+    )
+    parser.add_argument(
+        "--gpus", type=int, metavar="N", help="GPUs, one to a worker (default: all visible)"
     )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="default: the profile's")
     parser.add_argument(
@@ -173,7 +176,7 @@ def job_count(args: argparse.Namespace, profile: ProfileHead) -> int:
     """
     from bench.harness.work import Work
 
-    return Work(jobs=args.jobs, device=args.device).job_count(profile)
+    return Work(jobs=args.jobs, gpus=args.gpus, device=args.device).job_count(profile)
 
 
 def names(text: str) -> tuple[str, ...]:

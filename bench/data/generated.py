@@ -58,11 +58,13 @@ def build(
     settings: Mapping[str, Any],
     *,
     name: str | None = None,
+    shards: int = 1,
+    shard: int | None = None,
     batch_size: int | None = None,
     device: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Artifact:
-    """Return the pair set, made; see `bench.data.kinds.PairKind`."""
+    """Return the pair set, made, or a share of it; see `bench.data.pairs.build_pairs`."""
     from bench.data.pairs import build_pairs
 
     return build_pairs(
@@ -70,6 +72,8 @@ def build(
         checkpoint,
         *_read(settings),
         name=name,
+        shards=shards,
+        shard=shard,
         batch_size=batch_size,
         device=device,
         progress=progress,

@@ -19,6 +19,7 @@ at, in the same batches: the result is equal to an uninterrupted one to the bit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -34,11 +35,13 @@ from bench.backbones.base import Backbone
 from bench.backbones.condition import concatenate_conditions
 from bench.data.parts import Parts, join_parts
 from bench.data.report import pair_report
+from bench.data.shards import LIST_FILE, SCRATCH, adopt, numbers_of
 from bench.data.spec import (
     KIND,
     PairPlan,
     PairRow,
     PairSpec,
+    distinct,
     long_enough,
     pair_set_identity,
     pair_set_name,
@@ -54,6 +57,7 @@ from bench.generation.image_set import suite_json
 from bench.generation.sample import Sampler, default_batch_size
 from bench.generation.text import TextCache
 from bench.store import Artifact, Store, Work, read_safetensors, write_jsonl, write_safetensors
+from bench.store.shards import finished_shards, remove_shards, shard_identity, shard_name
 
 Progress = Callable[[int, int], None]
 """(pairs done, pairs in all)."""
@@ -71,6 +75,8 @@ def build_pairs(
     spec: PairSpec,
     *,
     name: str | None = None,
+    shards: int = 1,
+    shard: int | None = None,
     batch_size: int | None = None,
     device: str | None = None,
     progress: Progress | None = None,
@@ -83,6 +89,8 @@ def build_pairs(
         suite: the prompts.
         spec: the settings.
         name: of the artifact.
+        shards, shard: make one of so many shares of the latents alone, an artifact of its own that
+            is no pair set; None makes the whole, from the shares that are there, and removes those.
         batch_size: images sampled at once; by default decided by their size.
         device: see `bench.generation.checkpoint.pick_device`.
         progress: called after each part.
@@ -93,8 +101,11 @@ def build_pairs(
         BenchError: a latent is NaN.
         StoreError: the disk fails.
     """
-    identity = pair_set_identity(store, reference, suite, spec)
-    found = store.find(KIND, name or pair_set_name(reference, suite, spec), identity)
+    of = pair_set_identity(store, reference, suite, spec)
+    title = name or pair_set_name(reference, suite, spec)
+    own = title if shard is None else shard_name(title)
+    identity = of if shard is None else shard_identity(of, shard, shards)
+    found = store.find(KIND, own, identity)
     if found is not None:
         return found
     texts = [prompt.text for prompt in long_enough(suite, spec)]
@@ -116,20 +127,41 @@ def build_pairs(
         write_jsonl(work, ROWS_FILE, (asdict(row) for row in plan.rows))
         write_jsonl(work, TEXT_LIST_FILE, ({"text": text} for text in plan.texts))
         write_texts(work, backbone, plan.texts)
+        adopt(work, finished_shards(store, KIND, title, of))
         _write_latents(work, backbone, plan, spec, size, progress)
         work.write_json(REPORT_FILE, _report(work, backbone, plan))
 
-    return store.build(
+    def make_shard(work: Work) -> None:
+        backbone = load_pipeline_backbone(
+            reference, store, dtype=spec.generation.dtype, device=device
+        )
+        numbers = numbers_of(math.ceil(len(plan.rows) / PAIRS_PER_PART), shard, shards)
+        work.write_json(LIST_FILE, {"parts": list(numbers)})
+        mine = [row for number in numbers for row in part_of(plan.rows, number)]
+        texts = distinct(text for row in mine for text in (row.prompt, row.degraded))
+        if texts:
+            write_texts(work, backbone, texts)
+            _sample(work, backbone, plan, spec, size, texts, numbers, progress)
+
+    made = store.build(
         KIND,
-        name or pair_set_name(reference, suite, spec),
+        own,
         identity,
-        make,
+        make if shard is None else make_shard,
         upstream={"reference": reference.location} if reference.kind == "train" else None,
         seeds={"pairs": spec.seed},
         config={"reference": reference.to_json(), "spec": spec.identity()},
         device=device_name(device),
-        exclude=("parts/*",),
+        exclude=("parts/*",) if shard is None else SCRATCH,
     )
+    if shard is None:
+        remove_shards(store, KIND, title, of)
+    return made
+
+
+def part_of(rows: Sequence[PairRow], number: int) -> Sequence[PairRow]:
+    """Return the rows of a part."""
+    return rows[number * PAIRS_PER_PART : (number + 1) * PAIRS_PER_PART]
 
 
 def write_texts(work: Work, backbone: Backbone, texts: Sequence[str]) -> None:
@@ -155,16 +187,32 @@ def _write_latents(
     batch_size: int,
     progress: Progress | None,
 ) -> None:
-    """Sample winners and losers and write them."""
+    """Sample winners and losers, where no share of the work has, and write them."""
+    count = math.ceil(len(plan.rows) / PAIRS_PER_PART)
+    _sample(work, backbone, plan, spec, batch_size, plan.texts, range(count), progress)
+    join_parts(work, LATENTS_FILE, Parts(work, "latents").paths(count))
+
+
+def _sample(
+    work: Work,
+    backbone: Backbone,
+    plan: PairPlan,
+    spec: PairSpec,
+    batch_size: int,
+    texts: Sequence[str],
+    numbers: Sequence[int],
+    progress: Progress | None,
+) -> None:
+    """Sample the parts of those `numbers` that are not there; `texts` are those stored."""
     sampler = Sampler(backbone, spec.generation)
     # a family that trains on other conditions than it samples with (SD3) encodes texts anew
     special = hasattr(backbone, "encode_train")
-    conditions = sampler.texts.many if special else TextRows(work.path, plan.texts)
+    conditions = sampler.texts.many if special else TextRows(work.path, texts)
     fitting = Fitting("pairs", str(backbone.device))
     parts = Parts(work, "latents")
-    starts = range(0, len(plan.rows), PAIRS_PER_PART)
-    for number, start in enumerate(starts):
-        rows = plan.rows[start : start + PAIRS_PER_PART]
+    done, total = 0, sum(len(part_of(plan.rows, number)) for number in numbers)
+    for number in numbers:
+        rows = part_of(plan.rows, number)
         if parts.read(number, len(rows)) is None:
             if spec.losers:
                 winner, loser = sample_pairs(sampler, conditions, rows, batch_size, fitting)
@@ -174,9 +222,9 @@ def _write_latents(
                 latents = {"winner": stored(winner)}
             write_safetensors(work, parts.name(number), latents)
             parts.seal(number)
+        done += len(rows)
         if progress:
-            progress(start + len(rows), len(plan.rows))
-    join_parts(work, LATENTS_FILE, parts.paths(len(starts)))
+            progress(done, total)
 
 
 class TextRows:

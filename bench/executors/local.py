@@ -20,6 +20,7 @@ from bench.executors.outcome import Listener, Outcome, Tally, ignore
 from bench.executors.plugins import may_be_made_here
 from bench.executors.pool import Pool
 from bench.executors.schedule import Schedule, complete_steps, with_damaged
+from bench.executors.shards import cut_graph
 from bench.executors.worker import failure_of, make_step, one_thread, require_sources
 from bench.steps.graph import Graph
 from bench.steps.step import Runtime, Step
@@ -34,6 +35,7 @@ def run_graph(
     store: Store,
     *,
     jobs: int,
+    gpus: Sequence[str] = (),
     runtime: Mapping[str, Any] | None = None,
     listener: Listener = ignore,
     complete: set[str] | None = None,
@@ -46,6 +48,8 @@ def run_graph(
         store: where artifacts are.
         jobs: worker processes; with 1 all is done in this process, unless plug-ins keep steps
             apart: then one process at a time.
+        gpus: what `CUDA_VISIBLE_DEVICES` calls the GPUs that workers are given, one each, in turn;
+            where there are none, workers see what this process sees.
         runtime: fields of `Runtime`.
         listener: told of every event.
         complete: what `complete_steps` returned, where it was called already.
@@ -56,18 +60,25 @@ def run_graph(
     targets = with_damaged(graph, targets, store)
     known = complete_steps(graph, targets, store) if complete is None else complete
     needed = graph.needed(targets, known)
-    schedule = Schedule(graph, needed, known)
+    settings = dict(runtime or {})
+    cut = cut_graph(graph, needed, workers=jobs, runtime=Runtime(**settings))
+    if cut.parts:
+        # finished parts that an interrupted run left are not made again
+        known = known | complete_steps(cut.graph, sorted(needed), store)
+        needed = cut.graph.needed(targets, known)
+    schedule = Schedule(cut.graph, needed, known)
     if not needed:
         return schedule.outcome
     jobs = min(jobs, len(needed))
-    seconds = {key: graph[key].seconds for key in needed}
+    seconds = {key: cut.graph[key].seconds for key in needed}
     tally = Tally(seconds, jobs=max(jobs, 1), listener=listener)
-    if jobs <= 1 and may_be_made_here(graph[key] for key in needed):
+    if jobs <= 1 and may_be_made_here(cut.graph[key] for key in needed):
         with one_thread():
-            _run_here(schedule, store, Runtime(**(runtime or {})), tally)
+            _run_here(schedule, store, Runtime(**settings), tally)
     else:
-        _run_in_workers(schedule, store, max(jobs, 1), dict(runtime or {}), tally)
-    return schedule.outcome
+        with Pool(max(jobs, 1), store=store.root, runtime=settings, gpus=gpus) as pool:
+            _run_in_workers(schedule, store, pool, tally)
+    return cut.whole(schedule.outcome)
 
 
 def _run_here(schedule: Schedule, store: Store, runtime: Runtime, tally: Tally) -> None:
@@ -90,34 +101,31 @@ def _run_here(schedule: Schedule, store: Store, runtime: Runtime, tally: Tally) 
     schedule.require_finished()
 
 
-def _run_in_workers(
-    schedule: Schedule, store: Store, jobs: int, runtime: dict[str, Any], tally: Tally
-) -> None:
+def _run_in_workers(schedule: Schedule, store: Store, pool: Pool, tally: Tally) -> None:
     began: dict[str, float] = {}
-    with Pool(jobs, store=store.root, runtime=runtime) as pool:
-        while not schedule.finished:
-            while pool.idle and (step := schedule.next(pool.suits)) is not None:
-                began[step.id] = time.monotonic()
-                tally.tell("started", step)
-                try:
-                    require_sources(step)  # this process made the graph, with what it has loaded
-                except BenchError as error:
-                    failure = failure_of(error, step)
-                    _tell_failure(schedule, step, failure, store, tally, began[step.id])
-                else:
-                    pool.start(step)
-            if not schedule.running:
-                schedule.require_finished()
-                break
-            step, message = pool.wait()
-            seconds = time.monotonic() - began[step.id]
-            if message["event"] == "progress":
-                part = {"done": message["done"], "total": message["total"]}
-                tally.tell("progress", step, seconds=seconds, **part)
-            elif message["event"] == "done":
-                _tell_done(schedule, step, store, tally, began[step.id])
+    while not schedule.finished:
+        while pool.idle and (step := schedule.next(pool.suits)) is not None:
+            began[step.id] = time.monotonic()
+            tally.tell("started", step)
+            try:
+                require_sources(step)  # this process made the graph, with what it has loaded
+            except BenchError as error:
+                failure = failure_of(error, step)
+                _tell_failure(schedule, step, failure, store, tally, began[step.id])
             else:
-                _tell_failure(schedule, step, message, store, tally, began[step.id])
+                pool.start(step)
+        if not schedule.running:
+            schedule.require_finished()
+            break
+        step, message = pool.wait()
+        seconds = time.monotonic() - began[step.id]
+        if message["event"] == "progress":
+            part = {"done": message["done"], "total": message["total"]}
+            tally.tell("progress", step, seconds=seconds, **part)
+        elif message["event"] == "done":
+            _tell_done(schedule, step, store, tally, began[step.id])
+        else:
+            _tell_failure(schedule, step, message, store, tally, began[step.id])
 
 
 def _tell_done(schedule: Schedule, step: Step, store: Store, tally: Tally, began: float) -> None:

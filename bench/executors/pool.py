@@ -9,7 +9,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -33,15 +33,18 @@ _EVENTS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
 class _Worker:
     """One process and the step it is at."""
 
-    def __init__(self, start: Mapping[str, Any], messages: queue.Queue[Any]) -> None:
+    def __init__(
+        self, start: Mapping[str, Any], messages: queue.Queue[Any], place: int, gpu: str | None
+    ) -> None:
         self.step: Step | None = None
+        self.place = place
         self.imported: frozenset[str] = frozenset()
         self.dead = False
         self.process = subprocess.Popen(
             [sys.executable, "-m", "bench.executors.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=_environment(),
+            env=_environment(gpu),
             text=True,
             encoding="utf-8",
             errors="replace",
@@ -92,9 +95,12 @@ class Pool:
         size: number of processes.
         store: root of the store.
         runtime: fields of `bench.steps.step.Runtime`.
+        gpus: names of GPUs; each worker is shown one, the next one in turn.
     """
 
-    def __init__(self, size: int, *, store: Path, runtime: Mapping[str, Any]) -> None:
+    def __init__(
+        self, size: int, *, store: Path, runtime: Mapping[str, Any], gpus: Sequence[str] = ()
+    ) -> None:
         self._start = {
             "store": str(Path(store).absolute()),
             "runtime": dict(runtime),
@@ -102,6 +108,7 @@ class Pool:
             "log_level": logging.getLogger("bench").getEffectiveLevel(),
         }
         self._size = size
+        self._gpus = tuple(gpus)
         self._messages: queue.Queue[Any] = queue.Queue()
         self._workers: list[_Worker] = []
 
@@ -136,7 +143,10 @@ class Pool:
                 other = next(w for w in self._workers if w.step is None)
                 self._workers.remove(other)
                 other.stop()
-            worker = _Worker(self._start, self._messages)
+            taken = {worker.place for worker in self._workers}
+            place = next(number for number in range(self._size) if number not in taken)
+            gpu = self._gpus[place % len(self._gpus)] if self._gpus else None
+            worker = _Worker(self._start, self._messages, place, gpu)
             self._workers.append(worker)
         worker.step = step
         worker.imported |= plugins_of(step)
@@ -207,9 +217,9 @@ def _death(code: int) -> dict[str, Any]:
     }
 
 
-def _environment() -> dict[str, str]:
-    """Variables of a worker: one thread, sleeping while it waits; freed memory is kept; and the
-    folder this package was loaded from.
+def _environment(gpu: str | None = None) -> dict[str, str]:
+    """Variables of a worker: one thread, sleeping while it waits; freed memory is kept; the folder
+    this package was loaded from; and the one GPU it sees, where it is given one.
     """
     here = str(Path(__file__).resolve().parents[2])
     paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -219,6 +229,7 @@ def _environment() -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",
         "PYTHONPATH": os.pathsep.join(paths),
         "TOKENIZERS_PARALLELISM": "false",
+        **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}),
     }
     keep_freed_memory(found)
     return found

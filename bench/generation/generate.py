@@ -7,9 +7,7 @@ set is equal to an uninterrupted one to the bit. torch is imported when images a
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from bench.api.errors import UsageError
@@ -34,7 +32,14 @@ from bench.generation.image_set import (
     write_records,
 )
 from bench.generation.journal import JOURNAL, Journal
-from bench.store import Artifact, Store, Work, read_jsonl, writing_to
+from bench.store import Artifact, Store, Work, read_jsonl
+from bench.store.shards import (
+    finished_shards,
+    remove_shards,
+    shard_identity,
+    shard_name,
+    take_file,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +79,7 @@ def generate_image_set(
         name: of the artifact.
         shards: into how many parts the work is cut. Part and whole are the same images.
         shard: make this part alone, an artifact of its own that `open_image_set` refuses as
-            incomplete. None makes the whole, from the parts that are there.
+            incomplete. None makes the whole, from the parts that are there, and removes those.
         batch_size: images sampled at once; by default decided by their size. The noise of an
             image does not depend on it, its pixels do by float rounding alone.
         device: see `pick_device`.
@@ -93,12 +98,12 @@ def generate_image_set(
         )
     if shards < 1 or (shard is not None and not 0 <= shard < shards):
         raise UsageError(f"shard {shard} of {shards}; expected 0 <= shard < shards.")
-    identity = image_set_identity(store, checkpoint, suite, spec, images_per_prompt, seed)
+    of = image_set_identity(store, checkpoint, suite, spec, images_per_prompt, seed)
     title = name or image_set_name(checkpoint, suite, seed)
     whole = shard is None or shards == 1
-    if not whole:
-        identity = shard_identity(identity, shard or 0, shards)
-    found = store.find(KIND, title, identity)
+    own = title if whole else shard_name(title)
+    identity = of if whole else shard_identity(of, shard or 0, shards)
+    found = store.find(KIND, own, identity)
     if found:
         return found
 
@@ -113,8 +118,8 @@ def generate_image_set(
     device = pick_device(device)
 
     def make(work: Work) -> None:
-        if whole and shards > 1:
-            _adopt_shards(work, store, title, identity, shards)
+        if whole:
+            _adopt_shards(work, finished_shards(store, KIND, title, of))
         sampler: Sampler | None = None
         fitting = Fitting(f"images of {spec.height}x{spec.width}", device)
 
@@ -143,9 +148,9 @@ def generate_image_set(
             progress=progress,
         )
 
-    return store.build(
+    made = store.build(
         KIND,
-        title,
+        own,
         identity,
         make,
         upstream={"checkpoint": checkpoint.location} if checkpoint.kind == "train" else None,
@@ -159,11 +164,9 @@ def generate_image_set(
         device=device_name(device),
         exclude=(JOURNAL,),
     )
-
-
-def shard_identity(identity: dict[str, object], shard: int, shards: int) -> dict[str, object]:
-    """Return the identity of a part of an image set."""
-    return {**identity, "shard": [shard, shards]}
+    if whole:
+        remove_shards(store, KIND, title, of)
+    return made
 
 
 def batched(jobs: Sequence[ImageJob], size: int) -> list[Sequence[ImageJob]]:
@@ -222,30 +225,14 @@ def fill_image_set(
         progress(total, total)
 
 
-def _adopt_shards(
-    work: Work, store: Store, name: str, identity: dict[str, object], shards: int
-) -> None:
+def _adopt_shards(work: Work, parts: Iterable[Artifact]) -> None:
     """Take the images of finished parts into the whole set."""
     journal = Journal(work.path, work.disk)
     made = journal.made
-    for shard in range(shards):
-        part = store.find(KIND, name, shard_identity(identity, shard, shards))
-        if part is None:
-            continue
-        rows = read_jsonl(part.file(RECORDS_FILE))
+    for part in parts:
         taken: dict[str, str] = {}
-        for record in (ImageRecord(**row) for row in rows):
+        for record in (ImageRecord(**row) for row in read_jsonl(part.file(RECORDS_FILE))):
             if record.path not in made:
-                _link(part.file(record.path), work.file(record.path))
+                take_file(part, record.path, work.file(record.path))
                 taken[record.path] = record.sha256
         journal.add(taken)
-
-
-def _link(source: Path, target: Path) -> None:
-    """Make `target` another name of the file, or a copy where the file system has no such."""
-    with writing_to(target):
-        target.unlink(missing_ok=True)
-        try:
-            target.hardlink_to(source)
-        except OSError:
-            shutil.copyfile(source, target)

@@ -107,6 +107,7 @@ def generate(
     trust: bool = False,
     store: Path | str = "outputs",
     jobs: int | None = None,
+    gpus: int | None = None,
     device: str | None = None,
     on_event: Listener = ignore,
 ) -> Images:
@@ -125,7 +126,7 @@ def generate(
         protocol: in place of the profile's own.
         trust: whether YAML files may name code that nobody registered.
         store: the folder artifacts lie in.
-        jobs, device, on_event: as in `bench.harness.run`.
+        jobs, gpus, device, on_event: as in `bench.harness.run`.
 
     Raises:
         UsageError: something is unknown, or nothing reads one of `overrides`.
@@ -135,7 +136,7 @@ def generate(
     setting = Setting(
         profile=profile, overrides=overrides, protocol=protocol, trust=trust, store=store
     )
-    work = Work(jobs=jobs, device=device, on_event=on_event)
+    work = Work(jobs=jobs, gpus=gpus, device=device, on_event=on_event)
 
     def build(builder: GraphBuilder) -> str:
         how = _protocol(builder.profile, table, column, trust=trust)

@@ -38,6 +38,7 @@ def measure_scales(
     trust: bool = False,
     store: Path | str = DEFAULT_STORE,
     jobs: int | None = None,
+    gpus: int | None = None,
     device: str | None = None,
     on_event: Listener = ignore,
 ) -> list[ScalePoint]:
@@ -50,7 +51,7 @@ def measure_scales(
         overrides: changes to the profile, such as `"checkpoint.location=tiny-sd-noisy"`.
         trust: whether the profile may name code that nobody registered.
         store: the folder artifacts lie in.
-        jobs: worker processes, at most.
+        jobs, gpus: as in `bench.harness.run`.
         device: `"cpu"`, `"cuda"`, `"auto"`, or None for the profile's.
         on_event: told of all that happens.
 
@@ -80,6 +81,7 @@ def measure_scales(
             store=store,
             folder=Path(store) / "scales" / _name(request) / f"{scale:g}",
             jobs=jobs,
+            gpus=gpus,
             device=device,
             on_event=on_event,
         )

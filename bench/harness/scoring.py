@@ -45,6 +45,7 @@ def score(
     trust: bool = False,
     store: Path | str = "outputs",
     jobs: int | None = None,
+    gpus: int | None = None,
     device: str | None = None,
     on_event: Listener = ignore,
 ) -> Scores:
@@ -67,7 +68,7 @@ def score(
         protocol: in place of the profile's own: says which reference images are meant.
         trust: whether YAML files may name code that nobody registered.
         store: the folder artifacts lie in.
-        jobs, device, on_event: as in `bench.harness.run`.
+        jobs, gpus, device, on_event: as in `bench.harness.run`.
 
     Raises:
         UsageError: something is unknown, or nothing reads one of `overrides`.
@@ -77,7 +78,7 @@ def score(
         FailedError: measuring failed.
     """
     whose = evaluator if reference is None else evaluator_of(evaluator)
-    work = Work(jobs=jobs, device=device, on_event=on_event)
+    work = Work(jobs=jobs, gpus=gpus, device=device, on_event=on_event)
     if votes and images is not None:
         raise UsageError("votes name the images they are of; leave images out.")
     if bool(votes) != asks_people(whose) or (not votes and images is None):

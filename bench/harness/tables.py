@@ -69,6 +69,7 @@ def run(
     store: Path | str = DEFAULT_STORE,
     folder: Path | str | None = None,
     jobs: int | None = None,
+    gpus: int | None = None,
     device: str | None = None,
     on_event: Listener = ignore,
     **asked: Unpack[Asked],
@@ -83,7 +84,8 @@ def run(
         profile: a shipped name, or the path of a YAML file.
         store: the folder artifacts lie in.
         folder: where the table is written; `STORE/tables/NAME` by default.
-        jobs: worker processes, at most; one per core by default, and one on a GPU.
+        jobs: worker processes, at most; one per core by default, or one per GPU.
+        gpus: GPUs that are used, one to a worker; all that are visible by default.
         device: `"cpu"`, `"cuda"`, `"auto"`, or None for the profile's.
         on_event: told of all that happens, as a `bench.harness.Event` each.
         asked: rows, columns and more; see `bench.harness.requests.Asked`.
@@ -94,7 +96,7 @@ def run(
         StoreError: the store or the folder cannot be written.
         KeyboardInterrupt: after all workers have ended.
     """
-    work = Work(jobs=jobs, device=device, on_event=on_event)
+    work = Work(jobs=jobs, gpus=gpus, device=device, on_event=on_event)
     request = _request(table, profile, store, asked)
     refuse_device(request, device)
     target = Path(store) / "tables" / request.table.name if folder is None else Path(folder)

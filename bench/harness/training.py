@@ -80,6 +80,7 @@ def train(
     trust: bool = False,
     store: Path | str = "outputs",
     jobs: int | None = None,
+    gpus: int | None = None,
     device: str | None = None,
     on_event: Listener = ignore,
 ) -> Training:
@@ -98,7 +99,7 @@ def train(
         protocol: in place of the profile's own.
         trust: whether YAML files may name code that nobody registered.
         store: the folder artifacts lie in.
-        jobs, device, on_event: as in `bench.harness.run`.
+        jobs, gpus, device, on_event: as in `bench.harness.run`.
 
     Raises:
         UsageError: something is unknown, or nothing reads one of `overrides`.
@@ -109,7 +110,7 @@ def train(
         profile=profile, overrides=overrides, protocol=protocol, trust=trust, store=store
     )
     row = _row(method, pairs=pairs, data=data, start=start_from)
-    work = Work(jobs=jobs, device=device, on_event=on_event)
+    work = Work(jobs=jobs, gpus=gpus, device=device, on_event=on_event)
 
     def action() -> Training:
         builder, key = _built(setting, row, seed, stage)

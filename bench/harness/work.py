@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.api.errors import UsageError
-from bench.environment import cuda_requested
+from bench.environment import cuda_requested, visible_gpus
 from bench.executors.local import run_graph
 from bench.executors.outcome import Listener, Outcome, ignore
 from bench.executors.schedule import complete_steps, with_damaged
@@ -22,12 +22,14 @@ class Work:
     """How the work is done.
 
     Attributes:
-        jobs: worker processes, at most; None means one per core, and one on a GPU.
+        jobs: worker processes, at most; None means one per core, or one per GPU.
+        gpus: GPUs that are used, at most; None means all that are visible. Each worker sees one.
         device: `"cpu"`, `"cuda"`, `"auto"`, or None for the profile's.
         on_event: told of all that happens, as a `bench.executors.outcome.Event` each.
     """
 
     jobs: int | None = None
+    gpus: int | None = None
     device: str | None = None
     on_event: Listener = ignore
 
@@ -40,16 +42,36 @@ class Work:
         """Return the number of worker processes.
 
         Raises:
-            UsageError: it is not positive.
+            UsageError: it is not positive, or there are not as many GPUs.
         """
+        gpus = self.gpu_names(profile)
         if self.jobs is not None:
             if self.jobs < 1:
                 raise UsageError(f"--jobs {self.jobs}; expected at least 1.")
             return self.jobs
         if self.on(profile) != "cpu" and cuda_requested():
-            return 1
+            return max(1, len(gpus))
         affinity: Callable[[int], set[int]] | None = getattr(os, "sched_getaffinity", None)
         return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+    def gpu_names(self, profile: ProfileHead) -> tuple[str, ...]:
+        """Return what the GPUs that are used are called, see `bench.environment.visible_gpus`.
+
+        Raises:
+            UsageError: more are asked for than there are, or none are, or the device is the CPU.
+        """
+        on_cpu = self.on(profile) == "cpu"
+        launched = int(os.environ.get("WORLD_SIZE", "1")) > 1  # its launcher gives out the GPUs
+        names = () if on_cpu or launched else visible_gpus()
+        if self.gpus is None:
+            return names
+        if not 1 <= self.gpus <= len(names):
+            seen = "the device is the CPU" if on_cpu else f"{len(names)} can be seen"
+            raise UsageError(
+                f"--gpus {self.gpus}: {seen}. Expected at least 1 and at most those there are; "
+                "CUDA_VISIBLE_DEVICES says which they are."
+            )
+        return names[: self.gpus]
 
     def runtime(self, profile: ProfileHead) -> dict[str, Any]:
         """Return the fields of `bench.steps.step.Runtime`."""
@@ -92,6 +114,7 @@ def execute(
         targets,
         store,
         jobs=jobs,
+        gpus=work.gpu_names(profile),
         runtime=work.runtime(profile),
         listener=work.on_event,
         complete=complete,

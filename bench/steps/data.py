@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from bench.api.prompts import PromptSuite
 from bench.config import expand, mapping
 from bench.data.kinds import DEFAULT as DEFAULT_KIND
 from bench.data.kinds import image_draws, kind_module
+from bench.data.stored import PAIRS_PER_PART
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.image_set import suite_json
 from bench.read.names import artifact_name
@@ -18,7 +20,7 @@ from bench.spec.profile import Speed
 from bench.spec.protocol import SuiteSpec, load_suite, read_generation, read_suite
 from bench.spec.training import DEFAULT_DATA, DataSpec
 from bench.steps.builder import GraphBuilder
-from bench.steps.step import Runtime, Step
+from bench.steps.step import DivisibleStep, Runtime
 from bench.store import Artifact, Store
 
 _ROW_BYTES = 700
@@ -29,7 +31,7 @@ _NAMED_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairStep(Step):
+class PairStep(DivisibleStep):
     """A pair set to be made.
 
     Attributes:
@@ -68,13 +70,23 @@ class PairStep(Step):
             said.append(draws.words())
         return ", ".join(said)
 
+    def batches(self, runtime: Runtime) -> int:
+        """Return the number of parts that are sampled; sets of other kinds are made at once."""
+        if self.data_kind != DEFAULT_KIND or self.pairs is None:
+            return 1
+        return math.ceil(self.pairs / PAIRS_PER_PART)
+
     def make(self, store: Store, runtime: Runtime) -> Artifact:
         """Make the set; see `bench.data.kinds.PairKind` for what is raised."""
+        share: dict[str, Any] = {}
+        if self.shard is not None:
+            share = {"shards": self.shards, "shard": self.shard}
         return kind_module(self.data_kind).build(
             store,
             self.checkpoint,
             self.settings,
-            name=self.name,
+            **share,
+            name=self.whole,
             batch_size=runtime.generation_batch,
             device=runtime.device,
             progress=runtime.progress,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from bench.generation.parts import require_adapter
 from bench.read.names import artifact_name
 from bench.spec.protocol import ColumnProtocol, StoredName, load_suite
 from bench.steps.builder import GraphBuilder, NotExpressibleError
-from bench.steps.step import Runtime, Step
+from bench.steps.step import DivisibleStep, Runtime, Step
 from bench.store import Artifact, Foreign, Store, foreign_part
 from bench.store.processor import has_bfloat16
 
@@ -25,7 +26,7 @@ LOG = logging.getLogger("bench.steps")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageStep(Step):
+class ImageStep(DivisibleStep):
     """Images to be sampled from a checkpoint.
 
     Attributes:
@@ -50,6 +51,10 @@ class ImageStep(Step):
         """Number of images."""
         return self.suite.count(self.images_per_prompt)
 
+    def batches(self, runtime: Runtime) -> int:
+        """Return the number of batches that are sampled."""
+        return math.ceil(self.images / runtime.generation_batch)
+
     def make(self, store: Store, runtime: Runtime) -> Artifact:
         """Sample; see `bench.generation.generate_image_set` for what is raised."""
         from bench.generation.generate import generate_image_set
@@ -71,7 +76,9 @@ class ImageStep(Step):
             self.spec,
             self.images_per_prompt,
             self.noise_seed,
-            name=self.name,
+            name=self.whole,
+            shards=self.shards,
+            shard=self.shard,
             batch_size=runtime.generation_batch,
             device=runtime.device,
             progress=runtime.progress,

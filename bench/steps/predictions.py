@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -17,7 +18,7 @@ from bench.api.registry import BACKENDS
 from bench.read.names import artifact_name
 from bench.spec.profile import Profile
 from bench.steps.builder import GraphBuilder, NotExpressibleError
-from bench.steps.step import Runtime, Step, image_count
+from bench.steps.step import DivisibleStep, Runtime, image_count
 from bench.store import (
     Artifact,
     Source,
@@ -31,6 +32,7 @@ from bench.store import (
     write_safetensors,
 )
 from bench.store import read_safetensors as read_arrays
+from bench.store.shards import remove_shards, shard_identity, shard_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,24 +44,32 @@ PREDICTIONS_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictionStep(Step):
+class PredictionStep(DivisibleStep):
     """A back-end's look at an image set.
 
     Attributes:
         backend: registry name or path.
         queries: what it is asked of the images of a prompt, by prompt id.
         prompts: ids of the prompts whose images it looks at; None means all.
+        images: how many those are.
     """
 
     kind: str = "predictions"
     backend: str
     queries: Mapping[str, tuple[str, ...]]
     prompts: tuple[str, ...] | None
+    images: int = 0
 
     @property
     def calls(self) -> str:
         """The back-end, for messages."""
         return f"back-end {self.backend}"
+
+    def batches(self, runtime: Runtime) -> int:
+        """Return the number of batches, of a back-end that looks at each by itself."""
+        if not BACKENDS.load(self.backend).batches_of:
+            return 1
+        return math.ceil(self.images / runtime.prediction_batch)
 
     def make(self, store: Store, runtime: Runtime) -> Artifact:
         """Predict; files `predictions.jsonl`, `arrays.safetensors`.
@@ -70,14 +80,40 @@ class PredictionStep(Step):
             PrerequisiteError: the back-end's weights are missing.
             BenchError: the back-end does not see what is on pictures of known content.
         """
-        return store.build(
+
+        def make(work: Work) -> None:
+            if not self._join(store, work):
+                self._predict(store, work, runtime)
+
+        made = store.build(
             self.kind,
             self.name,
             self.identity,
-            lambda work: self._predict(store, work, runtime),
-            upstream=self.upstream,
+            make,
+            upstream=self.made_from,
             device=runtime.device,
         )
+        if self.shard is None:
+            remove_shards(store, self.kind, self.name, self.identity)
+        return made
+
+    def _join(self, store: Store, work: Work) -> bool:
+        """Put the predictions of the parts behind each other; False where one is not there."""
+        if self.shard is not None or self.shards == 1:
+            return False
+        parts = []
+        for number in range(self.shards):
+            identity = shard_identity(self.identity, number, self.shards)
+            part = store.find(self.kind, shard_name(self.name), identity)
+            if part is None:
+                return False
+            parts.append(open_predictions(part))
+        records = [record for part in parts for record in part.records]
+        arrays = {
+            name: [row for part in parts for row in part.arrays[name]] for name in parts[0].arrays
+        }
+        _write(work, records, arrays, self.label)
+        return True
 
     def _predict(self, store: Store, work: Work, runtime: Runtime) -> None:
         from bench.generation.image_set import open_image_set
@@ -86,9 +122,11 @@ class PredictionStep(Step):
         images = open_image_set(artifact, verify=False)
         if self.prompts is not None:
             images = _only(images, set(self.prompts))
+        backend: Backend = BACKENDS.load(self.backend)()
+        if self.shard is not None:
+            images = self._share(images, backend.batches_of, runtime.prediction_batch)
         for image in images.records:
             artifact.file(image.path)
-        backend: Backend = BACKENDS.load(self.backend)()
         backend.device = runtime.device
         backend.self_check()
         records: list[dict[str, Any]] = []
@@ -102,6 +140,19 @@ class PredictionStep(Step):
                 arrays.setdefault(name, []).append(array)
             runtime.progress(done, len(images.records))
         _write(work, records, arrays, self.label)
+
+    def _share(self, images: ImageSet, batches_of: str, size: int) -> ImageSet:
+        """Return the images that this part looks at: batches that follow each other."""
+        assert self.shard is not None
+        records = [
+            r for r in images.records if batches_of == "images" or self.queries.get(r.prompt_id)
+        ]
+        batches = math.ceil(len(records) / size)
+        first, last = (size * (batches * n // self.shards) for n in (self.shard, self.shard + 1))
+        mine = tuple(records[first:last])
+        asked = {record.prompt_id for record in mine}
+        prompts = tuple(prompt for prompt in images.suite if prompt.id in asked)
+        return replace(images, suite=replace(images.suite, prompts=prompts), records=mine)
 
 
 def _only(images: ImageSet, wanted: set[str]) -> ImageSet:
@@ -185,6 +236,7 @@ def add_predictions(
         backend=profile.backends[role],
         queries=asked,
         prompts=prompts,
+        images=count,
         label=f"{role} on {of.label}",
         seconds=2.0 + count * seconds.get(role, seconds.get("default", 0.05)),
         bytes=400 * count,

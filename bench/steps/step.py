@@ -9,18 +9,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from bench.api.registry import import_target
 from bench.config import read
 from bench.generation.held import HeldWeights
 from bench.store import Artifact, Source, Store, nobody_makes
 from bench.store.identity import artifact_id, plain
+from bench.store.shards import shard_identity, shard_name
 
 Progress = Callable[[int, int], None]
 """(done, all)."""
+
+
+PART = "part/"
+"""Begins the roles of the parts that a whole waits for."""
 
 
 def _silent(_done: int, _total: int) -> None:
@@ -85,6 +90,60 @@ class Step(ABC):
         Raises:
             BenchError: it failed in a way the user can act on.
         """
+
+
+@dataclass(frozen=True, kw_only=True)
+class DivisibleStep(Step):
+    """A step that may be made in parts, each in a worker of its own, and joined.
+
+    The parts are cut between batches, so every batch holds what it would hold, and the whole has
+    the bytes, and the id, that it has when it is made at once.
+
+    Attributes:
+        shards: into how many parts it is cut; 1 where it is made at once.
+        shard: which of them this step makes; None is the whole, which joins them.
+        of: name of the whole's artifact, of a part.
+    """
+
+    shards: int = 1
+    shard: int | None = None
+    of: str = ""
+
+    @property
+    def whole(self) -> str:
+        """Name of the whole's artifact."""
+        return self.of or self.name
+
+    @abstractmethod
+    def batches(self, runtime: Runtime) -> int:
+        """Return between how many batches it can be cut, at most; 1 where it cannot be."""
+
+    def cut(self, shards: int) -> tuple[list[Self], Self]:
+        """Return the parts, and the whole that waits for them and is otherwise this step."""
+        parts = [
+            replace(
+                self,
+                name=shard_name(self.name),
+                identity=shard_identity(self.identity, number, shards),
+                shards=shards,
+                shard=number,
+                of=self.name,
+                label=f"{self.label}, part {number + 1} of {shards}",
+                seconds=self.seconds / shards,
+                bytes=self.bytes // shards,
+            )
+            for number in range(shards)
+        ]
+        waits = {f"{PART}{number}": part.id for number, part in enumerate(parts)}
+        whole = replace(
+            self, upstream={**self.upstream, **waits}, shards=shards, seconds=self.seconds / 20
+        )
+        return parts, whole
+
+    @property
+    def made_from(self) -> dict[str, str]:
+        """`upstream` without the parts: what the artifact says it was made from."""
+        return {role: key for role, key in self.upstream.items() if not role.startswith(PART)}
 
 
 @dataclass(frozen=True, kw_only=True)

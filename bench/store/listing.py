@@ -53,6 +53,12 @@ class Listing:
         """Return the folders of the published artifacts of a kind and name, sorted."""
         return self._kind(self._root / kind).named.get(name, [])
 
+    def begun(self, kind: str, name: str) -> list[Path]:
+        """Return the working folders of artifacts of a kind and name."""
+        found = self._kind(self._root / kind).partials
+        matches = ((_PUBLISHED.fullmatch(of), folders) for of, folders in found.items())
+        return [f for match, folders in matches if match and match["name"] == name for f in folders]
+
     def _kind(self, folder: Path) -> _Kind:
         if folder not in self._kinds:
             self._kinds[folder] = found = _Kind()

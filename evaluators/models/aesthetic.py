@@ -35,6 +35,7 @@ class AestheticScorer(Backend):
 
     name: ClassVar[str] = "aesthetic"
     version: ClassVar[int] = 1
+    batches_of: ClassVar[str] = "images"
     verified: ClassVar[str] = "random-weights"
     hub_models: ClassVar[tuple[str, ...]] = (CLIP, HEAD)
 

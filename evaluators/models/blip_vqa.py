@@ -47,6 +47,7 @@ class BlipVqa(Backend):
 
     name: ClassVar[str] = "blip-vqa"
     version: ClassVar[int] = 1
+    batches_of: ClassVar[str] = "asked"
     verified: ClassVar[str] = "random-weights"
     hub_models: ClassVar[tuple[str, ...]] = (TOKENIZER,)
     other_weights: ClassVar[tuple[str, ...]] = (WEIGHTS_ENTRY,)

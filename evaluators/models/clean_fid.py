@@ -77,6 +77,7 @@ class CleanFidPackage(InceptionFeatures):
 
     name: ClassVar[str] = "clean-fid"
     version: ClassVar[int] = 1
+    batches_of: ClassVar[str] = "images"
     verified: ClassVar[str] = "random-weights"
     verified_for: ClassVar[Mapping[str, str]] = {}
     protocol = FidProtocol(name="clean-fid", resize="clean-fid, clean", source=SOURCE)

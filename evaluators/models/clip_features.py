@@ -30,6 +30,7 @@ class ClipImageFeatures(PublishedClip):
 
     name: ClassVar[str] = "clip-features"
     version: ClassVar[int] = 1
+    batches_of: ClassVar[str] = "images"
 
     def predict(
         self, images: ImageSet, queries: Mapping[str, Sequence[str]], *, batch_size: int = 64

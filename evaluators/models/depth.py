@@ -28,6 +28,7 @@ class DptDepth(Backend):
 
     name: ClassVar[str] = "dpt-depth"
     version: ClassVar[int] = 1
+    batches_of: ClassVar[str] = "images"
     verified: ClassVar[str] = "random-weights"
     hub_models: ClassVar[tuple[str, ...]] = (REPOSITORY,)
 

@@ -47,6 +47,7 @@ class DreamSim(Backend):
 
     name: ClassVar[str] = "dreamsim"
     version: ClassVar[int] = 1
+    batches_of: ClassVar[str] = "images"
     verified: ClassVar[str] = "random-weights"
     shape: ClassVar[Mapping[str, int]] = {}
     """Sizes of the towers that differ from ViT-B/16's; see `dreamsim_network.Tower`."""

@@ -32,6 +32,7 @@ class InceptionFeatures(Backend):
     """
 
     version: ClassVar[int] = 1
+    batches_of: ClassVar[str] = "images"
     verified: ClassVar[str] = "real-weights"
     # the network that is on the package index has no classifier
     verified_for: ClassVar[Mapping[str, str]] = {"inception-score": "random-weights"}

@@ -38,6 +38,7 @@ class Mask2FormerDetector(Backend):
 
     name: ClassVar[str] = "geneval-hf"
     version: ClassVar[int] = 1
+    batches_of: ClassVar[str] = "images"
     verified: ClassVar[str] = "random-weights"
     variant: ClassVar[str] = (
         f"geneval-hf, not the official detector: {DETECTOR} has the same architecture and other "

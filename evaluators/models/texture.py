@@ -50,6 +50,7 @@ class LaplacianVariance(Backend):
 
     name: ClassVar[str] = "laplacian"
     version: ClassVar[int] = 1
+    batches_of: ClassVar[str] = "images"
     verified: ClassVar[str] = "rules"
 
     def predict(

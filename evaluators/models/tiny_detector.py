@@ -29,6 +29,7 @@ class TinyDetector(Backend):
 
     name: ClassVar[str] = "tiny-detector"
     version: ClassVar[int] = DETECT_VERSION
+    batches_of: ClassVar[str] = "images"
     verified: ClassVar[str] = "real-weights"
 
     def identity(self) -> dict[str, Any]:

@@ -35,7 +35,8 @@ class ToyStep(Step):
                 total += json.loads(store.get(key).file("value.json").read_text())["value"]
             if "log" in self.options:
                 with Path(self.options["log"]).open("a") as log:
-                    log.write(f"{self.name} {os.getpid()}\n")
+                    seen = os.environ.get(self.options.get("variable", ""), os.getpid())
+                    log.write(f"{self.name} {seen}\n")
             runtime.progress(1, 2)
             _misbehave(self.does, self.options)
             work.write_json("value.json", {"value": total, "padding": "x" * 100})

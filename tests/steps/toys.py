@@ -78,6 +78,13 @@ def pair_prompts() -> PromptSuite:
     return PromptSuite(name="pairs-micro", version="1", prompts=prompts)
 
 
+def many_pair_prompts() -> PromptSuite:
+    """Seventy prompts: two parts of a pair set, and some."""
+    texts = [f"a red circle and one blue square number {n}" for n in range(70)]
+    prompts = tuple(Prompt(id=f"p{i}", text=text, tag="pair") for i, text in enumerate(texts))
+    return PromptSuite(name="pairs-many", version="1", prompts=prompts)
+
+
 def write_profile(folder: Path, checkpoint: Path, **changes: str) -> Path:
     """Write the micro profile; `changes` replaces text in it."""
     text = PROFILE.format(checkpoint=checkpoint)
