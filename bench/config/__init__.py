@@ -2,7 +2,7 @@
 
 from bench.config.files import line_of, load_yaml, mapping, merged, place_of, sequence
 from bench.config.overrides import assigned, expand, override
-from bench.config.reader import construct, read, require_numbers
+from bench.config.reader import construct, read, require_kinds
 
 __all__ = [
     "assigned",
@@ -15,6 +15,6 @@ __all__ = [
     "override",
     "place_of",
     "read",
-    "require_numbers",
+    "require_kinds",
     "sequence",
 ]

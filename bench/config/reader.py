@@ -7,6 +7,7 @@ A whole number where a float belongs is taken; a text where a number belongs nev
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
@@ -17,6 +18,11 @@ from bench.api.errors import UsageError, did_you_mean
 from bench.config.files import kind_of, mapping, place_of, sequence
 
 T = TypeVar("T")
+
+_MAPPINGS = (dict, Mapping)
+_LISTS = (tuple, list, Sequence)
+_HOLDING = (*_MAPPINGS, *_LISTS)
+_KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
 def read(cls: type[T], data: Any, where: str, /, **given: Any) -> T:
@@ -46,7 +52,7 @@ def construct(cls: type[T], data: Any, where: str, /, **given: Any) -> T:
     """Return `cls(**given, **data)` for a dataclass whose values are made, checking the keys.
 
     Raises:
-        UsageError: as `read`; of types only that a number is one, and whole where it must be.
+        UsageError: as `read`; of types what `require_kinds` says.
     """
     found = mapping({} if data is None else data, where)
     _refuse_unknown(cls, found, where)
@@ -58,17 +64,19 @@ def construct(cls: type[T], data: Any, where: str, /, **given: Any) -> T:
     ]
     if missing:
         raise UsageError(f"{where} lacks {', '.join(missing)}{place_of(data)}.")
-    require_numbers(cls, found, where)
+    require_kinds(cls, found, where)
     try:
         return cls(**values)
     except TypeError as error:
         raise UsageError(f"{where}: {error}") from None
 
 
-def require_numbers(cls: type, data: Mapping[str, Any], where: str) -> None:
-    """Make sure that a number stands where a dataclass has one, a whole one where it counts.
+def require_kinds(cls: type, data: Mapping[str, Any], where: str) -> None:
+    """Make sure that values are of the kind that a dataclass has: nothing where it may be nothing,
+    texts, numbers (whole ones where it counts), mappings and lists.
 
-    Python counts with true and false as 1 and 0, and takes half a step for a number of steps.
+    Python counts with true and false as 1 and 0, takes half a step for a number of steps, and says
+    of nothing in place of a name only what it cannot do with it.
 
     Raises:
         UsageError: naming the setting, with file and line where the data has them.
@@ -78,22 +86,49 @@ def require_numbers(cls: type, data: Mapping[str, Any], where: str) -> None:
     except Exception:  # a plug-in's, of names that are there for a type checker alone
         return
     for key, value in data.items():
-        _require_number(hints.get(key, Any), value, f"{where}.{key}", place_of(data, key))
+        _require_kind(hints.get(key, Any), value, f"{where}.{key}", place_of(data, key))
 
 
-def _require_number(hint: Any, value: Any, where: str, place: str) -> None:
+def _require_kind(hint: Any, value: Any, where: str, place: str) -> None:
     origin, parts = get_origin(hint), get_args(hint)
-    if isinstance(value, bool | float | str):
-        taken = parts if origin in (Union, types.UnionType) else (hint,)
-        number = next((part for part in (float, int) if part in taken), None)
-        if number is not None and type(value) not in taken:
-            _plain(number, value, where, place)
-    elif origin in (dict, Mapping) and isinstance(value, Mapping):
+    taken = parts if origin in (Union, types.UnionType) else (hint,)
+    if Any in taken or object in taken or type(value) in taken:
+        if isinstance(value, float) and math.isnan(value):
+            raise UsageError(f"{where} is {value!r}{place}; expected a number.")
+    elif value is None:
+        if type(None) not in taken and all(_is_plain(part) for part in taken):
+            raise UsageError(f"{where} holds nothing{place}; expected {_in_words(taken[0])}.")
+    elif isinstance(value, bool | int | float | str):
+        plain = next((part for part in (float, int, str, bool) if part in taken), None)
+        if plain is not None:
+            _plain(plain, value, where, place)
+        elif all(get_origin(part) in _HOLDING or part is type(None) for part in taken):
+            raise UsageError(
+                f"{where} is {value!r} ({kind_of(value)}){place}; expected {_in_words(taken[0])}."
+            )
+    elif origin in _MAPPINGS and isinstance(value, Mapping):
         for key, item in value.items():
-            _require_number(parts[1], item, f"{where}.{key}", place_of(value, key) or place)
-    elif origin in (tuple, list, Sequence) and isinstance(value, list | tuple):
+            _require_kind(parts[1], item, f"{where}.{key}", place_of(value, key) or place)
+    elif origin in _LISTS and isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            _require_number(parts[0], item, f"{where}[{index}]", place)
+            _require_kind(parts[0], item, f"{where}[{index}]", place)
+    elif isinstance(value, list | tuple | Mapping) and all(_is_plain(part) for part in taken):
+        right = _MAPPINGS if isinstance(value, Mapping) else _LISTS
+        if not any(get_origin(part) in right for part in taken):
+            raise UsageError(
+                f"{where} holds {kind_of(value)}{place}; expected {_in_words(taken[0])}."
+            )
+
+
+def _is_plain(hint: Any) -> bool:
+    """Whether a hint is one of those that YAML has."""
+    return hint in (str, int, float, bool, type(None)) or get_origin(hint) in _HOLDING
+
+
+def _in_words(hint: Any) -> str:
+    if get_origin(hint) in _MAPPINGS:
+        return "keys and values"
+    return "a list" if get_origin(hint) in _LISTS else _KINDS.get(hint, str(hint))
 
 
 def _refuse_unknown(cls: type, found: Mapping[str, Any], where: str) -> None:
@@ -126,11 +161,11 @@ def _value(hint: Any, value: Any, where: str, place: str) -> Any:
             return value
         hint_text = did_you_mean(str(value), [str(part) for part in parts])
         raise UsageError(f"{where} is {value!r}{place}.{hint_text}")
-    if origin in (tuple, list, Sequence):
+    if origin in _LISTS:
         items = sequence(value, f"{where}{place}")
         read_items = [_value(parts[0], v, f"{where}[{i}]", place) for i, v in enumerate(items)]
         return read_items if origin is list else tuple(read_items)
-    if origin in (dict, Mapping):
+    if origin in _MAPPINGS:
         return {
             key: _value(parts[1], item, f"{where}.{key}", place_of(value, key))
             for key, item in mapping(value, f"{where}{place}").items()
@@ -163,6 +198,5 @@ def _plain(hint: Any, value: Any, where: str, place: str) -> Any:
         return value
     if isinstance(hint, type) and hint not in (int, float) and isinstance(value, hint):
         return value
-    expected = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    wanted = expected.get(hint, getattr(hint, "__name__", str(hint)))
+    wanted = _KINDS.get(hint, getattr(hint, "__name__", str(hint)))
     raise UsageError(f"{where} is {value!r} ({kind_of(value)}){place}; expected {wanted}.")

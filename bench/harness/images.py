@@ -138,11 +138,15 @@ def generate(
     )
     work = Work(jobs=jobs, gpus=gpus, device=device, on_event=on_event)
 
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit {limit}; expected at least 1 prompt.")
+    own = None if prompts is None else _suite(prompts, limit)
+
     def build(builder: GraphBuilder) -> str:
         how = _protocol(builder.profile, table, column, trust=trust)
         if images_per_prompt is not None:
             how = replace(how, images_per_prompt=images_per_prompt)
-        suite = load_suite(how.suite, limit) if prompts is None else _suite(prompts, limit)
+        suite = load_suite(how.suite, limit) if own is None else own
         return add_images(
             builder,
             _checkpoint(builder, checkpoint),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +58,8 @@ def parse_table(text: str, where: str, *, separator: str = ",") -> TextTable:
     Args:
         text: with "\n" or "\r\n" at the ends of lines.
         where: its name, for messages.
-        separator: between cells; with a tab, quotation marks are part of the text.
+        separator: between cells; with a tab, quotation marks are part of the text, and a cell that
+            is quoted whole is refused.
 
     Raises:
         UsageError: there is no heading, a column is named twice, a quotation mark is not closed,
@@ -131,7 +132,9 @@ def plain_table(text: str, where: str) -> tuple[list[str], list[dict[str, str]]]
 def _cells(text: str, where: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     if separator == "\t":
         for number, line in enumerate(text.split("\n"), start=1):
-            yield number, line.removesuffix("\r").split("\t")
+            cells = line.removesuffix("\r").split("\t")
+            _refuse_quoted(cells, f"{where}, line {number}")
+            yield number, cells
         return
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     begun = 1
@@ -148,6 +151,17 @@ def _cells(text: str, where: str, separator: str) -> Iterator[tuple[int, list[st
         raise UsageError(f"{where}: the row that begins on line {begun}: {hint}") from None
 
 
+def _refuse_quoted(cells: Sequence[str], where: str) -> None:
+    """Refuse a cell as programs quote it in tab-separated text: are the marks part of it?"""
+    for cell in cells:
+        inside = cell[1:-1]
+        if len(cell) > 1 and cell[0] == cell[-1] == '"' and not inside.replace('""', "").count('"'):
+            raise UsageError(
+                f"{where}: the cell {cell[:40]!r} stands between quotation marks: are they part of "
+                "it? Save the table as .csv, or write it without them"
+            )
+
+
 def _refuse_lone_returns(text: str, where: str) -> None:
     if "\r" in text.replace("\r\n", ""):
         raise UsageError(
@@ -157,9 +171,11 @@ def _refuse_lone_returns(text: str, where: str) -> None:
 
 
 def _check_heading(columns: Sequence[str], where: str) -> None:
-    twice = [name for name in columns if columns.count(name) > 1]
+    folded = [name.casefold() for name in columns]
+    twice = [name for name in columns if folded.count(name.casefold()) > 1]
     if twice:
-        raise UsageError(f"{where}: the heading names the column {twice[0]!r} twice; keep one")
+        told = " and ".join(repr(name) for name in dict.fromkeys(twice))
+        raise UsageError(f"{where}: the heading names the column {told} twice; keep one")
     if len(columns) == 1:
         other = next((c for c in ";\t|" if c in columns[0]), None)
         if other is not None:
@@ -167,3 +183,18 @@ def _check_heading(columns: Sequence[str], where: str) -> None:
                 f"{where}: the heading {columns[0]!r} is separated by {other!r}; expected commas "
                 "in a .csv, tabs in a .tsv. Save it as one of these"
             )
+
+
+def require_spelt(columns: Sequence[str], known: Iterable[str], where: str) -> None:
+    """Make sure that no column is one of those that are read, in another case or with blanks.
+
+    Such a column would be left out, and another one be read in its place.
+
+    Raises:
+        UsageError: one is; it is named, and how it is spelt here.
+    """
+    spelt = {name.casefold(): name for name in known}
+    for name in columns:
+        right = spelt.get(name.strip().casefold().replace(" ", "_"))
+        if right is not None and right != name:
+            raise UsageError(f"{where}: the column {name!r} is spelt {right!r} here; rename it")

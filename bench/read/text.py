@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import stat
+import unicodedata
 from pathlib import Path
 
 from bench.api.errors import UsageError
@@ -23,6 +24,20 @@ _MARKS = (  # the longer ones first: UTF-32's begins as UTF-16's does
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _SHOWN = 24
+_MARK = "\ufeff"
+PLACEHOLDERS = ("nan", "NaN", "NAN", "None", "null", "NULL", "<NA>", "#N/A", "undefined")
+"""What programs write where a cell was empty."""
+_OTHERS = (
+    (b"version https://git-lfs", "a pointer of git LFS; fetch the file itself (git lfs pull)"),
+    (b"PK\x03\x04", "a zip archive, or a document of an office program; export its text"),
+    (b"PAR1", "a Parquet file"),
+    (b"%PDF", "a PDF document; export its text"),
+    (b"{\\rtf", "a document in rich text; save it as plain text"),
+    (b"\x1f\x8b", "compressed (gzip); unpack it"),
+    (b"SQLite format 3", "a data base"),
+)
+"""How files begin that are no text, though some of them could be read as one."""
+_PAGES = (b"<!doctype html", b"<html")
 
 
 class UnreadableFileError(UsageError, OSError):
@@ -74,6 +89,19 @@ def _require_ordinary(path: Path) -> int:
     return found.st_size
 
 
+def kind_of_bytes(head: bytes, *, page: bool = False) -> str:
+    """Return what a file is that begins so, as far as is known; nothing where it may be text.
+
+    Args:
+        head: its first bytes.
+        page: whether a web page is what is wanted.
+    """
+    told = next((what for begins, what in _OTHERS if head.startswith(begins)), "")
+    if not told and not page and head[:64].lstrip().lower().startswith(_PAGES):
+        return "a web page (an error page in place of the file?)"
+    return told
+
+
 def head_of(path: Path, count: int = 64) -> bytes:
     """Return the first bytes of an ordinary file, which another library is going to open.
 
@@ -88,25 +116,33 @@ def head_of(path: Path, count: int = 64) -> bytes:
         raise UnreadableFileError(f"{shown(path)} cannot be read: {error.strerror}") from None
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, *, page: bool = False) -> str:
     """Return the text of a file; its line ends stay as they are.
+
+    Args:
+        path: the file.
+        page: whether it may be a web page.
 
     Raises:
         MissingFileError, UnreadableFileError, NoTextError: as `read_bytes` and `decoded`.
     """
-    return decoded(read_bytes(path), shown(path))
+    return decoded(read_bytes(path), shown(path), page=page)
 
 
-def decoded(data: bytes, where: str) -> str:
+def decoded(data: bytes, where: str, *, page: bool = False) -> str:
     """Return the text that bytes are.
 
     Args:
         data: of a whole file.
         where: its name, for messages.
+        page: whether it may be a web page.
 
     Raises:
-        NoTextError: it is of no encoding that is read, or holds a NUL; byte and line are named.
+        NoTextError: it is of another kind, of no encoding that is read, or holds a NUL; byte and
+            line are named.
     """
+    if other := kind_of_bytes(data, page=page):
+        raise NoTextError(f"{where} is no plain text: it is {other}")
     mark, encoding = next(((m, e) for m, e in _MARKS if data.startswith(m)), (b"", "utf-8"))
     try:
         text = data[len(mark) :].decode(encoding)
@@ -133,13 +169,19 @@ def lines_of(text: str, where: str) -> list[str]:
     r"""Return the lines of a text, without their ends; the last may lack one.
 
     Raises:
-        UsageError: lines end in "\r" alone, or it stands inside one: that can be read in two ways.
+        UsageError: lines end in "\r" alone, or it stands inside one: that can be read in two ways;
+            or a line begins with a byte order mark.
     """
     lines = text.split("\n")
     if lines[-1] == "":
         lines.pop()
     lines = [line.removesuffix("\r") for line in lines]
     for number, line in enumerate(lines, start=1):
+        if line.startswith(_MARK):
+            raise UsageError(
+                f"{where}, line {number} begins with the byte order mark of a file: were two files "
+                "joined there? Take it out"
+            )
         if "\r" in line:
             raise UsageError(
                 f"{where}, line {number}: a carriage return inside the line, as old Macs end "
@@ -171,6 +213,16 @@ def require_characters(text: str, where: str) -> str:
         f"{where}: character {place} is {half.encode('unicode_escape').decode()}, half of a "
         "character; write the whole one"
     )
+
+
+def says_nothing(text: str) -> bool:
+    """Whether a text has no character that one sees: blanks, zero-width spaces, marks."""
+    return not any(unicodedata.category(c)[0] in "LMNPS" for c in text)
+
+
+def stands_for_nothing(text: str) -> bool:
+    """Whether a text is what programs write where there was none: `nan`, `None`, `null`."""
+    return text.strip() in PLACEHOLDERS
 
 
 def shown(path: Path | str) -> str:

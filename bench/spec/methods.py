@@ -11,7 +11,7 @@ from bench.api.errors import ContractError, UsageError, did_you_mean, unknown
 from bench.api.method import Method
 from bench.api.registry import METHODS
 from bench.api.stages import StagedMethod, stages_of
-from bench.config import require_numbers
+from bench.config import require_kinds
 from bench.published import Entry, find_entry
 from bench.published import entry as published_entry
 from bench.spec.profile import Profile
@@ -98,7 +98,7 @@ def make_method(cls: type[AnyMethod], settings: Mapping[str, Any]) -> AnyMethod:
         )
     known = [f.name for f in fields(cls)]
     values = dict(settings)
-    require_numbers(cls, values, f"method {cls.name}")
+    require_kinds(cls, values, f"method {cls.name}")
     for name, convert in _BETAS.items():
         if name in values and name not in known:
             if "kappa" not in known or "kappa" in values:
@@ -179,7 +179,7 @@ def training_plan(
         }
         if "seed" in given:
             raise UsageError(f"profile {profile.name}: the training seed is set by --seeds.")
-        require_numbers(TrainConfig, given, f"profile {profile.name}: training")
+        require_kinds(TrainConfig, given, f"profile {profile.name}: training")
         plans.append(
             StagePlan(
                 name=stage.name,

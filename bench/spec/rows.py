@@ -130,11 +130,7 @@ class RowSpec:
     def _require_what_it_shows(self, where: str) -> None:
         """Raise UsageError unless a control row says what it must show, and where."""
         if self.control and self.control not in CONTROLS:
-            said = str(self.control)
-            raise UsageError(
-                f"{where}: control is {self.control!r}, which does not say what the row must show; "
-                f"expected one of {', '.join(CONTROLS)}.{did_you_mean(said, CONTROLS)}"
-            )
+            raise _wrong_control(where, None, self.control)
         tested = self.control in TESTED
         if tested and not sequence(self.columns, f"{where}: columns"):
             raise UsageError(
@@ -181,10 +177,20 @@ def read_rows(cls: type[RowSpec], entries: Any, where: str) -> tuple[RowSpec, ..
     return tuple(found)
 
 
+def _wrong_control(where: str, key: object, control: object) -> UsageError:
+    row = where if key is None else f"{where}: row {key!r}"
+    return UsageError(
+        f"{row}: control is {control!r}, which does not say what the row must show; "
+        f"expected one of {', '.join(CONTROLS)}.{did_you_mean(str(control), CONTROLS)}"
+    )
+
+
 def _with_null(entry: dict[str, Any], where: str) -> dict[str, Any]:
     """Return a row's entry with the word `null`, which YAML takes for nothing, as a word."""
-    if "control" not in entry or entry["control"] is not None:
+    if "control" not in entry or isinstance(entry["control"], str):
         return entry
+    if entry["control"] is not None:
+        raise _wrong_control(where, entry.get("key"), entry["control"])
     if isinstance(entry, Located) and "control" in entry.blank:
         raise UsageError(f"{where}: control is empty; expected one of {', '.join(CONTROLS)}.")
     entry["control"] = NULL

@@ -7,6 +7,7 @@ numbers under `published` keep their source and are never shown as ours.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -33,6 +34,7 @@ from bench.spec.table_files import table_names as table_names
 WIN_RATE = "win-rate"
 """A column's metric that compares the rows' per-image scores, and is no metric of an evaluator."""
 OVER = ("tasks", "images")
+MOST_DECIMALS = 12
 WHOLE_RUNS = "seeds"
 """What a world says of a column's `units` where each seed draws everything anew: then seeds alone
 are what varies."""
@@ -77,6 +79,10 @@ class ColumnSpec:
         one_line(str(self.key), "the column key")
         one_line(str(self.label), "the column label")
         where = f"column {self.key!r}"
+        if not 0 <= self.decimals <= MOST_DECIMALS:
+            raise UsageError(
+                f"{where}: decimals is {self.decimals}; expected 0 to {MOST_DECIMALS}."
+            )
         if self.over not in OVER:
             raise UsageError(f"{where}: unknown over {self.over!r}.{did_you_mean(self.over, OVER)}")
         if (self.metric == WIN_RATE) != (self.against is not None):
@@ -106,6 +112,10 @@ class PublishedValue:
     source: str
     quoted: bool = False
     footnote: str | None = None
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise UsageError(f"the published value is {self.value!r}; expected a number.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +162,8 @@ class TableSpec:
     curve: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        one_line(self.title, "the table's title")
+        one_line(self.source, "the table's source")
         object.__setattr__(self, "seeds", tuple(self.seeds))
         object.__setattr__(self, "curve", curve_of(self.curve, f"table {self.name}", self.world))
         if self.settings and self.world is None:

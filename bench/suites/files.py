@@ -12,14 +12,19 @@ from typing import Any
 from bench.api.errors import PrerequisiteError, UsageError
 from bench.api.prompts import Prompt, PromptSuite
 from bench.read.folders import few
-from bench.read.json_text import parse_json, read_json, read_json_lines
-from bench.read.table_text import SEPARATORS, read_text_table
-from bench.read.text import MissingFileError, read_lines, require_characters, shown
+from bench.read.json_text import read_json, read_json_lines
+from bench.read.table_text import SEPARATORS, read_text_table, require_spelt
+from bench.read.text import (
+    MissingFileError,
+    read_lines,
+    require_characters,
+    says_nothing,
+    shown,
+    stands_for_nothing,
+)
+from bench.suites.lines import COLUMNS, OTHER_FORMS, refuse_two_readings
 
 LOG = logging.getLogger(__name__)
-
-COLUMNS = ("prompt", "caption", "text")
-"""Where a table or a JSON object has its prompt; it must have one of them alone."""
 
 
 def captions(*, file: str, count: int | None = None, name: str = "captions") -> PromptSuite:
@@ -30,7 +35,10 @@ def captions(*, file: str, count: int | None = None, name: str = "captions") -> 
     | .jsonl      | a line: a text, or an object with `prompt`, `caption` or `text`      |
     | .json       | a list of such                                                       |
     | .csv, .tsv  | a heading with one of these columns                                  |
-    | any other   | one prompt a line                                                    |
+    | .txt, none or one that is not known for anything else | one prompt a line          |
+
+    Lines that are all marked alike (numbered, quoted, with a dash), a heading, a JSON text, cells
+    between tabs and what stands for no text (`nan`) are refused: what is the prompt there?
 
     Args:
         file: path.
@@ -48,7 +56,8 @@ def captions(*, file: str, count: int | None = None, name: str = "captions") -> 
         raise PrerequisiteError(
             f"captions file: {error}", fix="name a text file, one caption a line"
         ) from None
-    texts = [text for text in texts if text]
+    texts = [text for text in texts if not says_nothing(text)]
+    _refuse_placeholders(texts, shown(path))
     if count is not None and len(texts) < count:
         raise PrerequisiteError(
             f"{shown(path)} holds {len(texts)} captions, {count} are needed",
@@ -90,8 +99,15 @@ def captions_of(texts: Sequence[str], *, name: str = "captions") -> PromptSuite:
 def _texts(path: Path) -> Iterator[str]:
     """Yield the prompts of a file, blank ones too."""
     where, ending = shown(path), path.suffix.lower()
+    if ending in OTHER_FORMS:
+        raise UsageError(
+            f"{where}: prompts are not read from {ending} files; name a text with one prompt a "
+            "line, or .jsonl, .json, .csv, .tsv"
+        )
     if ending in (".jsonl", ".ndjson"):
-        for number, value in read_json_lines(path):
+        values = list(read_json_lines(path))
+        _say_keys([value for _, value in values], where)
+        for number, value in values:
             yield _text(value, f"{where}, line {number}")
     elif ending == ".json":
         found = read_json(path)
@@ -100,15 +116,18 @@ def _texts(path: Path) -> Iterator[str]:
                 f"{where} holds a {type(found).__name__}; expected a list of texts, or of objects "
                 f"with {', '.join(COLUMNS)}"
             )
+        _say_keys(found, where)
         for number, value in enumerate(found):
             yield _text(value, f"{where}, item {number}")
     elif ending in SEPARATORS:
         table = read_text_table(path)
+        require_spelt(table.columns, COLUMNS, where)
         column = _column(table.columns, where)
+        _say_left(table.columns, column, where)
         yield from (row.values[column] for row in table.whole())
     else:
         lines = read_lines(path)
-        _refuse_objects(lines, where)
+        refuse_two_readings(lines, where)
         yield from lines
 
 
@@ -131,16 +150,25 @@ def _column(columns: Sequence[str], where: str) -> str:
     raise UsageError(f"{where} {told}; expected one of {', '.join(COLUMNS)}")
 
 
-def _refuse_objects(lines: Sequence[str], where: str) -> None:
-    """Refuse lines that are JSON objects: prompts, or what holds prompts?"""
-    filled = [line for line in lines if line.strip()]
-    if not filled or not all(line.lstrip().startswith("{") for line in filled):
-        return
-    try:
-        parse_json(filled[0], where)
-    except UsageError:
-        return
-    raise UsageError(
-        f"{where}: its lines are JSON objects; is the text of each the prompt, or what it holds? "
-        "Name the file .jsonl, or write one prompt a line"
-    )
+def _say_keys(values: Sequence[Any], where: str) -> None:
+    """Log which keys of objects are left out."""
+    keys = dict.fromkeys(key for value in values if isinstance(value, dict) for key in value)
+    require_spelt(list(keys), COLUMNS, where)
+    taken = [name for name in COLUMNS if name in keys]
+    if len(taken) == 1:
+        _say_left(list(keys), taken[0], where)
+
+
+def _say_left(columns: Sequence[str], taken: str, where: str) -> None:
+    left = [name for name in columns if name != taken]
+    if left:
+        LOG.warning("%s: %s is read; not read: %s", where, taken, few(left, 8))
+
+
+def _refuse_placeholders(texts: Sequence[str], where: str) -> None:
+    bad = [text for text in texts if stands_for_nothing(text)]
+    if bad:
+        raise UsageError(
+            f"{where}: {len(bad)} prompts are {bad[0]!r}, as programs write a cell that was empty; "
+            "take the row out, or write the prompt"
+        )

@@ -44,7 +44,7 @@ def render_form(
     about = {"format": VOTES_FORMAT, "study": study, "form": form, "items": len(items)}
     # within a script element only `<` could end it early
     data = json.dumps(about).replace("<", "\\u003c")
-    page = read_text(TEMPLATE)
+    page = read_text(TEMPLATE, page=True)
     for name, text in (
         ("title", html.escape(title)),
         ("question", html.escape(question)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -236,3 +237,72 @@ def test_half_a_step_is_no_number_of_steps(
     assert main([*words, "--store", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("backends.detector=null", "profile tiny.backends.detector holds nothing; expected text"),
+        ("backends=null", "profile tiny.backends holds nothing; expected keys and values"),
+        ("backends=[]", "profile tiny.backends holds a list; expected keys and values"),
+        ("backends.detector=[x]", "profile tiny.backends.detector holds a list; expected text"),
+        ("backends.detector=5", "profile tiny.backends.detector is 5 (a int); expected text"),
+        ("batch_sizes=null", "profile tiny.batch_sizes holds nothing"),
+        ("generation=null", "profile tiny.generation holds nothing"),
+        ("generation=5", "profile tiny.generation is 5 (a int); expected keys and values"),
+        ("generation.cfg_scale=.nan", "cfg_scale is nan; expected a number"),
+        ("protocol=null", "profile tiny.protocol holds nothing; expected text"),
+        ("training.common=null", "training.common holds nothing"),
+        ("training.common.steps=null", "training.steps holds nothing; expected a whole number"),
+        ("training.methods.ddspo.train=null", "training.methods.ddspo.train holds nothing"),
+        ("training.methods.ddspo.method=null", "training.methods.ddspo.method holds nothing"),
+        ("training.methods.ddspo.method.kappa=null", "method ddspo.kappa holds nothing"),
+    ],
+)
+def test_nothing_where_something_belongs_is_refused_by_name(
+    given: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["plan", "--table", "1a", "--rows", "ddspo", "--cols", "GE", "--set", given]
+    assert main([*words, "--store", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert said in re.sub(r" \(\S+\.yaml:\d+\)", "", error) and error.count("\n") == 1
+
+
+COLUMN = "key: GE, label: GenEval, evaluator: geneval, metric: overall"
+TABLE = f"""source: here
+title: "mine"
+rows:
+  - {{key: base, label: "base", checkpoint: base}}
+columns:
+  - {{{COLUMN}, per_image: correct, higher_is_better: true, decimals: 4}}
+published: {{base: {{GE: {{value: 0.5, source: x}}}}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "said"),
+    [
+        ("evaluator: geneval", "evaluator: null", "column 1 (LINE).evaluator holds nothing"),
+        ("metric: overall", "metric: null", "metric holds nothing"),
+        ("key: base", "key: null", "row 1.key holds nothing"),
+        ('label: "base"', "label: null", "row 1.label holds nothing"),
+        ("decimals: 4", "decimals: -1", "decimals is -1; expected 0 to 12"),
+        ("value: 0.5", "value: '0,5'", "value is '0,5' (a str)"),
+        ("value: 0.5", "value: .nan", "value is nan"),
+        ("value: 0.5", "value: .inf", "the published value is inf"),
+        ('title: "mine"', 'title: "a\\u202eb"', "the table's title 'a\\u202eb' has the character"),
+        ("source: here", 'source: "a\\nb"', "the table's source 'a\\nb' has the character U+000A"),
+    ],
+)
+def test_a_table_file_with_another_kind_of_value_is_refused(
+    right: str, wrong: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    words = ["plan", "--table", str(file), "--limit", "6", "--store", str(tmp_path)]
+    file.write_text(TABLE)
+    assert main(words) == 0
+    capsys.readouterr()
+    file.write_text(TABLE.replace(right, wrong))
+    assert main(words) == 2
+    error = capsys.readouterr().err
+    assert said.replace("LINE", f"{file}:6") in error and error.count("\n") == 1
