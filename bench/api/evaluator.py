@@ -130,6 +130,13 @@ class Backend(ABC):
         """
         return ""
 
+    def unfit_for_prompts(self, evaluator: str, suite: PromptSuite) -> str:
+        """Return why an evaluator cannot be measured with it on these prompts, or nothing.
+
+        What it is asked for there and does not know would be scored as not found.
+        """
+        return ""
+
     @abstractmethod
     def predict(
         self, images: ImageSet, queries: Mapping[str, Sequence[str]], *, batch_size: int = 64

@@ -265,6 +265,9 @@ def needed_roles(
             )
         if reason := _unfit(profile.backends[role], evaluator.spec.name):
             raise NotExpressibleError(reason)
+        looking = BACKENDS.load(profile.backends[role])()
+        if reason := looking.unfit_for_prompts(evaluator.spec.name, suite):
+            raise NotExpressibleError(reason)
         found[role] = wanted
     return found
 

@@ -27,6 +27,7 @@ from bench.api import (
     ProtocolError,
     UsageError,
 )
+from bench.api.errors import did_you_mean
 from bench.api.folder import image_set
 from bench.read.folders import listed
 from bench.read.json_text import parse_json
@@ -38,6 +39,7 @@ from evaluators.whole_folder import appearing, copy_as_png
 LOG = logging.getLogger(__name__)
 
 _SHOWN = 5
+_KEYS = ("tag", "include", "exclude", "prompt")
 _SAMPLE = re.compile(r"(\d+)\.png")
 
 
@@ -177,8 +179,16 @@ def read_official(root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
                 f"prompts: {', '.join(beyond[:_SHOWN])} is of none of them"
             )
     for folder in folders:
+        _say_beside(folder)
         _check_samples(folder / "samples")
     return _import(root, numbered, suite)
+
+
+def _say_beside(folder: Path) -> None:
+    """Log what lies in a prompt's folder and is not the layout's."""
+    listing = listed(folder)
+    known = ("metadata.jsonl", "samples", "grid.png")
+    listing.say(path for path in (*listing.files, *listing.folders) if path.name in known)
 
 
 def _check_samples(folder: Path) -> None:
@@ -240,6 +250,9 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
     absent = sorted(key for key in ("tag", "prompt") if not isinstance(data.get(key), str))
     if absent:
         raise UsageError(f"{shown(path)} lacks {', '.join(absent)}, or they are no text")
+    for key in data:
+        if key not in _KEYS:
+            raise UsageError(f"{shown(path)}: unknown key {key!r}.{did_you_mean(key, _KEYS)}")
     return dict(data)
 
 

@@ -16,10 +16,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bench.api.errors import PrerequisiteError
-from bench.api.prompts import Prompt
+from bench.api.prompts import Prompt, PromptSuite
 from bench.assets.places import cache_root
 from bench.read.pictures import read_pixels
 from evaluators.compbench.rules import DETECTOR_LONG_SIDE, DETECTOR_SHORT_SIDE
+from evaluators.geneval.clauses import unofficial_words
 from evaluators.geneval.prompts import OBJECT_NAMES
 from evaluators.isolated.backend import IsolatedBackend
 from evaluators.models import hub
@@ -62,6 +63,10 @@ class MMDetDetector(IsolatedBackend):
 
     def __init__(self) -> None:
         self._reader: Any = None
+
+    def unfit_for_prompts(self, evaluator: str, suite: PromptSuite) -> str:
+        """Return which of GenEval's words it does not know."""
+        return unofficial_words(evaluator, suite, who=self.name)
 
     def weights(self) -> Mapping[str, Path]:
         """Return configuration and checkpoint (PrerequisiteError where they are not there)."""

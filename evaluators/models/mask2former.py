@@ -19,7 +19,8 @@ import numpy as np
 from bench.api.errors import ProtocolError
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageRecord, ImageSet
-from bench.api.prompts import Prompt
+from bench.api.prompts import Prompt, PromptSuite
+from evaluators.geneval.clauses import unofficial_words
 from evaluators.geneval.prompts import OBJECT_NAMES
 from evaluators.geneval.rules import MAX_OBJECTS
 from evaluators.models import hub
@@ -68,6 +69,10 @@ class Mask2FormerDetector(Backend):
             "edges": list(self.edges),
             "floor": FLOOR,
         }
+
+    def unfit_for_prompts(self, evaluator: str, suite: PromptSuite) -> str:
+        """Return which of GenEval's words it does not know."""
+        return unofficial_words(evaluator, suite, who=self.name)
 
     def self_check(self) -> None:
         """Find what is on the sentinel's photographs."""

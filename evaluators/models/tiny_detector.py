@@ -12,9 +12,12 @@ import numpy as np
 
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
+from bench.api.prompts import PromptSuite
 from bench.read.text import read_text
 from bench.tiny.assets import path_of
 from bench.tiny.detect import DETECT_VERSION, find
+from bench.tiny.world import COLORS, SHAPES
+from evaluators.geneval.clauses import unknown_words
 from evaluators.models.images import read_batches
 from evaluators.sentinel import require_sentinel
 
@@ -45,6 +48,12 @@ class TinyDetector(Backend):
             "weight": data["weight"],
             "bias": data["bias"],
         }
+
+    def unfit_for_prompts(self, evaluator: str, suite: PromptSuite) -> str:
+        """Return which of GenEval's words it does not know."""
+        if evaluator != "geneval":
+            return ""
+        return unknown_words(suite, classes=SHAPES, colors=COLORS, who=self.name)
 
     def self_check(self) -> None:
         """Find the shapes of the sentinel's scenes."""

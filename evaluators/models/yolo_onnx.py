@@ -24,6 +24,8 @@ from bench.api.errors import PrerequisiteError, ProtocolError
 from bench.api.evaluator import Backend, Record
 from bench.api.files import file_hash
 from bench.api.generation import ImageSet
+from bench.api.prompts import PromptSuite
+from evaluators.geneval.clauses import unofficial_words
 from evaluators.geneval.prompts import OBJECT_NAMES
 from evaluators.models.images import read_batches
 from evaluators.sentinel import require_sentinel
@@ -60,6 +62,10 @@ class YoloDetector(Backend):
     def identity(self) -> dict[str, Any]:
         """Return name, version and the hash of the weights (PrerequisiteError without them)."""
         return {**super().identity(), "variant": self.variant, "weights": self._weights[1]}
+
+    def unfit_for_prompts(self, evaluator: str, suite: PromptSuite) -> str:
+        """Return which of GenEval's words it does not know."""
+        return unofficial_words(evaluator, suite, who=self.name)
 
     def self_check(self) -> None:
         """Find what is on the sentinel's photographs."""
