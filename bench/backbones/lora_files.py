@@ -23,12 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError
+from bench.backbones.lora_config import CURE as _CURE
+from bench.backbones.lora_config import PEFT_CONFIG, PEFT_FILE, configuration, configured_alpha, of_peft
 from bench.backbones.lora_names import COMPONENTS, module_of, other_names
-from bench.read.text import read_bytes
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
-PEFT_FILE = "adapter_model.safetensors"
-PEFT_CONFIG = "adapter_config.json"
 _WEIGHTS = re.compile(
     r"(?P<module>.+?)(?P<half>\.lora_A|\.lora_B|[._]lora\.down|[._]lora\.up|\.lora_down|\.lora_up)"
     r"(?:\.[A-Za-z_]\w*)?\.weight"  # peft may name the adapter in between
@@ -42,10 +41,6 @@ _OTHERS = {  # what the name of a tensor tells about methods that are no plain L
     "oft_": "OFT",
 }
 _TEXT = ("text_encoder", "lora_te", "text_model")
-_CURE = (
-    "Melt it into its base with the program that made it, save the pipeline in diffusers' format, "
-    "and name that folder in place of the LoRA."
-)
 _NUMBERS = {"F64": "<d", "F32": "<f", "F16": "<e", "I64": "<q", "I32": "<i"}
 
 
@@ -115,6 +110,8 @@ class LoraFacts:
             if (layer.outputs, layer.inputs) != (shape[0], shape[1]):
                 told = f"{module}.weight has shape {shape} there"
                 raise self._misfit(layer, where, told)
+            if module in found:
+                raise _twice(self.file, module, {True: layer.down})
             found[module] = layer
         return found
 
@@ -136,6 +133,13 @@ def find_lora(folder: Path) -> Path | None:
     if folder.is_file():
         return folder
     if (folder / LORA_FILE).is_file():
+        others = [f.name for f in sorted(folder.glob("*.safetensors")) if f.name != LORA_FILE]
+        loras = [name for name in others if _holds_lora(folder / name)]
+        if loras:
+            raise PrerequisiteError(
+                f"{folder} holds several LoRAs: {LORA_FILE}, {', '.join(loras[:5])}",
+                fix="name the file that is meant, or put it into a folder of its own",
+            )
         return folder / LORA_FILE
     if (folder / PEFT_FILE).is_file():
         if not (folder / PEFT_CONFIG).is_file():
@@ -158,6 +162,17 @@ def find_lora(folder: Path) -> Path | None:
             fix="put the one that is meant into a folder of its own, and name that",
         )
     return files[0] if files else None
+
+
+def configuration_of(file: Path) -> list[Path]:
+    """Return the file that says the alpha of a LoRA's file, where one beside it does."""
+    beside = file.parent / PEFT_CONFIG
+    try:
+        names = header(file)
+    except CorruptArtifactError:
+        names = {}
+    told = any(name.endswith(".alpha") for name in names)
+    return [beside] if of_peft(file, names, told) and beside.is_file() else []
 
 
 def _holds_lora(file: Path) -> bool:
@@ -215,12 +230,18 @@ def lora_facts(folder: Path) -> LoraFacts:
             raise UsageError(f"{file}: {name} belongs to no LoRA that can be read here. {_CURE}")
     if not halves:
         raise CorruptArtifactError(f"{file} holds no LoRA: no tensor is named *.lora_A.weight")
-    config = _config(file, metadata)
+    if stray := sorted(set(alphas) - set(halves)):
+        raise CorruptArtifactError(
+            f"{file}: {stray[0]}.alpha is of no layer; is a part of the file missing? Fetch it again."
+        )
+    config = configuration(file, metadata, halves, told=bool(alphas))
     layers: dict[str, LoraLayer] = {}
     components: set[str] = set()
     for spelt, names in halves.items():
         component, module = split_component(spelt)
         components |= {component} - {""}
+        if module in layers:
+            raise _twice(file, module, names)
         layers[module] = _layer(file, entries, names, alphas.get(spelt), config, module)
     return LoraFacts(
         file=file,
@@ -252,6 +273,13 @@ def split_component(spelt: str) -> tuple[str, str]:
     return "", rest
 
 
+def _twice(file: Path, module: str, names: Mapping[bool, str]) -> UsageError:
+    return UsageError(
+        f"{file} has two layers for the module {module}, one of them {next(iter(names.values()))}: "
+        "in two spellings, or of two networks. Which is meant? Save the one that is."
+    )
+
+
 def _layer(
     file: Path,
     entries: Mapping[str, Any],
@@ -270,7 +298,9 @@ def _layer(
         )
     rank = int(down[0])
     if alpha is None and config is not None:
-        alpha = _configured(file, config, module, rank)
+        alpha = configured_alpha(file, config, module, rank)
+    if alpha is not None and not math.isfinite(alpha):
+        raise CorruptArtifactError(f"{file}: the alpha of {module} is {alpha}; expected a number.")
     return LoraLayer(
         down=names[True],
         up=names[False],
@@ -279,55 +309,6 @@ def _layer(
         inputs=int(down[1]),
         outputs=int(up[0]),
     )
-
-
-def configuration_of(file: Path) -> list[Path]:
-    """Return the file that says the alpha of a LoRA's file, where one beside it does."""
-    beside = file.parent / PEFT_CONFIG
-    return [beside] if file.name == PEFT_FILE and beside.is_file() else []
-
-
-def _config(file: Path, metadata: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return peft's configuration, from beside the weights or from their header."""
-    beside = file.parent / PEFT_CONFIG
-    try:
-        if file.name == PEFT_FILE:
-            found = json.loads(read_bytes(beside))
-        elif "lora_adapter_metadata" in metadata:
-            flat = json.loads(metadata["lora_adapter_metadata"])
-            found = {k.partition(".")[2] if k.startswith(COMPONENTS) else k: flat[k] for k in flat}
-        else:
-            return None
-        if not isinstance(found, dict):
-            raise ValueError("expected a mapping")
-    except (OSError, ValueError) as error:
-        where = beside if file.name == PEFT_FILE else file
-        raise CorruptArtifactError(f"{where}: its configuration is unreadable: {error}") from error
-    if str(found.get("peft_type", "LORA")).rpartition(".")[2] != "LORA":
-        raise UsageError(f"{file} is of type {found['peft_type']}, not a LoRA. {_CURE}")
-    for key, plain in (("use_dora", False), ("lora_bias", False), ("bias", "none")):
-        if found.get(key, plain) != plain:
-            raise UsageError(f"{file}: {key} is {found[key]!r}, which cannot be read. {_CURE}")
-    return found
-
-
-def _configured(file: Path, config: Mapping[str, Any], module: str, rank: int) -> float:
-    """Return a module's alpha as peft takes it: by the first pattern that ends its name."""
-
-    def of(patterns: str, otherwise: str) -> Any:
-        for pattern, value in (config.get(patterns) or {}).items():
-            if re.match(rf"(.*\.)?({pattern})$", module):
-                return value
-        return config.get(otherwise)
-
-    expected, alpha = of("rank_pattern", "r"), of("alpha_pattern", "lora_alpha")
-    if expected is not None and int(expected) != rank:
-        raise CorruptArtifactError(
-            f"{file}: {module} has rank {rank}, its configuration says {expected}; weights and "
-            "configuration are of two adapters. Fetch both again."
-        )
-    plain = 8.0 if alpha is None else float(alpha)  # peft's default
-    return plain * math.sqrt(rank) if config.get("use_rslora") else plain
 
 
 def _scalar(file: Path, name: str, entry: Mapping[str, Any]) -> float:

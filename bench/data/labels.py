@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,18 @@ from bench.data.readers import (
     TableRow,
     read_table,
 )
-from bench.read.text import require_characters
+from bench.read.table_text import require_spelt
+from bench.read.text import require_characters, shown, stands_for_nothing
+
+LOG = logging.getLogger(__name__)
+
+DOUBTS = ("has_label", "are_different")
+"""Columns of Pick-a-Pic that say whether somebody decided."""
+COLUMNS = (
+    *(*CAPTION, *FIRST, *SECOND, *WINNER, *LOSER, *IMAGE, *DOUBTS),
+    *("uid", "label", "label_0", "label_1", "best_image_uid", "image_0_uid", "image_1_uid"),
+)
+"""All that is read of a table."""
 
 _SHOWN = 20
 _SINGLE = {
@@ -93,9 +105,12 @@ def read_comparisons(
     found: list[Comparison] = []
     faults: list[str] = []
     counts: Counter[str] = Counter()
+    doubted = 0
     wanted = None if uids is None else set(uids)
     for table in tables:
         for row in read_table(table):
+            if not counts["rows"]:
+                require_spelt(list(row.values), COLUMNS, shown(table))
             uid = str(row.values.get("uid") or "")
             if wanted is not None and uid not in wanted:
                 continue
@@ -109,11 +124,20 @@ def read_comparisons(
                 counts["ties"] += 1
                 continue
             found.append(comparison)
+            doubted += any(_is_false(row.values.get(name)) for name in DOUBTS)
             if limit is not None and uids is None and len(found) == limit:
                 break
         if limit is not None and uids is None and len(found) == limit:
             break
     _raise(faults)
+    if doubted:
+        LOG.warning(
+            "%d of %d rows say that nobody decided (%s: false); they are taken as label_0 says, as "
+            "the published programs do",
+            doubted,
+            len(found),
+            " or ".join(DOUBTS),
+        )
     if uids is not None:
         found = _in_order(found, uids)[: limit or None]
     if not found:
@@ -131,6 +155,7 @@ def read_comparisons(
 def _comparison(row: TableRow, uid: str, patterns: Patterns) -> Comparison | None:
     """Return what a row says, None for a tie."""
     _require_one(row, CAPTION, "captions")
+    _require_one_layout(row)
     caption = row.first(CAPTION)
     if isinstance(caption, str):
         try:
@@ -141,6 +166,11 @@ def _comparison(row: TableRow, uid: str, patterns: Patterns) -> Comparison | Non
         raise _RowError(
             f"the caption is {caption!r}; expected text in one of {', '.join(CAPTION)}. "
             "Fill it in, or take the row out"
+        )
+    if stands_for_nothing(caption):
+        raise _RowError(
+            f"the caption is {caption!r}, as programs write a cell that was empty. Fill it in, or "
+            "take the row out"
         )
     said = _Said(where=row.where, caption=caption, uid=uid)
     if any(patterns):
@@ -156,6 +186,10 @@ def _comparison(row: TableRow, uid: str, patterns: Patterns) -> Comparison | Non
     if "label_0" in row.values:
         first, second = _image(row, FIRST), _image(row, SECOND)
         label = _number(row.values["label_0"])
+        best = str(row.values.get("best_image_uid") or "")
+        worse = row.values.get("image_1_uid" if label == 1.0 else "image_0_uid")
+        if label in (0.0, 1.0) and best and best == worse:
+            raise _RowError(f"label_0 is {label:g}, and best_image_uid names the other image")
         if label == 0.5:
             return None
         if label not in (0.0, 1.0):
@@ -163,6 +197,9 @@ def _comparison(row: TableRow, uid: str, patterns: Patterns) -> Comparison | Non
                 f"label_0 is {row.values['label_0']!r}; expected 1, 0 or 0.5 (a tie). Mend it, or "
                 "take the row out"
             )
+        other = row.values.get("label_1")
+        if other not in (None, "") and _number(other) != 1.0 - label:
+            raise _RowError(f"label_0 is {label:g} and label_1 {other!r}; mend one of them")
         uid_0, uid_1 = (str(row.values.get(f"image_{n}_uid") or "") for n in (0, 1))
         if label == 1.0:
             return said.pair(first, second, uids=(uid_0, uid_1))
@@ -190,6 +227,8 @@ class _Said:
     def pair(
         self, winner: ImageRef, loser: ImageRef | None, *, uids: tuple[str, str] = ("", "")
     ) -> Comparison:
+        if winner == loser:
+            raise _RowError(f"winner and loser are one image, {winner}; take the row out")
         return Comparison(
             where=self.where,
             caption=self.caption,
@@ -201,9 +240,32 @@ class _Said:
         )
 
 
+def _require_one_layout(row: TableRow) -> None:
+    """Refuse a row that says in two ways which image is preferred, or in none (_RowError)."""
+    for names in (FIRST, SECOND, WINNER, LOSER, IMAGE):
+        _require_one(row, names, "images")
+    labelled, two = "label_0" in row.values, _has(row, (*FIRST, *SECOND))
+    paired = _has(row, (*WINNER, *LOSER))
+    if labelled and paired:
+        raise _RowError(f"both label_0 and {paired} say which image is preferred; keep one")
+    if two and not (labelled or paired):
+        raise _RowError(f"there is {two} and no label_0, which says which image is preferred")
+    if paired and not _has(row, WINNER):
+        raise _RowError(f"there is {paired} and none of {', '.join(WINNER)}")
+    if paired and row.values.get("label") not in (None, ""):
+        raise _RowError(f"there is a label beside {paired}: which of them is meant? Keep one")
+
+
+def _has(row: TableRow, names: Sequence[str]) -> str:
+    """Return the first of these columns that the table has, or nothing."""
+    return next((name for name in names if name in row.values), "")
+
+
 def _require_one(row: TableRow, names: Sequence[str], what: str) -> None:
     """Refuse a row with two unlike values for one thing (_RowError)."""
     found = {name: row.values[name] for name in names if row.values.get(name)}
+    inside = {n: v for n, v in found.items() if isinstance(v, ImageRef) and v.row is not None}
+    found = inside or found  # beside an image itself, a path only says where it was
     if len({str(value) for value in found.values()}) > 1:
         raise _RowError(f"unlike {what} in {' and '.join(found)}; keep one of these columns")
 
@@ -216,6 +278,10 @@ def _image(row: TableRow, names: Sequence[str]) -> ImageRef:
             f"{', '.join(row.values)}. Name the image's file there"
         )
     return found
+
+
+def _is_false(value: Any) -> bool:
+    return value is not None and str(value).strip().lower() in ("false", "0", "0.0", "no")
 
 
 def _number(value: Any) -> float | None:

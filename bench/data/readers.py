@@ -15,6 +15,7 @@ image is a path relative to the table's folder, or bytes inside a Parquet file (
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.api.errors import PrerequisiteError, UsageError
+from bench.api.errors import IncompleteError, PrerequisiteError, UsageError
 from bench.data.images import resize_and_crop
 from bench.read.folders import few, listed_below, named
 from bench.read.json_text import read_json_lines
@@ -40,6 +41,10 @@ FIRST, SECOND = ("jpg_0", "image_0"), ("jpg_1", "image_1")
 WINNER, LOSER = ("winner", "chosen"), ("loser", "rejected")
 IMAGE = ("image", "file_path", "file_name")
 _IMAGES = (*FIRST, *SECOND, *WINNER, *LOSER, *IMAGE)
+_SHARD = re.compile(
+    r"(?P<split>.*?)(?:[-_.]?(?P<part>\d+)(?:-of-(?P<count>\d+))?(?:-[0-9a-f]{16})?)?"
+)
+"""`train`, `train-00000-of-00645`, with the hash that the hub's older files have."""
 TABLES = (".parquet", ".csv", ".jsonl")
 
 
@@ -105,8 +110,8 @@ def tables_of(place: Path, split: str | None) -> list[Path]:
 
     Raises:
         PrerequisiteError: there is nothing there.
-        UsageError: it is not clear which file is meant, or it cannot be listed.
-        IncompleteError: links in the folder lead nowhere.
+        UsageError: it is not clear which files are meant, or they cannot be listed.
+        IncompleteError: parts of a split are missing, or links in the folder lead nowhere.
     """
     if place.is_file():
         if place.suffix.lower() not in TABLES:
@@ -116,6 +121,7 @@ def tables_of(place: Path, split: str | None) -> list[Path]:
     below = [path for listing in listings for path in listing.files]
     parquet = sorted(path for path in below if path.suffix.lower() == ".parquet")
     wanted = [file for file in parquet if split is None or _is_of(file, split)]
+    require_whole(wanted)
     others = [p for p in below if p.parent == place and p.suffix.lower() in TABLES[1:]]
     if wanted and not others:
         if len(wanted) < len(parquet):
@@ -134,9 +140,62 @@ def tables_of(place: Path, split: str | None) -> list[Path]:
 
 
 def _is_of(file: Path, split: str) -> bool:
-    """Whether a Parquet file is of a split: `train.parquet`, `train-00000-of-00645.parquet`."""
-    name = file.stem
-    return name == split or (name.startswith(split) and not name[len(split)].isalnum())
+    """Whether a Parquet file is of a split: `train.parquet`, `train-00000-of-00645.parquet`.
+
+    Raises:
+        UsageError: its name begins with the split's and goes on in another way.
+    """
+    match = _SHARD.fullmatch(file.stem)
+    if match is not None and match["split"] == split:
+        return True
+    rest = file.stem[len(split) :]
+    if file.stem.startswith(split) and (not rest or not rest[0].isalnum()):
+        raise UsageError(
+            f"{shown(file)}: is it a part of the split {split}, a copy, or something else? Parts "
+            f"are named {split}.parquet or {split}-00000-of-00003.parquet; rename it, move it "
+            "away, or name one file"
+        )
+    return False
+
+
+def require_whole(files: Sequence[Path]) -> None:
+    """Make sure that Parquet files are all parts of one set, each once.
+
+    Raises:
+        IncompleteError: parts are missing, as the names of the others tell.
+        UsageError: they lie in several folders, or are of two divisions into parts.
+    """
+    folders = sorted({shown(file.parent) for file in files})
+    if len(folders) > 1:
+        raise UsageError(
+            f"Parquet files lie in {len(folders)} folders, {few(folders)}: are they one data set, "
+            "or several configurations or splits? Name the folder that is meant, or put the files "
+            "into one."
+        )
+    found: dict[tuple[str, int], set[int]] = {}
+    for file in files:
+        match = _SHARD.fullmatch(file.stem)
+        count = int(match["count"]) if match and match["count"] else 0
+        part = int(match["part"]) if match and match["part"] else -1
+        found.setdefault((match["split"] if match else file.stem, count), set()).add(part)
+    for (split, count), parts in found.items():
+        others = [n for name, n in found if name == split and n != count]
+        if others and split:
+            raise UsageError(
+                f"{folders[0]} holds {split} as {_division(count)} and as {_division(others[0])}: "
+                "the rows would come twice. Keep one"
+            )
+        lacking = [n for n in range(count) if n not in parts]
+        if lacking:
+            named = few([f"{split}-{n:05d}-of-{count:05d}" for n in lacking])
+            raise IncompleteError(
+                f"{folders[0]} lacks {len(lacking)} of the {count} parts of {split}: {named}. "
+                "Fetch them, or name the one file that is meant"
+            )
+
+
+def _division(count: int) -> str:
+    return f"{count} parts" if count else "files without a number of parts"
 
 
 def read_table(file: Path) -> Iterator[TableRow]:

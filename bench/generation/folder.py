@@ -23,7 +23,13 @@ from bench.api.generation import ImageSet
 from bench.api.prompts import Prompt, PromptSuite
 from bench.read.folders import listed_below, named
 from bench.read.json_text import json_lines, parse_json
-from bench.read.text import MissingFileError, read_text, shown
+from bench.read.text import (
+    MissingFileError,
+    read_text,
+    says_nothing,
+    shown,
+    stands_for_nothing,
+)
 
 MANIFEST_FILE = "manifest.jsonl"
 LARGEST_ORDINAL = 1_000_000
@@ -83,7 +89,14 @@ def read_manifest(root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
         raise IncompleteError(f"{shown(path)} names no image")
     prompts: dict[str, Prompt] = {}
     taken: dict[str, dict[int, _Line]] = {}
+    named_on: dict[str, int] = {}
     for line in lines:
+        if line.file in named_on:
+            raise UsageError(
+                f"{path}, line {line.number}: {line.file!r} is named on line "
+                f"{named_on[line.file]} already: of which prompt is it? Keep one of the lines"
+            )
+        named_on[line.file] = line.number
         known = prompts.setdefault(line.prompt.id, line.prompt)
         if known != line.prompt:
             raise ProtocolError(
@@ -160,6 +173,12 @@ def _checked(where: str, row: str) -> dict[str, Any]:
         expected = _KEYS[key]
         if not isinstance(value, expected) or isinstance(value, bool):
             raise UsageError(f"{where}: {key} is {value!r}; expected {expected.__name__}")
+    if "prompt" in data and (
+        says_nothing(data["prompt"]) or stands_for_nothing(data["prompt"])
+    ):
+        raise UsageError(
+            f"{where}: the prompt is {data['prompt']!r}; write its text, or take the line out"
+        )
     if "file" not in data:
         raise UsageError(f"{where}: it names no `file`")
     if not 0 <= data.get("ordinal", 0) <= LARGEST_ORDINAL:

@@ -137,13 +137,13 @@ READERS: dict[str, TextReader] = {
     ),
     "pairs.jsonl": TextReader(
         file="pairs.jsonl",
-        render=_objects(winner="0000{n}.png", loser="0000{n}.png"),
+        render=_objects(winner="0000{n}.png", loser="1000{n}.png"),
         read=_pairs("pairs.jsonl"),
         form="json",
     ),
     "pairs.csv": TextReader(
         file="pairs.csv",
-        render=_csv("caption,winner,loser", "{t},0000{n}.png,0000{n}.png"),
+        render=_csv("caption,winner,loser", "{t},0000{n}.png,1000{n}.png"),
         read=_pairs("pairs.csv"),
         form="csv",
     ),

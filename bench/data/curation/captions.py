@@ -10,11 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import PrerequisiteError, UsageError
+from bench.config.files import kind_of
 from bench.read.folders import Listing, listed_below, named, one_each
 from bench.read.json_text import json_lines, parse_json
 from bench.read.pictures import PICTURES
-from bench.read.table_text import SEPARATORS, parse_table, read_text_table
-from bench.read.text import MissingFileError, read_text, shown
+from bench.read.table_text import SEPARATORS, parse_table, read_text_table, require_spelt
+from bench.read.text import (
+    MissingFileError,
+    read_text,
+    says_nothing,
+    shown,
+    stands_for_nothing,
+)
 
 FILES = ("captions.jsonl", "captions.csv", "metadata.jsonl", "metadata.csv")
 """Looked for in the folder, in this order."""
@@ -24,6 +31,10 @@ _FILE = ("file", "file_name", "filename", "path", "image", "real_image_path", "w
 _CAPTION = ("caption", "prompt", "text")
 _UID = ("uid", "id")
 _NEGATIVE = ("negative", "fake_image_path", "lose_image_path")
+
+
+class _RowError(Exception):
+    """A row of a table says two things, or none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,9 +160,11 @@ def _uid_of(path: Path, folder: Path) -> str:
 
 
 def _checked(candidate: Candidate) -> Candidate:
-    if candidate.caption:
+    text = candidate.caption
+    if not says_nothing(text) and not stands_for_nothing(text):
         return candidate
-    return Candidate(uid=candidate.uid, file=candidate.file, fault="no caption: it is empty")
+    fault = "it is empty" if says_nothing(text) else f"{text!r} stands for an empty cell"
+    return Candidate(uid=candidate.uid, file=candidate.file, fault=f"no caption: {fault}")
 
 
 def _from_table(table: Path, folder: Path, images: list[Path]) -> Iterator[Candidate]:
@@ -176,7 +189,11 @@ def _from_table(table: Path, folder: Path, images: list[Path]) -> Iterator[Candi
 def _from_row(
     row: Mapping[str, Any], where: str, folder: Path, by_stem: Mapping[str, Sequence[Path]]
 ) -> Candidate:
-    file, uid = _value(row, _FILE), _value(row, _UID)
+    try:
+        file, uid = _value(row, _FILE), _value(row, _UID, number=True)
+        other, told = _value(row, _NEGATIVE), _value(row, _CAPTION) or ""
+    except _RowError as error:
+        return Candidate(uid=where, fault=f"unreadable line: {where}: {error}")
     if not file and not uid:
         return Candidate(uid=where, fault=f"no image: {where} names none, and no uid")
     if file:
@@ -192,11 +209,10 @@ def _from_row(
     uid = uid or (_uid_of(path, folder) if path else str(file))
     if path is None:
         return Candidate(uid=uid, fault=fault)
-    other = _value(row, _NEGATIVE)
     negative, fault = _inside(folder, other) if other else (None, None)
     if fault:
         return Candidate(uid=uid, file=path, fault=f"no negative: {fault}")
-    caption = " ".join((_value(row, _CAPTION) or "").split())
+    caption = " ".join(told.split())
     return _checked(Candidate(uid=uid, caption=caption, file=path, negative=negative))
 
 
@@ -212,12 +228,24 @@ def _inside(folder: Path, name: str) -> tuple[Path | None, str | None]:
     return None, f"no image: {name} is missing{hint}"
 
 
-def _value(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+def _value(row: Mapping[str, Any], names: tuple[str, ...], *, number: bool = False) -> str | None:
+    """Return the text in the columns of one thing, None where they are empty.
+
+    Raises:
+        _RowError: columns say unlike things, or one holds no text.
+    """
+    found: dict[str, str] = {}
     for name in names:
         value = row.get(name)
-        if value is not None and str(value).strip():
-            return str(value).strip()
-    return None
+        if number and type(value) is int:
+            value = str(value)
+        if value is not None and not isinstance(value, str):
+            raise _RowError(f"{name} is {str(value)[:60]!r} ({kind_of(value)}); expected a text")
+        if value is not None and value.strip():
+            found[name] = value.strip()
+    if len(set(found.values())) > 1:
+        raise _RowError(f"unlike texts in {' and '.join(found)}; keep one of these columns")
+    return next(iter(found.values()), None)
 
 
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -226,7 +254,8 @@ def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
     separator = SEPARATORS.get(table.suffix.lower())
     if separator is not None:
         found = parse_table(text, name, separator=separator)
-        if not {*_FILE, *_UID} & set(found.columns):
+        require_spelt(found.columns, (*_FILE, *_UID, *_CAPTION, *_NEGATIVE), name)
+        if not ({*_FILE, *_UID} & set(found.columns) and set(_CAPTION) & set(found.columns)):
             raise UsageError(
                 f"{name} has the columns {', '.join(found.columns)}; expected one of "
                 f"{', '.join((*_FILE, *_UID))}, and one of {', '.join(_CAPTION)}."
