@@ -1,4 +1,4 @@
-"""What a LoRA's configuration says beside its tensors: peft's file, or a header's copy. No torch."""
+"""What the configuration of a LoRA says: peft's file, or a copy in a header. No torch."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def configuration(
             raise ValueError("expected a mapping")
     except MissingFileError:
         raise PrerequisiteError(
-            f"{file} was written by peft, and there is no {PEFT_CONFIG} beside it, which says alpha",
+            f"{file} was written by peft, and there is no {PEFT_CONFIG} beside it, which says "
+            "alpha",
             fix=f"fetch {PEFT_CONFIG} from where the adapter was published",
         ) from None
     except (BenchError, ValueError, TypeError) as error:

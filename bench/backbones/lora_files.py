@@ -24,7 +24,13 @@ from typing import Any
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError
 from bench.backbones.lora_config import CURE as _CURE
-from bench.backbones.lora_config import PEFT_CONFIG, PEFT_FILE, configuration, configured_alpha, of_peft
+from bench.backbones.lora_config import (
+    PEFT_CONFIG,
+    PEFT_FILE,
+    configuration,
+    configured_alpha,
+    of_peft,
+)
 from bench.backbones.lora_names import COMPONENTS, module_of, other_names
 
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -232,7 +238,8 @@ def lora_facts(folder: Path) -> LoraFacts:
         raise CorruptArtifactError(f"{file} holds no LoRA: no tensor is named *.lora_A.weight")
     if stray := sorted(set(alphas) - set(halves)):
         raise CorruptArtifactError(
-            f"{file}: {stray[0]}.alpha is of no layer; is a part of the file missing? Fetch it again."
+            f"{file}: {stray[0]}.alpha is of no layer; is a part of the file missing? Fetch it "
+            "again."
         )
     config = configuration(file, metadata, halves, told=bool(alphas))
     layers: dict[str, LoraLayer] = {}

@@ -173,9 +173,7 @@ def _checked(where: str, row: str) -> dict[str, Any]:
         expected = _KEYS[key]
         if not isinstance(value, expected) or isinstance(value, bool):
             raise UsageError(f"{where}: {key} is {value!r}; expected {expected.__name__}")
-    if "prompt" in data and (
-        says_nothing(data["prompt"]) or stands_for_nothing(data["prompt"])
-    ):
+    if "prompt" in data and (says_nothing(data["prompt"]) or stands_for_nothing(data["prompt"])):
         raise UsageError(
             f"{where}: the prompt is {data['prompt']!r}; write its text, or take the line out"
         )

@@ -26,7 +26,7 @@ OTHER_FORMS = (
 _NUMBER = re.compile(r"\s*[(\[]?(\d+)\s*[.):\]]\s+\S")
 _WORD = re.compile(r"\w+")
 _DASH = re.compile(r"\s*([-*+\u2022\u2013])\s+\S")
-_QUOTES = ("\"\"", "''", "\u201c\u201d", "\u2018\u2019", "\u00ab\u00bb")
+_QUOTES = ('""', "''", "\u201c\u201d", "\u2018\u2019", "\u00ab\u00bb")
 
 
 def refuse_two_readings(lines: Sequence[str], where: str) -> None:

@@ -1,7 +1,7 @@
 """What a prompt asks GenEval for, checked before anything is looked at.
 
-The official rules read a word that nobody knows (a class, a colour, a relation) as "not found": each
-image scores 0. A key that they do not read makes the task easier than was meant.
+The official rules read a word that nobody knows (a class, a colour, a relation) as "not found":
+each image scores 0. A key that they do not read makes the task easier than was meant.
 """
 
 from __future__ import annotations
@@ -11,20 +11,30 @@ from typing import Any
 
 from bench.api import Prompt, PromptSuite, UsageError
 from bench.api.errors import did_you_mean
-from evaluators.geneval.prompts import OBJECT_NAMES
+from evaluators.geneval.prompts import OBJECT_NAMES, TASKS
 from evaluators.geneval.rules import COLORS, RELATIONS
 
 INCLUDE, EXCLUDE = ("class", "count", "color", "position"), ("class", "count")
 _SHOWN = 5
 
 
-def require_clauses(prompt: Prompt) -> None:
+def require_clauses(prompt: Prompt, *, tasks: Collection[str]) -> None:
     """Make sure that a prompt's clauses say what they mean.
 
+    Args:
+        prompt: with `include` and perhaps `exclude` in its meta.
+        tasks: those that its tag may name.
+
     Raises:
-        UsageError: there is none to be met, a key is unknown, or a value is of another kind.
+        UsageError: its tag is none, there is no clause to be met, a key is unknown, or a value is
+            of another kind.
     """
     where = f"prompt {prompt.id} {prompt.text!r}"
+    if prompt.tag not in tasks:
+        raise UsageError(
+            f"{where} has the tag {prompt.tag!r}, which is no GenEval task. Its tasks are "
+            f"{', '.join(tasks)}.{did_you_mean(prompt.tag, tasks)}"
+        )
     if not prompt.meta.get("include"):
         raise UsageError(
             f"{where} has no 'include' clauses in its meta; any image would count as correct. Add "
@@ -76,12 +86,19 @@ def unknown_words(
 ) -> str:
     """Return why a detector cannot look for what a suite asks for, or nothing.
 
+    Clauses that say nothing are a reason, too.
+
     Args:
         suite: whose clauses ask.
         classes: what the detector finds.
         colors: which it tells apart.
         who: the detector.
     """
+    try:
+        for prompt in suite:
+            require_clauses(prompt, tasks=TASKS)
+    except UsageError as error:
+        return str(error)
     lacking = {
         **{f"class {word!r}": classes for word in _asked(suite, "class") if word not in classes},
         **{f"colour {word!r}": colors for word in _asked(suite, "color") if word not in colors},
@@ -92,8 +109,8 @@ def unknown_words(
     hint = did_you_mean(first.split("'")[1], lacking[first])
     more = f" and {len(lacking) - _SHOWN} more" if len(lacking) > _SHOWN else ""
     return (
-        f"{who} does not know {', '.join([*lacking][:_SHOWN])}{more}, which prompts of {suite.name} "
-        f"ask for: every image would score 0.{hint}"
+        f"{who} does not know {', '.join([*lacking][:_SHOWN])}{more}, which prompts of "
+        f"{suite.name} ask for: every image would score 0.{hint}"
     )
 
 

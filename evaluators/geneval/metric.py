@@ -61,14 +61,25 @@ class GenEval(Evaluator):
         Raises:
             IncompleteError: an image has no detections record, naming it.
             ValueError: a score or coordinate is NaN or infinite, naming the image.
-            UsageError: a prompt's tag is no GenEval task, or it asks for nothing, or wrongly.
+            UsageError: a prompt's tag is no GenEval task, or it asks for nothing.
         """
         return list(self._score(suite, predictions))
 
     def _score(
         self, suite: PromptSuite, predictions: Mapping[str, Predictions]
     ) -> Iterator[Record]:
-        _require_tasks(suite)
+        strange = sorted({prompt.tag for prompt in suite} - set(TASKS))
+        if strange:
+            raise UsageError(
+                f"suite {suite.name} has the tags {', '.join(strange)}, which are no GenEval task. "
+                f"Its tasks are {', '.join(TASKS)}."
+            )
+        for prompt in suite:
+            if not prompt.meta.get("include"):
+                raise UsageError(
+                    f"prompt {prompt.id} {prompt.text!r} has no 'include' clauses in its meta; any "
+                    "image would count as correct. Add what must be there."
+                )
         images, found = _detections(suite, predictions)
         for prompt in suite:
             colored = {c["class"] for c in prompt.meta["include"] if "color" in c}
@@ -121,7 +132,8 @@ class GenEval(Evaluator):
 
     def complete_prompts(self, images: ImageSet) -> ImageSet:
         """Return the image set as it is; its prompts' clauses are looked at (UsageError)."""
-        _require_tasks(images.suite)
+        for prompt in images.suite:
+            require_clauses(prompt, tasks=TASKS)
         return images
 
     def write_folder(self, images: ImageSet, root: Path, *, previews: bool = False) -> None:
@@ -139,18 +151,6 @@ class GenEval(Evaluator):
         """Return `results.jsonl`, as the official evaluation writes it."""
         rows = official_rows(suite, predictions, records, root=str(root))
         return {"results.jsonl": results_jsonl(rows)}
-
-
-def _require_tasks(suite: PromptSuite) -> None:
-    """Make sure that GenEval can be asked of these prompts (UsageError otherwise)."""
-    strange = sorted({prompt.tag for prompt in suite} - set(TASKS))
-    if strange:
-        raise UsageError(
-            f"suite {suite.name} has the tags {', '.join(strange)}, which are no GenEval task. "
-            f"Its tasks are {', '.join(TASKS)}."
-        )
-    for prompt in suite:
-        require_clauses(prompt)
 
 
 def _detections(

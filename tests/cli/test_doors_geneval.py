@@ -41,10 +41,14 @@ def geneval(tmp_path: Path, root: Path, *words: str) -> int:
         ({"class": "circle", "count": 0}, "count is 0; expected a whole number from 1"),
         ({"class": "circle"}, "count is None"),
         ({"count": 1}, "class is None; expected a name"),
-        ({**CIRCLE, "position": ["leftof", 0]}, "unknown relation 'leftof'. Did you mean 'left of'"),
+        (
+            {**CIRCLE, "position": ["leftof", 0]},
+            "unknown relation 'leftof'. Did you mean 'left of'",
+        ),
         ({**CIRCLE, "position": ["left of", 1]}, "the number of an earlier clause"),
         ({**CIRCLE, "position": "left of"}, "position is 'left of'"),
         ("circle", "is 'circle'; expected an object"),
+        (None, "is None; expected an object"),
     ],
 )
 def test_a_clause_that_nothing_can_meet_is_refused(
@@ -79,3 +83,8 @@ def test_what_lies_beside_the_samples_is_said(tmp_path: Path, said: Said) -> Non
     told = said()
     assert "2 of another kind (00000.png, 00001.png), 3 pictures in sub-folders (samples2" in told
     assert "grid.png" not in told
+
+
+def test_a_tag_that_is_no_task_is_refused(tmp_path: Path, said: Said) -> None:
+    assert geneval(tmp_path, layout(tmp_path / "g", [CIRCLE], tag="single-object")) == 2
+    assert "has the tag 'single-object', which is no GenEval task" in said()

@@ -20,7 +20,11 @@ __all__ = ["said"]  # a fixture
         ("captions.csv", "file,caption,text\n00000.png,a,b\n", "unlike texts in caption and text"),
         ("captions.csv", "file,image,text\n00000.png,1.png,b\n", "unlike texts in file and image"),
         ("captions.csv", "file,caption\n00000.png,nan\n", "'nan' stands for an empty cell"),
-        ("metadata.jsonl", '{"file_name": "00000.png", "text": ["a", "b"]}', "text is \"['a', 'b']"),
+        (
+            "metadata.jsonl",
+            '{"file_name": "00000.png", "text": ["a", "b"]}',
+            "text is \"['a', 'b']",
+        ),
         ("metadata.jsonl", '{"file_name": "00000.png", "text": 5}', "text is '5' (a int)"),
         ("metadata.jsonl", '{"file_name": "00000.png", "text": true}', "text is 'True' (a bool)"),
         ("metadata.jsonl", '{"file_name": {"path": "00000.png"}, "text": "a"}', "(a dict)"),

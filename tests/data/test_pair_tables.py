@@ -14,8 +14,8 @@ import pytest
 from bench.api.errors import IncompleteError, UsageError
 from bench.data.labels import Comparison, read_comparisons
 from bench.data.readers import tables_of
-from tests.read.bring import pictures, png
 from tests.read.bring import picture as made
+from tests.read.bring import pictures, png
 
 
 def read(place: Path, split: str | None = "train") -> list[Comparison]:
