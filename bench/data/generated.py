@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.api.prompts import PromptSuite
 from bench.data.kinds import read_settings
-from bench.data.spec import PairSpec, pair_set_identity
+from bench.data.spec import TEXTS_AUTO, PairSpec, pair_set_identity, texts_fit
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.image_set import read_spec, read_suite
 from bench.store import Artifact, Store
@@ -21,6 +21,7 @@ class GeneratedSettings:
     Attributes:
         suite: the prompts, as `bench.generation.image_set.suite_json` gives them.
         generation: how winners and losers are sampled, as `GenerationSpec.identity()`.
+        texts: see `bench.data.spec.TEXTS`.
     """
 
     suite: Mapping[str, Any]
@@ -30,6 +31,10 @@ class GeneratedSettings:
     seed: int = 0
     perturbation_options: Mapping[str, Any] = field(default_factory=dict)
     losers: bool = True
+    texts: str = TEXTS_AUTO
+
+    def __post_init__(self) -> None:
+        texts_fit(self.texts, 0)
 
 
 def _read(settings: Mapping[str, Any]) -> tuple[PromptSuite, PairSpec]:
@@ -74,6 +79,7 @@ def build(
         name=name,
         shards=shards,
         shard=shard,
+        texts_are=read_settings(GeneratedSettings, settings, "generated").texts,
         batch_size=batch_size,
         device=device,
         progress=progress,

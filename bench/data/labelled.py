@@ -27,7 +27,7 @@ from bench.data.images import encode_moments, encode_pixels
 from bench.data.kinds import read_settings
 from bench.data.labels import Comparison, checked_rows, read_comparisons, wanted_uids
 from bench.data.readers import ImageReader, ImageRef, dataset_folder, tables_of
-from bench.data.spec import KIND
+from bench.data.spec import KIND, TEXTS_AUTO, texts_fit
 from bench.data.stored import StoredRow, write_set
 from bench.generation.checkpoint import (
     CheckpointRef,
@@ -78,6 +78,7 @@ class LabelledSettings:
         dtype: precision of the encoders.
         augmentation: when both are drawn; see `bench.data.augmentation`.
         seed: of flips and posterior samples, where they are drawn once; otherwise the training's.
+        texts: see `bench.data.spec.TEXTS`.
 
     Raises:
         UsageError: a value is out of range, or not one of `path` and `hub` is given.
@@ -99,8 +100,10 @@ class LabelledSettings:
     long_captions: str | None = None
     dtype: str = "float32"
     seed: int = 0
+    texts: str = TEXTS_AUTO
 
     def __post_init__(self) -> None:
+        texts_fit(self.texts, 0)
         if (self.path is None) == (self.hub is None):
             raise UsageError("give one of path (a table or its folder) and hub (a data set's id).")
         if self.revision is not None and self.hub is None:
@@ -307,7 +310,8 @@ def build(
             "flip": found.flip,
             **found.draws.entry(),
         }
-        write_set(work, backbone, rows, latents, facts, progress=progress)
+        encoded = {"choice": found.texts, "checkpoint": checkpoint, "dtype": found.dtype}
+        write_set(work, backbone, rows, latents, facts, texts_as=encoded, progress=progress)
 
     label = (found.hub or Path(str(found.path)).stem).replace("/", "-")
     return store.build(

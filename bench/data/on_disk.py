@@ -11,9 +11,10 @@ import torch
 from bench.api.errors import CorruptArtifactError, UsageError
 from bench.api.method import Batch
 from bench.data import augmentation
-from bench.data.pairs import LATENTS_FILE, REPORT_FILE, ROWS_FILE, TEXT_LIST_FILE, TEXTS_FILE
+from bench.data.pairs import LATENTS_FILE, REPORT_FILE, ROWS_FILE, TEXT_LIST_FILE
 from bench.data.spec import KIND
 from bench.data.stored import StoredRow
+from bench.data.texts import ENCODER_FILE, TEXTS_FILE, Conditions, no_conditions
 from bench.store import Artifact, read_jsonl, read_safetensors
 from bench.training.source import Visits, controlled
 
@@ -32,13 +33,15 @@ class PairsOnDisk:
     Args:
         artifact: of kind `"pairs"`.
         identity_degraded, shuffle_seed: control rows; see `bench.training.source.controlled`.
+        encode: makes conditions of texts, for a set that does not store them; see
+            `bench.data.texts.conditions_of`.
 
     Attributes:
         rows: what is known of each pair.
         labels: (N,) +1 or -1 of each image, for sets of single images; None for pairs.
 
     Raises:
-        UsageError: the artifact is of another kind.
+        UsageError: the artifact is of another kind, or nothing gives conditions of its texts.
         CorruptArtifactError: its bytes were changed, its files do not fit together, or a latent
             is NaN; the message names file, row and cure.
     """
@@ -49,6 +52,7 @@ class PairsOnDisk:
         *,
         identity_degraded: bool = False,
         shuffle_seed: int | None = None,
+        encode: Conditions | None = None,
     ) -> None:
         if artifact.kind != KIND:
             raise UsageError(f"{artifact.id} is of kind {artifact.kind!r}; expected {KIND!r}.")
@@ -64,8 +68,13 @@ class PairsOnDisk:
         if "winner" not in latents:
             raise self._corrupt(LATENTS_FILE, "there is no tensor 'winner'")
         self._latents = latents
-        self._conditions = read_safetensors(artifact.file(TEXTS_FILE))
-        texts = [row["text"] for row in read_jsonl(artifact.file(TEXT_LIST_FILE))]
+        self._encode = encode
+        self._conditions: dict[str, np.ndarray] = {}
+        if ENCODER_FILE not in artifact.files:
+            self._conditions = read_safetensors(artifact.file(TEXTS_FILE))
+        elif encode is None:
+            raise no_conditions(artifact)
+        self._texts = texts = [row["text"] for row in read_jsonl(artifact.file(TEXT_LIST_FILE))]
         self._require_shapes(latents, len(texts))
         place = {text: number for number, text in enumerate(texts)}
         self._prompt = self._places([row.prompt for row in self.rows], place)
@@ -201,6 +210,12 @@ class PairsOnDisk:
         )
 
     def _condition(self, rows: np.ndarray, device: torch.device) -> dict[str, torch.Tensor]:
+        if not self._conditions and self._encode is not None:
+            made = self._encode([self._texts[row] for row in rows])
+            return {
+                name: tensor.to(device, torch.float32 if tensor.is_floating_point() else None)
+                for name, tensor in made.items()
+            }
         return {name: self._read(array, rows, device) for name, array in self._conditions.items()}
 
     @staticmethod

@@ -20,6 +20,7 @@ import torch
 from bench.api.errors import UsageError, unknown
 from bench.api.method import PAIRINGS, Batch
 from bench.data.on_disk import PairsOnDisk
+from bench.data.texts import Conditions
 from bench.store import Artifact
 from bench.training.randomness import CounterStream
 from bench.training.source import PairSource, Visits, controlled, read_at, source_identity
@@ -33,6 +34,7 @@ def open_pairs(
     *,
     identity_degraded: bool = False,
     shuffle_seed: int | None = None,
+    encode: Conditions | None = None,
 ) -> PairSource:
     """Return a stored pair set as a method that needs `pairing` reads it.
 
@@ -40,15 +42,21 @@ def open_pairs(
         artifact: of kind `"pairs"`.
         pairing: see `bench.api.method.DataNeeds`.
         identity_degraded, shuffle_seed: control rows; see `bench.training.source.controlled`.
+        encode: see `PairsOnDisk`.
 
     Raises:
         UsageError: the artifact or the pairing is of another kind, or a single pair has no other.
         CorruptArtifactError: the artifact's bytes were changed.
     """
     if pairing == "own":
-        return PairsOnDisk(artifact, identity_degraded=identity_degraded, shuffle_seed=shuffle_seed)
+        return PairsOnDisk(
+            artifact,
+            identity_degraded=identity_degraded,
+            shuffle_seed=shuffle_seed,
+            encode=encode,
+        )
     return RePaired(
-        pairs=PairsOnDisk(artifact),
+        pairs=PairsOnDisk(artifact, encode=encode),
         pairing=pairing,
         identity_degraded=identity_degraded,
         shuffle_seed=shuffle_seed,

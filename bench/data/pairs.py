@@ -7,7 +7,8 @@ What an artifact of kind `"pairs"` holds:
 
     latents.safetensors   winner, loser (N, C, h, w), as the pipeline leaves them: already scaled;
                           winner alone where the settings leave losers out
-    texts.safetensors     a condition's tensors (U, ...), one row per distinct text
+    texts.safetensors     a condition's tensors (U, ...), one row per distinct text; or
+                          encoder.json, what makes them (see `bench.data.texts`)
     texts.jsonl           those texts
     pairs.jsonl           one row per pair: id, prompt, degraded prompt, seed
     report.json           see `bench.data.report`
@@ -22,9 +23,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
+from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -32,12 +32,12 @@ from bench.api.errors import UsageError
 from bench.api.memory import Fitting
 from bench.api.prompts import PromptSuite
 from bench.backbones.base import Backbone
-from bench.backbones.condition import concatenate_conditions
 from bench.data.parts import Parts, join_parts
 from bench.data.report import pair_report
 from bench.data.shards import LIST_FILE, SCRATCH, adopt, numbers_of
 from bench.data.spec import (
     KIND,
+    TEXTS_AUTO,
     PairPlan,
     PairRow,
     PairSpec,
@@ -47,6 +47,7 @@ from bench.data.spec import (
     pair_set_name,
     plan_pairs,
 )
+from bench.data.texts import Conditions, settle_texts, stored
 from bench.generation.checkpoint import (
     CheckpointRef,
     device_name,
@@ -55,17 +56,16 @@ from bench.generation.checkpoint import (
 )
 from bench.generation.image_set import suite_json
 from bench.generation.sample import Sampler, default_batch_size
-from bench.generation.text import TextCache
 from bench.store import Artifact, Store, Work, read_safetensors, write_jsonl, write_safetensors
 from bench.store.shards import finished_shards, remove_shards, shard_identity, shard_name
 
 Progress = Callable[[int, int], None]
 """(pairs done, pairs in all)."""
 
-LATENTS_FILE, TEXTS_FILE = "latents.safetensors", "texts.safetensors"
+LATENTS_FILE = "latents.safetensors"
 TEXT_LIST_FILE, ROWS_FILE = "texts.jsonl", "pairs.jsonl"
 REPORT_FILE, SUITE_FILE, SPEC_FILE = "report.json", "suite.json", "spec.json"
-PAIRS_PER_PART, TEXTS_PER_PART = 32, 256
+PAIRS_PER_PART = 32
 
 
 def build_pairs(
@@ -77,6 +77,7 @@ def build_pairs(
     name: str | None = None,
     shards: int = 1,
     shard: int | None = None,
+    texts_are: str = TEXTS_AUTO,
     batch_size: int | None = None,
     device: str | None = None,
     progress: Progress | None = None,
@@ -91,6 +92,7 @@ def build_pairs(
         name: of the artifact.
         shards, shard: make one of so many shares of the latents alone, an artifact of its own that
             is no pair set; None makes the whole, from the shares that are there, and removes those.
+        texts_are: whether embeddings of texts are stored, see `bench.data.spec.TEXTS`.
         batch_size: images sampled at once; by default decided by their size.
         device: see `bench.generation.checkpoint.pick_device`.
         progress: called after each part.
@@ -118,6 +120,10 @@ def build_pairs(
         raise UsageError(f"batch_size is {size}; expected at least 2, a winner and its loser.")
     device = pick_device(device)
 
+    settle = partial(
+        settle_texts, choice=texts_are, checkpoint=reference, dtype=spec.generation.dtype
+    )
+
     def make(work: Work) -> None:
         backbone = load_pipeline_backbone(
             reference, store, dtype=spec.generation.dtype, device=device
@@ -126,10 +132,10 @@ def build_pairs(
         work.write_json(SPEC_FILE, spec.identity())
         write_jsonl(work, ROWS_FILE, (asdict(row) for row in plan.rows))
         write_jsonl(work, TEXT_LIST_FILE, ({"text": text} for text in plan.texts))
-        write_texts(work, backbone, plan.texts)
+        conditions = settle(work, backbone, plan.texts)
         adopt(work, finished_shards(store, KIND, title, of))
-        _write_latents(work, backbone, plan, spec, size, progress)
-        work.write_json(REPORT_FILE, _report(work, backbone, plan))
+        _write_latents(work, backbone, plan, spec, size, conditions, progress)
+        work.write_json(REPORT_FILE, _report(work, backbone, plan, conditions))
 
     def make_shard(work: Work) -> None:
         backbone = load_pipeline_backbone(
@@ -140,8 +146,8 @@ def build_pairs(
         mine = [row for number in numbers for row in part_of(plan.rows, number)]
         texts = distinct(text for row in mine for text in (row.prompt, row.degraded))
         if texts:
-            write_texts(work, backbone, texts)
-            _sample(work, backbone, plan, spec, size, texts, numbers, progress)
+            conditions = settle(work, backbone, texts)
+            _sample(work, backbone, plan, spec, size, conditions, numbers, progress)
 
     made = store.build(
         KIND,
@@ -164,32 +170,18 @@ def part_of(rows: Sequence[PairRow], number: int) -> Sequence[PairRow]:
     return rows[number * PAIRS_PER_PART : (number + 1) * PAIRS_PER_PART]
 
 
-def write_texts(work: Work, backbone: Backbone, texts: Sequence[str]) -> None:
-    """Encode each distinct text, alone (see `TextCache`), and write the conditions."""
-    cache = TextCache(backbone, keep=1)
-    parts = Parts(work, "texts")
-    starts = range(0, len(texts), TEXTS_PER_PART)
-    for number, start in enumerate(starts):
-        some = texts[start : start + TEXTS_PER_PART]
-        if parts.read(number, len(some)) is None:
-            condition = concatenate_conditions([cache.training(text) for text in some])
-            arrays = {k: stored(v) for k, v in condition.items()}
-            write_safetensors(work, parts.name(number), arrays)
-            parts.seal(number)
-    join_parts(work, TEXTS_FILE, parts.paths(len(starts)))
-
-
 def _write_latents(
     work: Work,
     backbone: Backbone,
     plan: PairPlan,
     spec: PairSpec,
     batch_size: int,
+    conditions: Conditions,
     progress: Progress | None,
 ) -> None:
     """Sample winners and losers, where no share of the work has, and write them."""
     count = math.ceil(len(plan.rows) / PAIRS_PER_PART)
-    _sample(work, backbone, plan, spec, batch_size, plan.texts, range(count), progress)
+    _sample(work, backbone, plan, spec, batch_size, conditions, range(count), progress)
     join_parts(work, LATENTS_FILE, Parts(work, "latents").paths(count))
 
 
@@ -199,15 +191,15 @@ def _sample(
     plan: PairPlan,
     spec: PairSpec,
     batch_size: int,
-    texts: Sequence[str],
+    conditions: Conditions,
     numbers: Sequence[int],
     progress: Progress | None,
 ) -> None:
-    """Sample the parts of those `numbers` that are not there; `texts` are those stored."""
+    """Sample the parts of those `numbers` that are not there, under those `conditions`."""
     sampler = Sampler(backbone, spec.generation)
     # a family that trains on other conditions than it samples with (SD3) encodes texts anew
-    special = hasattr(backbone, "encode_train")
-    conditions = sampler.texts.many if special else TextRows(work.path, texts)
+    if hasattr(backbone, "encode_train"):
+        conditions = sampler.texts.many
     fitting = Fitting("pairs", str(backbone.device))
     parts = Parts(work, "latents")
     done, total = 0, sum(len(part_of(plan.rows, number)) for number in numbers)
@@ -225,24 +217,6 @@ def _sample(
         done += len(rows)
         if progress:
             progress(done, total)
-
-
-class TextRows:
-    """The stored conditions by text.
-
-    Args:
-        folder: that holds `TEXTS_FILE`.
-        texts: in the order of its rows.
-    """
-
-    def __init__(self, folder: Path, texts: Sequence[str]) -> None:
-        self._row = {text: row for row, text in enumerate(texts)}
-        self._arrays = read_safetensors(folder / TEXTS_FILE)
-
-    def __call__(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """Return the condition of B texts, as it was stored."""
-        rows = [self._row[text] for text in texts]
-        return {name: torch.from_numpy(array[rows]) for name, array in self._arrays.items()}
 
 
 def sample_pairs(
@@ -295,19 +269,14 @@ def sample_winners(
     return torch.cat(made)
 
 
-def stored(tensor: Tensor) -> np.ndarray:
-    """Return a tensor as it is stored: float16 stays, all else becomes float32."""
-    kept = tensor if tensor.dtype == torch.float16 else tensor.float()
-    array: np.ndarray = kept.detach().cpu().contiguous().numpy()
-    return array
-
-
-def _report(work: Work, backbone: Backbone, plan: PairPlan) -> dict[str, object]:
+def _report(
+    work: Work, backbone: Backbone, plan: PairPlan, conditions: Conditions
+) -> dict[str, object]:
     latents = read_safetensors(work.path / LATENTS_FILE)
     return pair_report(
         plan,
         backbone,
         winner=latents["winner"],
         loser=latents.get("loser"),
-        conditions=TextRows(work.path, plan.texts),
+        conditions=conditions,
     )

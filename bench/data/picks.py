@@ -189,8 +189,8 @@ def _sampled(
     """Return `first`, `second` (N, C, h, w) and `scores` (N, 2) of all prompts."""
     import torch
 
-    from bench.data.pairs import stored
     from bench.data.parts import Parts
+    from bench.data.texts import stored
 
     parts: list[dict[str, np.ndarray]] = []
     drawn = Parts(work, "drawn")

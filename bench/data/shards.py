@@ -14,7 +14,7 @@ from bench.store import Artifact, Work
 from bench.store.shards import take_file
 
 LIST_FILE = "shard.json"
-SCRATCH = ("texts*", "parts/texts*", "parts/*.jsonl")
+SCRATCH = ("texts*", "encoder.json", "parts/texts*", "parts/*.jsonl")
 """What a part of the work does not publish."""
 
 _LATENTS = re.compile(r"parts/latents-(\d+)\.safetensors")

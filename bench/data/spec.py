@@ -22,6 +22,23 @@ VERSION = 1
 
 KIND = "pairs"
 
+TEXTS_AUTO, TEXTS_STORED, TEXTS_MADE = TEXTS = ("auto", "stored", "encoded")
+"""Whether a set stores embeddings of its texts, or they are made when it is read: by default they
+are stored where they take no more than `STORED_BYTES`. No number depends on it."""
+
+STORED_BYTES = 4_000_000_000
+
+
+def texts_fit(choice: str, size: int) -> bool:
+    """Whether embeddings of `size` bytes are stored.
+
+    Raises:
+        UsageError: the choice is none of `TEXTS`.
+    """
+    if choice not in TEXTS:
+        raise unknown("texts", choice, TEXTS)
+    return choice == TEXTS_STORED or (choice == TEXTS_AUTO and size <= STORED_BYTES)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PairSpec:

@@ -2,7 +2,8 @@
 
     latents.safetensors   winner (N, C, h, w); loser likewise, where the set has losers; more of
                           each where it is drawn at every visit (`bench.data.augmentation`)
-    texts.safetensors     a condition's tensors (U, ...), one row per distinct text
+    texts.safetensors     a condition's tensors (U, ...), one row per distinct text; or
+                          encoder.json, what makes them (see `bench.data.texts`)
     texts.jsonl           those texts
     pairs.jsonl           one row per pair, see `StoredRow`
     report.json           what is known of the pairs
@@ -85,6 +86,7 @@ def write_set(
     latents: Latents,
     facts: Mapping[str, Any],
     *,
+    texts_as: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write all files of a set and return the report.
@@ -98,6 +100,7 @@ def write_set(
         rows: N rows.
         latents: makes those of some rows.
         facts: further entries of the report.
+        texts_as: arguments of `bench.data.texts.settle_texts`; None stores the texts' embeddings.
         progress: called after each part.
 
     Raises:
@@ -105,15 +108,16 @@ def write_set(
         StoreError: the disk fails.
     """
     from bench.data.augmentation import STD
-    from bench.data.pairs import LATENTS_FILE, REPORT_FILE, ROWS_FILE, TEXT_LIST_FILE, write_texts
+    from bench.data.pairs import LATENTS_FILE, REPORT_FILE, ROWS_FILE, TEXT_LIST_FILE
     from bench.data.parts import Parts, join_parts
     from bench.data.report import spread
+    from bench.data.texts import settle_texts
     from bench.store import read_safetensors
 
     texts = distinct_texts(rows)
     write_jsonl(work, ROWS_FILE, (row.to_json() for row in rows))
     write_jsonl(work, TEXT_LIST_FILE, ({"text": text} for text in texts))
-    write_texts(work, backbone, texts)
+    settle_texts(work, backbone, texts, **(texts_as or {}))
     parts = Parts(work, "latents")
     starts = range(0, len(rows), PAIRS_PER_PART)
     for number, start in enumerate(starts):
@@ -136,7 +140,7 @@ def _checked(latents: Mapping[str, Tensor], rows: Sequence[StoredRow]) -> dict[s
     """Return the latents as arrays; a NaN or an infinity is an error that names the row."""
     import torch
 
-    from bench.data.pairs import stored
+    from bench.data.texts import stored
 
     for name, tensor in latents.items():
         finite = torch.isfinite(tensor.flatten(1)).all(dim=1)

@@ -71,6 +71,7 @@ class PairSettings:
         seed: of perturbation and images.
         perturbation_options: settings of the rule, where it has any.
         losers: whether losers are sampled.
+        texts: whether embeddings of texts are stored, see `bench.data.spec.TEXTS`.
     """
 
     suite: SuiteSpec
@@ -80,6 +81,7 @@ class PairSettings:
     seed: int = 0
     perturbation_options: Mapping[str, Any] = field(default_factory=dict)
     losers: bool = True
+    texts: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from bench.api.prompts import PromptSuite
 from bench.config import expand, mapping
 from bench.data.kinds import DEFAULT as DEFAULT_KIND
 from bench.data.kinds import image_draws, kind_module
+from bench.data.spec import TEXTS_AUTO, texts_fit
 from bench.data.stored import PAIRS_PER_PART
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.image_set import suite_json
@@ -25,6 +26,9 @@ from bench.store import Artifact, Store
 
 _ROW_BYTES = 700
 """A pair's prompts, its row, and its prompt in the suite, as JSON."""
+
+_MAY_ENCODE = (DEFAULT_KIND, "labelled")
+"""Kinds that need not store embeddings of their texts."""
 
 _NAMED_BYTES = 1_000_000_000
 """Embeddings of texts are named by themselves where they take more."""
@@ -152,7 +156,11 @@ def _add(
     more = f", {draws.words()}: {times} latents an image" if draws and times > 1 else ""
     forwards = _forwards(settings.get("generation"))
     latents, texts, rows = set_bytes(settings, pairs, speed, times)
-    more += f", {texts / 1e9:.0f} GB of it embeddings of texts" if texts > _NAMED_BYTES else ""
+    if kind in _MAY_ENCODE and not texts_fit(settings.get("texts", TEXTS_AUTO), texts):
+        more += f", embeddings of texts made when read ({texts / 1e9:.1f} GB, not stored)"
+        texts = 0
+    elif texts > _NAMED_BYTES:
+        more += f", {texts / 1e9:.0f} GB of it embeddings of texts"
     step = PairStep(
         name=artifact_name(title),
         identity=identity,

@@ -83,6 +83,7 @@ class TrainingStep(Step):
 
     def _train(self, store: Store, work: Work, runtime: Runtime) -> None:
         from bench.data.pairing import open_pairs
+        from bench.data.texts import conditions_of
         from bench.generation.checkpoint import load_pipeline_backbone, weights_folder
         from bench.generation.weights import content_hash
         from bench.training.runner import train
@@ -91,7 +92,8 @@ class TrainingStep(Step):
         backbone = load_pipeline_backbone(self.backbone, store, device=runtime.device)
         start_from = None if self.start is None else weights_folder(self.start, store)
         artifact = store.get(self.upstream["pairs"])
-        source = open_pairs(artifact, method.needs.pairing, **_CONTROLS[self.pairs])
+        encode = conditions_of(artifact, store, device=runtime.device)
+        source = open_pairs(artifact, method.needs.pairing, **_CONTROLS[self.pairs], encode=encode)
         suppliers = {
             name: load_pipeline_backbone(ref, store, device=runtime.device).denoiser
             for name, ref in self.suppliers.items()

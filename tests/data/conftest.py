@@ -7,6 +7,7 @@ import pytest
 from bench.api import GenerationSpec, PromptSuite
 from bench.backbones.base import Backbone
 from bench.data import pairs as pairs_module
+from bench.data import texts as texts_module
 from bench.data.pairs import build_pairs
 from bench.data.spec import PairSpec
 from bench.generation.checkpoint import CheckpointRef, load_pipeline_backbone
@@ -48,7 +49,7 @@ def short_parts() -> object:
     """Cut even a small set into several parts."""
     patch = pytest.MonkeyPatch()
     patch.setattr(pairs_module, "PAIRS_PER_PART", 3)
-    patch.setattr(pairs_module, "TEXTS_PER_PART", 5)
+    patch.setattr(texts_module, "TEXTS_PER_PART", 5)
     yield
     patch.undo()
 

@@ -17,8 +17,9 @@ from bench.api import CorruptArtifactError, PromptSuite, UsageError, image_seed
 from bench.backbones.base import Backbone
 from bench.data import pairs as pairs_module
 from bench.data.on_disk import PairsOnDisk
-from bench.data.pairs import TextRows, build_pairs, sample_pairs
+from bench.data.pairs import build_pairs, sample_pairs
 from bench.data.spec import PairSpec, plan_pairs
+from bench.data.texts import TextRows
 from bench.generation.checkpoint import CheckpointRef, load_pipeline_backbone
 from bench.generation.generate import generate_image_set
 from bench.generation.image_set import open_image_set

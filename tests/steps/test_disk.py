@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.data import spec
 from bench.harness.requests import request_for
 from bench.spec.profile import Speed
 from bench.steps.cells import build_graph
@@ -50,7 +51,16 @@ def test_a_pair_of_sd14_takes_what_its_tensors_take(
     assert (latents + texts + rows) / 1e6 == pytest.approx(kilobytes, rel=0.01)
 
 
-def test_many_texts_are_named(tmp_path: Path) -> None:
-    step = pair_step(tmp_path, "speed.text_numbers=60000000")
-    assert "GB of it embeddings of texts" in step.label
-    assert "embeddings" not in pair_step(tmp_path).label
+def test_many_texts_are_named_and_not_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = pair_step(tmp_path)
+    assert "embeddings" not in few.label
+    named = pair_step(tmp_path, "pairs.texts=stored", "speed.text_numbers=60000000")
+    assert "246 GB of it embeddings of texts" in named.label
+    assert named.bytes > 245e9
+    monkeypatch.setattr(spec, "STORED_BYTES", 10_000_000)  # 512 pairs have 12.6 MB
+    light = pair_step(tmp_path)
+    assert "embeddings of texts made when read (0.0 GB, not stored)" in light.label
+    assert few.bytes - light.bytes == 512 * 2 * 3072 * 4
+    assert few.id == named.id == light.id
