@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from bench.executors.shards import may_be_cut
 from bench.steps.cells import TableGraph
+from bench.steps.step import Runtime
 from bench.store import Store
 from bench.store.listing import Listing
 
@@ -20,6 +22,7 @@ class Step:
             what is made from it is.
         reason: why, where it is not cached.
         seconds, bytes: estimates of making it; 0 where nothing is to be done.
+        divisible: whether several workers can make it together.
     """
 
     id: str
@@ -28,6 +31,7 @@ class Step:
     reason: str
     seconds: float
     bytes: int
+    divisible: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +55,8 @@ class Plan:
 
     def seconds(self, jobs: int) -> float:
         """Return a rough time for `jobs` workers."""
-        longest = max((step.seconds for step in self.to_do), default=0.0)
-        return max(longest, sum(step.seconds for step in self.to_do) / max(1, jobs))
+        whole = [step.seconds for step in self.to_do if not step.divisible]
+        return max(max(whole, default=0.0), sum(s.seconds for s in self.to_do) / max(1, jobs))
 
     @property
     def bytes(self) -> int:
@@ -102,6 +106,7 @@ def make_plan(graph: TableGraph, store: Store) -> Plan:
                 reason=reason if making else "",
                 seconds=step.seconds if making else 0.0,
                 bytes=step.bytes if making else 0,
+                divisible=may_be_cut(step) and step.batches(Runtime()) > 1,
             )
         )
     return Plan(

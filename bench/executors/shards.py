@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 from bench.executors.outcome import Failure, Outcome
 from bench.steps.graph import Graph
-from bench.steps.step import DivisibleStep, Runtime
+from bench.steps.step import DivisibleStep, Runtime, Step
 
 LEAST_SECONDS = 20.0
 """Estimated seconds of a part, at least: each loads its models anew."""
@@ -58,10 +59,7 @@ def cut_graph(graph: Graph, needed: set[str], *, workers: int, runtime: Runtime)
     long = _SHARE * total / workers
     cut, parts = Graph(), dict[str, str]()
     for step in graph:
-        # what plug-ins read is seen where they work, and recorded with what that process made
-        divisible = isinstance(step, DivisibleStep) and not step.sources
-        if workers > 1 and step.id in needed and divisible and step.seconds > long:
-            assert isinstance(step, DivisibleStep)
+        if workers > 1 and step.id in needed and step.seconds > long and may_be_cut(step):
             most = math.floor(step.seconds / LEAST_SECONDS)
             shards = min(workers, most, step.batches(runtime)) if most > 1 else 1
             if shards > 1:
@@ -70,3 +68,11 @@ def cut_graph(graph: Graph, needed: set[str], *, workers: int, runtime: Runtime)
                     parts[cut.add(piece)] = step.id
         cut.add(step)
     return CutGraph(graph=cut, parts=parts)
+
+
+def may_be_cut(step: Step) -> TypeGuard[DivisibleStep]:
+    """Whether a step of this kind can be made in parts.
+
+    What plug-ins read is seen where they work, and recorded with what that process made.
+    """
+    return isinstance(step, DivisibleStep) and not step.sources

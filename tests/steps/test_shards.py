@@ -13,6 +13,8 @@ from bench.cli import main
 from bench.environment import visible_gpus
 from bench.executors.local import run_graph
 from bench.executors.outcome import Event, Failure, Outcome
+from bench.executors.plan import Plan
+from bench.executors.plan import Step as PlannedStep
 from bench.executors.shards import CutGraph, cut_graph
 from bench.harness.work import Work
 from bench.spec.profile import Profile
@@ -144,6 +146,19 @@ def test_only_what_is_long_is_cut_and_never_into_more_than_there_are_batches() -
         cut = cut_graph(graph, needed, workers=workers, runtime=runtime)
         assert len(cut.parts) == parts, (seconds, workers)
         assert [s.id for s in cut.graph if s.id not in cut.parts] == [s.id for s in graph]
+
+
+def test_a_plan_counts_on_all_workers_for_what_can_be_cut() -> None:
+    def planned(seconds: float, *, divisible: bool) -> PlannedStep:
+        return PlannedStep(
+            id="x", label="", state="missing", reason="", seconds=seconds, bytes=0,
+            divisible=divisible,
+        )  # fmt: skip
+
+    images, training = planned(800.0, divisible=True), planned(100.0, divisible=False)
+    assert Plan(steps=(images, training), missing=()).seconds(8) == pytest.approx(112.5)
+    assert Plan(steps=(training,), missing=()).seconds(8) == 100.0
+    assert Plan(steps=(images, training), missing=()).seconds(1) == 900.0
 
 
 def test_a_part_that_fails_is_told_as_its_wholes_failure() -> None:
