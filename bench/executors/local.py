@@ -23,7 +23,7 @@ from bench.executors.schedule import Schedule, complete_steps, with_damaged
 from bench.executors.shards import cut_graph
 from bench.executors.worker import failure_of, make_step, one_thread, require_sources
 from bench.steps.graph import Graph
-from bench.steps.step import Runtime, Step
+from bench.steps.step import DivisibleStep, Runtime, Step
 from bench.store import MANIFEST, Store
 
 LOG = logging.getLogger("bench.executors")
@@ -129,7 +129,8 @@ def _run_in_workers(schedule: Schedule, store: Store, pool: Pool, tally: Tally) 
 
 
 def _tell_done(schedule: Schedule, step: Step, store: Store, tally: Tally, began: float) -> None:
-    if not (store.root / step.id / MANIFEST).is_file():
+    joined = isinstance(step, DivisibleStep) and step.is_joined(store)
+    if not joined and not (store.root / step.id / MANIFEST).is_file():
         message = f"{type(step).__name__} ended without an error, and {step.id} is not in the store"
         failure = {"message": message, "exit_code": 1, "damaged": None, "trace": None}
         _tell_failure(schedule, step, failure, store, tally, began)

@@ -28,8 +28,9 @@ from typing import IO, Any
 from bench.api.errors import BenchError, CorruptArtifactError
 from bench.api.exits import end_process, refused, watched
 from bench.executors.plugins import imported, plugins_of
-from bench.steps.step import Runtime, Step, step_from_json
+from bench.steps.step import DivisibleStep, Runtime, Step, step_from_json
 from bench.store import Store, require_unchanged, watching
+from bench.store.shards import remove_shards
 
 _PROGRESS_SECONDS = 0.5
 _INTERRUPTED = 130
@@ -52,11 +53,15 @@ def make_step(step: Step, store: Store, runtime: Runtime) -> None:
         for held in step.weights:
             held.require_unchanged(store)
 
+    if isinstance(step, DivisibleStep) and step.is_joined(store):
+        return
     store = watching(store, plugins_of(step), step.sources)
     check()
     artifact = step.make(store.checked(check), runtime)
     if artifact.id != step.id:
         raise AssertionError(f"{type(step).__name__} made {artifact.id} in place of {step.id}")
+    if isinstance(step, DivisibleStep) and step.shard is None and step.shards > 1:
+        remove_shards(store, step.kind, step.name, step.identity)
 
 
 def require_sources(step: Step) -> None:

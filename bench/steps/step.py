@@ -140,6 +140,13 @@ class DivisibleStep(Step):
         )
         return parts, whole
 
+    def is_joined(self, store: Store) -> bool:
+        """Whether this is a part of what is there as a whole: another run may have joined it."""
+        if self.shard is None:
+            return False
+        own = {key: value for key, value in self.identity.items() if key != "shard"}
+        return store.find(self.kind, self.of, own) is not None
+
     @property
     def made_from(self) -> dict[str, str]:
         """`upstream` without the parts: what the artifact says it was made from."""

@@ -16,6 +16,7 @@ from bench.executors.outcome import Event, Failure, Outcome
 from bench.executors.plan import Plan
 from bench.executors.plan import Step as PlannedStep
 from bench.executors.shards import CutGraph, cut_graph
+from bench.executors.worker import make_step
 from bench.harness.work import Work
 from bench.spec.profile import Profile
 from bench.steps.graph import Graph
@@ -81,6 +82,38 @@ def test_what_finished_parts_hold_is_taken_after_a_kill(
     assert main(table_arguments(profile, store, *PART, *CUT, "--jobs", jobs, "-q")) == 0
     assert content_of(store) == at_once
     assert not list(store.glob("*/*.part-*"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.slow
+def test_two_runs_on_one_store_share_the_parts(
+    profile: Path, at_once: Bytes, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    asked = table_arguments(profile, store, *PART, *CUT, "-q")
+    runs = [forked([*asked, "--output", str(tmp_path / f"{n}")], tmp_path / "log") for n in "ab"]
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in runs]
+    assert codes == [0, 0], (tmp_path / "log").read_text()
+    found = {n: data for n, data in content_of(store).items() if not n.startswith("tables")}
+    assert found == {n: data for n, data in at_once.items() if not n.startswith("tables")}
+    assert not list(store.glob("*/*.part-*"))
+
+
+def test_a_part_of_what_is_there_is_not_made(tmp_path: Path) -> None:
+    graph, targets = seen_by_all(1.0)
+    runtime = {"device": "cpu", "prediction_batch": 4}
+    store = Store(tmp_path)
+    whole = graph[targets[0]]
+    assert isinstance(whole, PredictionStep)
+    (first, _), joined = whole.cut(2)
+    run_graph(graph, [graph[first.upstream["images"]].id], store, jobs=1, runtime=runtime)
+    make_step(first, store, Runtime(**runtime))
+    assert (tmp_path / first.id).is_dir() and not first.is_joined(store)
+    make_step(joined, store, Runtime(**runtime))  # the other part is not there: made at once
+    assert first.is_joined(store) and not joined.is_joined(store)
+    assert not (tmp_path / first.id).exists()
+    make_step(first, store, Runtime(**runtime))
+    assert not (tmp_path / first.id).exists()
 
 
 BACKENDS = (
