@@ -16,6 +16,7 @@ from typing import Any
 
 from bench.api.errors import BenchError
 from bench.api.exits import is_users
+from bench.executors.numerics import usual_numerics
 from bench.executors.outcome import Listener, Outcome, Tally, ignore
 from bench.executors.plugins import may_be_made_here
 from bench.executors.pool import Pool
@@ -73,7 +74,7 @@ def run_graph(
     seconds = {key: cut.graph[key].seconds for key in needed}
     tally = Tally(seconds, jobs=max(jobs, 1), listener=listener)
     if jobs <= 1 and may_be_made_here(cut.graph[key] for key in needed):
-        with one_thread():
+        with one_thread(), usual_numerics():
             _run_here(schedule, store, Runtime(**settings), tally)
     else:
         with Pool(max(jobs, 1), store=store.root, runtime=settings, gpus=gpus) as pool:

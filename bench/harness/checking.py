@@ -19,6 +19,7 @@ from bench.check.committed import (
 )
 from bench.check.image_sets import make_sets, protocol_of
 from bench.check.regression import TOLERANCE, CannotCheckError, Drift, Rescorer, compare
+from bench.executors.numerics import usual_numerics
 from bench.spec.profile import load_profile
 from bench.store import Store
 
@@ -165,7 +166,8 @@ def _checked(
     try:
         if made_in is not None:
             _make_sets(name, rescorer, made_in)
-        entry = rescorer.measure(name)
+        with usual_numerics():
+            entry = rescorer.measure(name)
     except BenchError as error:
         if named:
             raise

@@ -13,6 +13,7 @@ from bench.data.curation.run import Curation as Steps
 from bench.data.curation.run import Plan as Plan
 from bench.data.curation.settings import CurationSettings, load_settings
 from bench.data.curation.table import markdown, report
+from bench.executors.numerics import usual_numerics
 from bench.harness.repairs import with_repairs
 from bench.spec.overrides import dotted_of, require_read
 from bench.store import DISK, Store
@@ -138,7 +139,8 @@ def curate(
     def action() -> Curated:
         plan = request.plan()
         found = plan.found()
-        steps = found or plan.run(device=device, batch_size=batch_size, progress=on_progress)
+        with usual_numerics():
+            steps = found or plan.run(device=device, batch_size=batch_size, progress=on_progress)
         store = plan.store
         done = Curated(
             steps=steps,

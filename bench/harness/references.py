@@ -12,6 +12,7 @@ from bench.api.evaluator import Evaluator
 from bench.api.folder import read_flat
 from bench.api.references import MakesReferences, References
 from bench.api.registry import BACKENDS, EVALUATORS
+from bench.executors.numerics import usual_numerics
 from bench.read.folders import listed_below
 from bench.read.pictures import picture_format
 from bench.spec.profile import Profile
@@ -84,13 +85,14 @@ def build_reference(
     making = _references(EVALUATORS.load(evaluator_of(evaluator))(), name)
     chosen = making.backend(protocol)
     backend = BACKENDS.load(chosen)()
-    found = making.build(
-        backend,
-        read_flat(Path(images)),
-        name=name,
-        identity={**backend.identity(), **plugin_code(BACKENDS.entry(chosen), type(backend))},
-        keep=keep_features,
-    )
+    with usual_numerics():
+        found = making.build(
+            backend,
+            read_flat(Path(images)),
+            name=name,
+            identity={**backend.identity(), **plugin_code(BACKENDS.entry(chosen), type(backend))},
+            keep=keep_features,
+        )
     DISK.makedirs(target.parent)
     DISK.write_atomically(target, found.to_bytes())
     return BuiltReferenceFile(

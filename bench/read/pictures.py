@@ -12,6 +12,8 @@ from __future__ import annotations
 import io
 import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,7 +109,8 @@ def read_picture(source: Path | bytes, name: str | None = None) -> Picture:
                 format_ = file.format or "?"
                 mode = _require_readable(file, data, where)
                 frames = int(getattr(file, "n_frames", 1)) if format_ == "MPO" else 1
-                file.load()
+                with _whole():
+                    file.load()
                 told = file.getexif().get(_ORIENTATION)
                 orientation = told if isinstance(told, int) and 1 <= told <= 8 else 1
                 _require_opaque(file, where)
@@ -128,6 +131,18 @@ def read_picture(source: Path | bytes, name: str | None = None) -> Picture:
         frames=frames,
         misnamed=bool(ending) and _ENDINGS.get(ending) != ("JPEG" if format_ == "MPO" else format_),
     )
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Let no half of a picture be taken for it, for a while, whatever the process has set."""
+    from PIL import ImageFile
+
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def read_pixels(source: Path | bytes, name: str | None = None) -> np.ndarray:
