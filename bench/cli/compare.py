@@ -7,7 +7,8 @@ none can be compared the exit code is 2.
 
 With fewer than three training seeds on a side nobody can say "worse", only that the checkpoints
 differ. `--fail-if-worse` then judges what sampled the same checkpoint on both sides (a change of
-sampler, evaluator or machine), and ends with 2 where that is not so.
+sampler, evaluator or machine), and ends with 2 where that is not so, or where something that both
+tables have could not be compared.
 
 bench compare results/table-1a outputs/tables/1a
 bench compare results/table-1a outputs/tables/1a --cols GE --fail-if-worse
@@ -48,7 +49,7 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--fail-if-worse",
         action="store_true",
         help="exit with 1 where a number is worse by more than noise, with 2 where that cannot be "
-        "said",
+        "said of all that both have",
     )
     add_common(parser, json=True)
     return parser

@@ -18,6 +18,9 @@ from bench.report.words import protocol_id
 from bench.stats.claims import MIN_TRAINING_SEEDS
 
 _ALONE = "only in the "
+_NOWHERE = "measured in neither table: "
+_MEANING = ("evaluator", "metric", "per_image", "against", "over", "higher_is_better", "units")
+"""What of a column says what its number is."""
 DIFFERS: Literal["differs for these checkpoints"] = "differs for these checkpoints"
 Word = Literal[
     "better", "worse", "differs for these checkpoints", "within noise", "equal", "not compared"
@@ -67,7 +70,11 @@ class Moved:
 
     @property
     def is_undecided(self) -> bool:
-        """Whether nobody can say if it is worse: few training seeds, unlike checkpoints."""
+        """Whether nobody can say if it is worse: few training seeds and unlike checkpoints, or
+        a table measured it, both have it, and it was not compared.
+        """
+        if self.word == "not compared":
+            return not self.is_alone and not self.reason.startswith(_NOWHERE)
         return self.p is not None and self.seeds < MIN_TRAINING_SEEDS and not self.same_checkpoint
 
     def to_json(self) -> dict[str, Any]:
@@ -93,10 +100,18 @@ def paired_tables(first: TableData, second: TableData, against: str | None) -> I
         for key, column in columns.items():
             there = other in theirs and key in sides[0], row in rows and key in sides[1]
             if all(there):
-                yield _moved(row, column, first, second, other)
+                unlike = _unlike_columns(first.column(key), second.column(key))
+                bare = Moved(row=row, column=key, reason=unlike)
+                yield bare if unlike else _moved(row, column, first, second, other)
             elif any(there):
                 side = "first" if there[0] else "second"
                 yield Moved(row=row, column=key, reason=f"{_ALONE}{side} table")
+
+
+def _unlike_columns(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
+    """Return in what two columns of one key differ that no protocol says, or nothing."""
+    unlike = [name for name in _MEANING if a.get(name) != b.get(name)]
+    return f"unlike columns: {', '.join(unlike)}" if unlike else ""
 
 
 def _moved(
@@ -106,6 +121,9 @@ def _moved(
     noise = other_noise(first, other) or other_noise(second, row)
     before, after = common_cells(first.of(other, key), second.of(row, key), other_noise=noise)
     bare = Moved(row=row, column=key)
+    every = [*before, *after]
+    if before and after and all(cell.state == "n/a" for cell in every):
+        return replace(bare, reason=f"{_NOWHERE}{every[0].reason}")
     for side, cells in (("first", before), ("second", after)):
         bad = next((c for c in cells if c.state != "measured"), None)
         if bad is not None or not cells:

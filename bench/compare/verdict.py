@@ -8,7 +8,7 @@ checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from bench.api.errors import UsageError, unknown
@@ -86,12 +86,25 @@ def run_verdict(found: Sequence[Moved], *, fail_if_worse: bool) -> RunVerdict:
         return RunVerdict(exit_code=0)
     if any(moved.is_worse for moved in found):
         return RunVerdict(exit_code=1)
-    undecided = [f"{moved.row}/{moved.column}" for moved in found if moved.is_undecided]
+    undecided = [moved for moved in found if moved.is_undecided]
     if not undecided:
         return RunVerdict(exit_code=0)
-    return RunVerdict(
-        exit_code=2,
-        why=f"--fail-if-worse cannot say of {', '.join(undecided)}: fewer than three training "
-        "seeds on a side, and no provenance that shows that both sampled the same checkpoint. "
-        "Compare tables of three training seeds or more (--seeds 0,1,2).",
-    )
+    few = _named(moved for moved in undecided if moved.p is not None)
+    left = _named(moved for moved in undecided if moved.p is None)
+    why = []
+    if few:
+        why.append(
+            f"--fail-if-worse cannot say of {few}: fewer than three training seeds on a side, and "
+            "no provenance that shows that both sampled the same checkpoint. Compare tables of "
+            "three training seeds or more (--seeds 0,1,2)."
+        )
+    if left:
+        why.append(
+            f"--fail-if-worse cannot say of {left}: not compared, for the reasons above. Choose "
+            "what can be compared by --rows and --cols."
+        )
+    return RunVerdict(exit_code=2, why=" ".join(why))
+
+
+def _named(found: Iterable[Moved]) -> str:
+    return ", ".join(f"{moved.row}/{moved.column}" for moved in found)

@@ -13,6 +13,8 @@ from bench.report.words import column_protocol, protocol_id
 
 PUBLISHED = Path("results")
 """Where published tables lie in a checkout; elsewhere there are none."""
+_SAME = ("name", "checkpoint", "noise", "overrides")
+"""What of a profile says how its rows were trained, as far as a table knows it."""
 
 
 def with_published(
@@ -23,8 +25,9 @@ def with_published(
     Args:
         data: a table, with its cells.
         rows: controls of it that were not asked for.
-        folder: where published tables lie. One counts that has the same profile and base, in
-            the columns that it measured under the same protocol.
+        folder: where published tables lie. One counts that has the same profile and base,
+            changed in nothing else by `--set`, in the columns that it measured under the same
+            protocol.
     """
     found = _published(data, folder) if rows else {}
     return tuple(
@@ -44,7 +47,7 @@ def _published(data: TableData, folder: Path) -> dict[str, dict[str, str]]:
     except BenchError:
         return {}  # who reads that table is told what is wrong with it
     other = stored.data
-    if any(other.profile.get(k) != data.profile.get(k) for k in ("name", "checkpoint")):
+    if any(other.profile.get(k) != data.profile.get(k) for k in _SAME):
         return {}
     found: dict[str, dict[str, str]] = {}
     for result in stored.statistics.controls:

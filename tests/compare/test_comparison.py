@@ -240,9 +240,44 @@ def test_a_partial_table_against_a_whole_one_says_why_not(
             "second about 6 a suite (--limit 6); run both with the same --limit, or without" in out
         )
         assert out.endswith("nothing could be compared")
-    # one column that can be compared is enough
+    # one column that can be compared is enough, but where anything worse is to be found
     mixed = [c if c.column == "GE" else d for c, d in zip(table().cells, cut, strict=True)]
     folders = written(tmp_path / "mixed", table(), with_cells(table(), mixed))
     assert main(["compare", *folders]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "not compared: base/FID, dpo/FID, ddspo/FID: unlike prompts" in out
+    assert main(["compare", *folders, "--fail-if-worse"]) == 2
+    out = " ".join(capsys.readouterr().out.split())
+    assert "cannot say of base/FID, dpo/FID, ddspo/FID: not compared" in out
+    assert main(["compare", *folders, "--cols", "GE", "--fail-if-worse"]) == 0
+
+
+def test_what_neither_table_measured_is_nothing_to_fail_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def without(data: TableData, *places: str) -> TableData:
+        cells = [
+            replace(c, state="n/a", reason="no back-end", estimate=None, values=(), protocol={})
+            if c.column == "FID" and c.row in places
+            else c
+            for c in data.cells
+        ]
+        return with_cells(data, cells)
+
+    every = ("base", "dpo", "ddspo")
+    folders = written(tmp_path / "none", without(table(), *every), without(table(), *every))
+    assert main(["compare", *folders, "--fail-if-worse"]) == 0
+    assert "in neither table: no back-end" in " ".join(capsys.readouterr().out.split())
+    folders = written(tmp_path / "lost", table(), without(table(), "dpo"))
+    assert main(["compare", *folders, "--fail-if-worse"]) == 2
+    assert "cannot say of dpo/FID: not compared" in " ".join(capsys.readouterr().out.split())
+
+
+def test_columns_of_one_key_that_mean_something_else_are_not_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = [{**c, "over": "images"} if c["key"] == "GE" else c for c in table().columns]
+    folders = written(tmp_path, table(), replace(table(), columns=tuple(other)))
+    assert main(["compare", *folders]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "not compared: base/GE, dpo/GE, ddspo/GE: unlike columns: over" in out
