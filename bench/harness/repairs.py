@@ -20,7 +20,8 @@ _INSIDE: ContextVar[bool] = ContextVar("inside with_repairs", default=False)
 def with_repairs(action: Callable[[], T]) -> T:
     """Do something; where it reads a damaged artifact, do it again, which makes that one anew.
 
-    Inside itself it does nothing more: the outermost action is the one done again.
+    Inside itself it does nothing more: the outermost action is the one done again, and the one
+    before which what back-ends are is looked up anew.
 
     Raises:
         PrerequisiteError: the action does not make the artifact.
@@ -28,6 +29,9 @@ def with_repairs(action: Callable[[], T]) -> T:
     """
     if _INSIDE.get():
         return action()
+    from bench.steps.backends import look_again
+
+    look_again()
     token = _INSIDE.set(True)
     try:
         return _repairing(action)

@@ -30,6 +30,7 @@ from bench.report.stored import (
     write_report,
 )
 from bench.spec.request import Request
+from bench.steps.backends import look_again
 from bench.steps.cells import TableGraph, build_graph
 from bench.store import Published, Store, finish_publication, read_folder
 
@@ -57,6 +58,7 @@ def plan(
         UsageError: as `request_for`.
         StoreError: the store cannot be read.
     """
+    look_again()
     request = _request(table, profile, store, asked)
     found = Store(Path(store))
     return make_plan(build_graph(request, found), found)

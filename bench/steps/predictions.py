@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import IncompleteError, PrerequisiteError
@@ -17,6 +16,7 @@ from bench.api.prompts import PromptSuite
 from bench.api.registry import BACKENDS
 from bench.read.names import artifact_name
 from bench.spec.profile import Profile
+from bench.steps.backends import backend_identity, unfit
 from bench.steps.builder import GraphBuilder, NotExpressibleError
 from bench.steps.step import DivisibleStep, Runtime, image_count
 from bench.store import (
@@ -25,7 +25,6 @@ from bench.store import (
     Store,
     Work,
     canonical_json,
-    plugin_code,
     read_jsonl,
     source_of,
     write_jsonl,
@@ -263,7 +262,7 @@ def needed_roles(
             raise NotExpressibleError(
                 f"profile {profile.name} has no back-end for the role {role!r}"
             )
-        if reason := _unfit(profile.backends[role], evaluator.spec.name):
+        if reason := unfit(profile.backends[role], evaluator.spec.name):
             raise NotExpressibleError(reason)
         looking = BACKENDS.load(profile.backends[role])()
         if reason := looking.unfit_for_prompts(evaluator.spec.name, suite):
@@ -292,28 +291,6 @@ def backend_identities(
             builder.missing.setdefault(name, error)
             found[role] = {"backend": name, "version": None}
     return found
-
-
-@lru_cache
-def _unfit(name: str, evaluator: str) -> str:
-    """Return why a back-end cannot serve an evaluator, or nothing; looked up once per process."""
-    return BACKENDS.load(name)().unfit_for(evaluator)
-
-
-def backend_identity(name: str) -> Mapping[str, Any]:
-    """Return what of a back-end enters an identity: its own, and the source of a third party's.
-
-    Raises:
-        UsageError: it is unknown.
-        PrerequisiteError: its weights are missing.
-    """
-    return {**_own_identity(name), **plugin_code(BACKENDS.entry(name), BACKENDS.load(name))}
-
-
-@lru_cache
-def _own_identity(name: str) -> Mapping[str, Any]:
-    """Looked up once per process, for it hashes weights."""
-    return BACKENDS.load(name)().identity()
 
 
 def _sources(name: str) -> tuple[Source, ...]:

@@ -53,7 +53,7 @@ def circular_names(
 
 def _weights(name: str) -> Any:
     """Return the weights of a back-end by name, None where it is unknown or they are not here."""
-    from bench.steps.predictions import backend_identity
+    from bench.steps.backends import backend_identity
 
     try:
         return _weights_of(backend_identity(name))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError
+from bench.api.files import Stamp, stamp
 from bench.read.weights import load_tensors
 
 if TYPE_CHECKING:
@@ -90,12 +91,11 @@ def weights_sha256(path: Path) -> str:
 
     Equal weights have one hash, so features of two formats of one network are not told apart.
     """
-    stat = path.stat()
-    return _content_hash(path, stat.st_size, stat.st_mtime_ns)
+    return _content_hash(path, stamp(path))
 
 
 @lru_cache
-def _content_hash(path: Path, _size: int, _mtime_ns: int) -> str:
+def _content_hash(path: Path, _stamp: Stamp) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(read_state(path).items()):
         array = np.ascontiguousarray(tensor.numpy())

@@ -41,6 +41,26 @@ def test_it_names_all_it_has() -> None:
         harness.rnu  # type: ignore[attr-defined]  # noqa: B018
 
 
+def test_weights_of_a_back_end_are_looked_at_by_every_call(tmp_path: Path) -> None:
+    weights, plugin = tmp_path / "weights", tmp_path / "mine.py"
+    plugin.write_text(
+        "from pathlib import Path\n"
+        "from evaluators.models.tiny_detector import TinyDetector\n\n\n"
+        "class Mine(TinyDetector):\n"
+        "    def identity(self):\n"
+        f"        return {{**super().identity(), 'weights': Path({str(weights)!r}).read_text()}}\n"
+    )
+    asked = [f"backends.detector={plugin}:Mine"]
+    found = []
+    for content in ("1", "2"):
+        weights.write_text(content)
+        plan = harness.plan(
+            "1a", rows=["base"], columns=["GE"], overrides=asked, store=tmp_path / "store"
+        )
+        found.append([step.id for step in plan.steps])
+    assert [one == other for one, other in zip(*found, strict=True)] == [True, False, False]
+
+
 def test_a_setting_that_nothing_reads_is_refused(tmp_path: Path) -> None:
     only = ["training.methods.sft.train.lr=1.0e-3"]
     with pytest.raises(UsageError, match=r"nothing reads training\.methods\.sft"):

@@ -12,7 +12,7 @@ from bench.report.circular import KEY, Selections, circular_cells, marked_claims
 from bench.report.model import TableData
 from bench.report.stored import make_report, write_report
 from bench.spec.table import RowSpec, load_table
-from bench.steps.predictions import backend_identity
+from bench.steps.backends import backend_identity
 from bench.steps.selectors import circular_names, rewards_of
 from bench.store import Store
 from tests.report.tables import table
