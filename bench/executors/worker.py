@@ -38,20 +38,19 @@ _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def make_step(step: Step, store: Store, runtime: Runtime) -> None:
-    """Make a step's artifact in this process, unless source or weights it is made with changed.
+    """Make a step's artifact here, unless the source, weights or data it is made with changed.
 
     They are looked at before the work, so that it is not done in vain, and before publishing.
 
     Raises:
-        SourceChangedError, WeightsChangedError: they have.
+        SourceChangedError, WeightsChangedError, DataChangedError: they have.
         BenchError: it failed in a way the user can act on.
         Exception: it failed otherwise.
     """
 
     def check() -> None:
         require_sources(step)
-        for held in step.weights:
-            held.require_unchanged(store)
+        step.require_unchanged(store)
 
     if isinstance(step, DivisibleStep) and step.is_joined(store):
         return

@@ -22,7 +22,8 @@ from bench.spec.protocol import SuiteSpec, load_suite, read_generation, read_sui
 from bench.spec.training import DEFAULT_DATA, DataSpec
 from bench.steps.builder import GraphBuilder
 from bench.steps.step import DivisibleStep, Runtime
-from bench.store import Artifact, Store
+from bench.store import Artifact, Store, canonical_json
+from bench.store.shards import shard_identity
 
 _ROW_BYTES = 700
 """A pair's prompts, its row, and its prompt in the suite, as JSON."""
@@ -32,6 +33,10 @@ _MAY_ENCODE = (DEFAULT_KIND, "labelled")
 
 _NAMED_BYTES = 1_000_000_000
 """Embeddings of texts are named by themselves where they take more."""
+
+
+class DataChangedError(BenchError):
+    """Data were changed since the step that reads them was asked for (exit 1)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +84,24 @@ class PairStep(DivisibleStep):
         if self.data_kind != DEFAULT_KIND or self.pairs is None:
             return 1
         return math.ceil(self.pairs / PAIRS_PER_PART)
+
+    def require_unchanged(self, store: Store) -> None:
+        """Compare the weights, and the data that are read, with what they were.
+
+        Raises:
+            WeightsChangedError, DataChangedError: they are something else now.
+            PrerequisiteError: they are gone.
+        """
+        super().require_unchanged(store)
+        now = kind_module(self.data_kind).identity(store, self.checkpoint, self.settings)
+        if self.shard is not None:
+            now = shard_identity(now, self.shard, self.shards)
+        if canonical_json(now) != canonical_json(self.identity):
+            raise DataChangedError(
+                f"what {self.label or self.name} is made of was changed since the command began; "
+                "nothing was published that may have been made of both.\n"
+                "  to mend it: leave the files alone, and run the same command again"
+            )
 
     def make(self, store: Store, runtime: Runtime) -> Artifact:
         """Make the set; see `bench.data.kinds.PairKind` for what is raised."""

@@ -83,6 +83,15 @@ class Step(ABC):
         """The plug-in that is called when it is made, e.g. `method mine.py:Mine`, for messages."""
         return self.label or self.id
 
+    def require_unchanged(self, store: Store) -> None:
+        """Compare what it is made with, and the store does not seal, with what it was.
+
+        Raises:
+            BenchError: it was changed since the step was asked for.
+        """
+        for held in self.weights:
+            held.require_unchanged(store)
+
     @abstractmethod
     def make(self, store: Store, runtime: Runtime) -> Artifact:
         """Make the artifact, resuming what an interrupted run left.

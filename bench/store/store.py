@@ -63,7 +63,7 @@ class Store:
         self.disk = disk
         self.lock_timeout_seconds = lock_timeout_seconds
         self.times = times
-        self._check: Callable[[], None] | None = None
+        self._checks: tuple[Callable[[], None], ...] = ()
         self._mark: Mapping[str, Any] = {}
         self._observed: tuple[Observed, frozenset[str]] | None = None
 
@@ -77,13 +77,13 @@ class Store:
         return store
 
     def checked(self, check: Callable[[], None]) -> Store:
-        """Return this store, one that calls `check` before it publishes anything.
+        """Return this store, one that calls `check`, too, before it publishes anything.
 
         Where that raises, nothing is published and the working folder is removed: what is in it
         may have been made with something else than its identity says.
         """
         store = copy(self)
-        store._check = check
+        store._checks = (*self._checks, check)
         return store
 
     def marked(self, mark: Mapping[str, Any]) -> Store:
@@ -362,8 +362,8 @@ class Store:
     def _require_unchanged(self, folder: Path) -> None:
         """Look whether what it is made with changed; where it did, remove the working folder."""
         try:
-            if self._check is not None:
-                self._check()
+            for check in self._checks:
+                check()
             if self._observed is not None:
                 observed, known = self._observed
                 require_as_begun(folder, self.root, observed, known, self.disk)

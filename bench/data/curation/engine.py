@@ -97,6 +97,7 @@ def run_step(
     device: Callable[[], str] | None = None,
     config: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    require: Callable[[], None] = lambda: None,
 ) -> Artifact:
     """Return the artifact of a step, making what is missing of it.
 
@@ -109,9 +110,11 @@ def run_step(
         device: what it is computed on, for the manifest; a CPU where None.
         config: for the manifest.
         progress: called after each image.
+        require: called before anything is published; raises where what was read has changed.
 
     Raises:
         StoreError: the disk fails.
+        BenchError: as `require`.
     """
 
     def make(work: Work) -> None:
@@ -139,10 +142,11 @@ def run_step(
     def check() -> None:
         for source in step.sources:
             require_unchanged(source)
+        require()
 
     if step.sources:
-        store = watched(store, step.sources).checked(check)
-    return store.build(
+        store = watched(store, step.sources)
+    return store.checked(check).build(
         KIND,
         step.title,
         step.whole_identity(),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from bench.api.errors import UsageError
+from bench.api.errors import BenchError, UsageError
 from bench.api.loading import import_target
 from bench.api.prompts import PromptSuite
 from bench.data.curation.captions import Candidate, find_candidates, read_uids, resolve_folder
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 NAME = "source"
+
+
+class PicturesChangedError(BenchError):
+    """Pictures were changed while a run read them (exit 1)."""
 
 
 class Renderer(Protocol):
@@ -131,7 +135,15 @@ class Source:
 
     def run(self, progress: Progress | None = None) -> Artifact:
         """Return the artifact: `images/` (and `given/`), and a row per candidate."""
-        settings = self._settings
+        settings, step = self._settings, self.step()
+
+        def unchanged() -> None:
+            if self._folder is not None and self._listing() != step.identity["files"]:
+                raise PicturesChangedError(
+                    f"pictures of {self._folder} were changed while they were read; nothing was "
+                    "published that may be of both.\n"
+                    "  to mend it: leave them alone, and run the same command again"
+                )
 
         def measure(work: Work, uids: Sequence[str], missing: frozenset[str]) -> Iterator[Row]:
             for number, candidate in enumerate(self.with_files()):
@@ -140,12 +152,13 @@ class Source:
 
         return run_step(
             self._store,
-            self.step(),
+            step,
             lambda: [c.uid for c in self.candidates],
             measure,
             _summary,
             config={"source": _shown(settings.source)},
             progress=progress,
+            require=unchanged,
         )
 
 
