@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 from transformers.optimization import Adafactor
 
@@ -21,6 +19,7 @@ from bench.api.errors import StoreError, UsageError
 from bench.api.method import Method
 from bench.backbones.base import Backbone, place
 from bench.training import checkpoint as ckpt
+from bench.training.accelerator import accelerator_of
 from bench.training.atomic import JsonLines, write_json
 from bench.training.config import ALL, TrainConfig
 from bench.training.ema import MovingAverage
@@ -232,7 +231,7 @@ def open_session(
     Raises:
         UsageError: the settings do not fit together or the checkpoint is another run's.
     """
-    accelerator = _accelerator(config, backbone.device)
+    accelerator = accelerator_of(config, backbone.device)
     if config.batch < accelerator.num_processes:
         raise UsageError(
             f"batch is {config.batch} pairs for {accelerator.num_processes} processes; expected "
@@ -338,17 +337,6 @@ def _optimiser(config: TrainConfig, weights: list[nn.Parameter]) -> torch.optim.
         weight_decay=config.weight_decay,
         fused=True,
     )
-
-
-def _accelerator(config: TrainConfig, device: torch.device) -> Any:
-    cpu = device.type == "cpu"
-    if cpu and config.precision == "fp16":
-        raise UsageError("precision 'fp16' needs a GPU; use 'no' or 'bf16' on a CPU.")
-    state = AcceleratorState._shared_state
-    if state and state.get("_mixed_precision") != config.precision:
-        # accelerate keeps one precision per process; an earlier run of this process set another
-        AcceleratorState._reset_state()
-    return Accelerator(mixed_precision=config.precision, cpu=cpu)
 
 
 def _open_metrics(

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from accelerate.state import GradientState
 from safetensors.torch import load_file, save_file
 
 from bench.cli import main
+from bench.store import file_hash
 from bench.tiny.assets import path_of
+from tests.cli.test_bad_input import on, shelf, train, write_pairs
+
+__all__ = ["shelf"]
 
 PLAN = ["plan", "--table", "1a", "--rows", "base", "--cols", "GE", "--limit", "6", "--json"]
 
@@ -79,3 +85,20 @@ def test_a_pipeline_of_which_a_part_lies_elsewhere(
     path.write_text(json.dumps({**told, key: value}))
     words = ["--set", "checkpoint.kind=path", "--set", f"checkpoint.location={copy}"]
     assert said in refused(tmp_path, capsys, *words)
+
+
+def test_accelerates_variables_of_other_programs_change_no_training(
+    shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = write_pairs(tmp_path / "pairs", ["a red circle", "a blue circle"])
+    found = []
+    for steps in ("", "8"):
+        store = tmp_path / f"store{steps}"
+        if steps:
+            monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", steps)
+            monkeypatch.setenv("ACCELERATE_DYNAMO_BACKEND", "EAGER")
+            GradientState()._set_sync_gradients(False)  # a loop of the caller's that was stopped
+        assert train(shelf, store, *on(pairs), "--set", "training.common.steps=2") == 0
+        found.append([file_hash(f) for f in sorted(store.glob("train/*/exports/*/*.safetensors"))])
+    assert found[0] == found[1] and found[0]
+    assert os.environ["ACCELERATE_DYNAMO_BACKEND"] == "EAGER"
