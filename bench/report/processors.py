@@ -12,7 +12,7 @@ from dataclasses import replace
 from bench.api.errors import CorruptArtifactError, UsageError
 from bench.report.model import CellData
 from bench.store import Store
-from bench.store.processor import UNKNOWN, made_on
+from bench.store.processor import PRECISIONS, UNKNOWN, made_on
 
 KEY = "made_on"
 """Where a cell's provenance has role -> what the artifact was made on."""
@@ -43,7 +43,8 @@ def with_processors(cells: Iterable[CellData], store: Store) -> list[CellData]:
 
 
 def lines(cells: Iterable[CellData]) -> list[str]:
-    """Return the note, if numbers of unlike processors stand side by side; else nothing.
+    """Return the notes: numbers of unlike processors that stand side by side, and those that a
+    variable of the environment had computed at another precision.
 
     Unlike are two artifacts of one role: images drawn on a GPU and scored on a CPU are not.
 
@@ -55,4 +56,9 @@ def lines(cells: Iterable[CellData]) -> list[str]:
         for role, name in cell.provenance.get(KEY, {}).items():
             by_role.setdefault(role, set()).add(str(name))
     unlike = sorted({name for names in by_role.values() if len(names) > 1 for name in names})
-    return [f"made on unlike processors ({'; '.join(unlike)}): {SIZE}"] if unlike else []
+    found = [f"made on unlike processors ({'; '.join(unlike)}): {SIZE}"] if unlike else []
+    words = {word for names in by_role.values() for name in names for word in name.split(", ")}
+    other = sorted(word for word in words if word.startswith(tuple(f"{p}=" for p in PRECISIONS)))
+    if other:
+        found.append(f"computed at another precision than asked for ({', '.join(other)})")
+    return found

@@ -6,7 +6,14 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.report import control_words, curve_words, leaderboard_words, scale_words, words
+from bench.report import (
+    control_words,
+    curve_words,
+    leaderboard_words,
+    processors,
+    scale_words,
+    words,
+)
 from bench.report.facts import ratio_text
 from bench.report.model import Summary, TableData
 from bench.report.reach import reach_line
@@ -39,8 +46,8 @@ def render_terminal(data: TableData, statistics: Statistics, *, parts: bool = Fa
     lines += _wrapped(reach_line(data, statistics))
     for said in (_claims, _scales, _curves, _controls, _facts):
         lines += said(data, statistics)
-    for variant in words.variant_lines(data):
-        lines += _wrapped(variant, indent="  ")
+    for line in (*processors.lines(data.cells), *words.variant_lines(data)):
+        lines += _wrapped(line, indent="  ")
     for line in words.verified_lines(data):
         lines += _wrapped(line, indent="  ")
     for reason in words.reasons(data, statistics):

@@ -19,6 +19,12 @@ from typing import Any
 
 UNKNOWN = "unknown"
 """What an artifact was made on, where that was not recorded."""
+PRECISIONS = (
+    *("NVIDIA_TF32_OVERRIDE", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE"),
+    *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE", "DIFFUSERS_ATTN_BACKEND"),
+)
+"""Variables by which libraries compute what is float32 at another precision."""
+_USUAL = ("", "0", "STRICT", "strict", "native")
 _CPUINFO = Path("/proc/cpuinfo")
 _AVX2 = frozenset({"avx2", "fma"})
 _BFLOAT16 = frozenset({"avx512_bf16", "amx_bf16"})
@@ -142,18 +148,23 @@ def _cpuinfo(key: str) -> str:
 def made_on(provenance: Mapping[str, Any]) -> str:
     """Return on what an artifact was made, in words.
 
-    The GPU by its name, otherwise the processor and the instructions torch used; `UNKNOWN` for
-    an artifact that was made before this was recorded.
+    The GPU by its name, otherwise the processor and the instructions torch used, and with either
+    the variables by which libraries computed at another precision; `UNKNOWN` for an artifact that
+    was made before this was recorded.
 
     Args:
         provenance: as in a manifest.
     """
     device, found = provenance.get("device"), provenance.get("processor")
     if device and not str(device).startswith("cpu"):
-        return str(device)
-    if not found:
+        words = [str(device)]
+    elif found:
+        words = [str(found[key]) for key in ("model", "instructions") if found.get(key)]
+    else:
         return UNKNOWN
-    return ", ".join(str(found[key]) for key in ("model", "instructions") if found.get(key))
+    set_ = provenance.get("environment") or {}
+    words += [f"{k}={set_[k]}" for k in PRECISIONS if set_.get(k, "") not in _USUAL]
+    return ", ".join(words)
 
 
 def describe() -> dict[str, Any]:

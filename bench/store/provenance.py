@@ -29,6 +29,7 @@ PACKAGES = (
 _VARIABLES = ("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "ACCELERATE_MIXED_PRECISION")
 _VARIABLE_PREFIXES = (
     *("TORCH_", "OMP_", "MKL_", "KMP_", "CUDA_VISIBLE_DEVICES", "CUDNN_"),
+    *("PYTORCH_", "DIFFUSERS_"),
     # which vector instructions are used: bench/store/processor.py
     *("ATEN_", "ONEDNN_", "DNNL_", "OPENBLAS_", "NPY_DISABLE_", "NPY_ENABLE_"),
 )

@@ -67,3 +67,21 @@ def test_what_an_artifact_was_made_on_is_in_its_manifest(
     main(["doctor", "--store", str(tmp_path / "store")])
     out = capsys.readouterr().out
     assert "made on" in out and made_on(told) in out and "vector instructions" in out
+
+
+def test_a_variable_by_which_libraries_compute_at_another_precision_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path / "store")
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    monkeypatch.setenv("ONEDNN_DEFAULT_FPMATH_MODE", "STRICT")  # float32, as asked for
+    with store.create("scores", "x", {"a": 1}) as work:
+        work.write_json("metrics.json", {"value": 0.5})
+    found = store.find("scores", "x", {"a": 1})
+    assert found is not None
+    maker = made_on(found.manifest["provenance"])
+    assert maker.endswith(", NVIDIA_TF32_OVERRIDE=1") and "ONEDNN" not in maker
+    write_report(make_report(made(table(), images=maker), []), tmp_path / "t")
+    assert main(["report", "--table", table().table, "--from", str(tmp_path / "t")]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "computed at another precision than asked for (NVIDIA_TF32_OVERRIDE=1)" in out
