@@ -16,7 +16,13 @@ from bench.harness.requests import DEFAULT_STORE, Asked, refuse_device, request_
 from bench.harness.result import TableResult
 from bench.harness.work import Work, execute
 from bench.report.circular import marked_claims
-from bench.report.collect import empty_table, of_other_scores, same_table, table_data
+from bench.report.collect import (
+    empty_table,
+    of_other_scores,
+    rewarded,
+    same_table,
+    table_data,
+)
 from bench.report.pictures import draw_pictures
 from bench.report.respecified import respecified as changed
 from bench.report.sealed import extras_line, is_no_table
@@ -223,6 +229,7 @@ def respecified(report: Report, request: Request) -> Report:
     Raises:
         UsageError: the present table measures something else.
     """
-    now = empty_table(request, report.data.cells)
-    data = replace(changed(report.data, now), claims=marked_claims(now).claims)
+    stored = replace(report.data, cells=tuple(rewarded(report.data.cells, request.table)))
+    now = empty_table(request, stored.cells)
+    data = replace(changed(stored, now), claims=marked_claims(now).claims)
     return make_report(data, report.targets)

@@ -23,7 +23,7 @@ from bench.report.verified import stated_words
 from bench.report.wins import with_win_rates
 from bench.spec.request import Request
 from bench.spec.rows import TESTED
-from bench.spec.table import WIN_RATE, ColumnSpec
+from bench.spec.table import WIN_RATE, ColumnSpec, TableSpec
 from bench.spec.world import world_of
 from bench.steps.cells import Cell, TableGraph
 from bench.steps.scores import METRICS, RECORDS
@@ -64,6 +64,18 @@ def _marked(cells: Sequence[CellData], request: Request, store: Store) -> Iterat
             selectors = selections.behind(scores) + rewards_of(rows[cell.row], rows)
             names = circular_names(selectors, cell.protocol["backends"])
         yield replace(cell, provenance={**cell.provenance, KEY: names}) if names else cell
+
+
+def rewarded(cells: Sequence[CellData], table: TableSpec) -> Iterator[CellData]:
+    """Yield stored cells, circular also of what the table's file has as their rows' rewards now."""
+    rows = {row.key: row for row in table.rows}
+    for cell in cells:
+        names = list(cell.provenance.get(KEY, ()))
+        if cell.state == "measured" and cell.row in rows:
+            rewards = rewards_of(rows[cell.row], rows)
+            names += circular_names(rewards, cell.protocol.get("backends") or {})
+        told = {**cell.provenance, KEY: sorted(set(names))}
+        yield replace(cell, provenance=told) if names else cell
 
 
 def empty_table(request: Request, cells: Sequence[CellData]) -> TableData:

@@ -10,10 +10,13 @@ import pytest
 
 from bench.api.errors import UsageError
 from bench.cli import main
+from bench.harness.requests import request_for
+from bench.report.collect import empty_table
 from bench.report.respecified import respecified
-from bench.report.stored import read_report
-from tests.report.tables import table
+from bench.report.stored import make_report, read_report, write_report
+from tests.report.tables import PROTOCOL, mean_cell, table
 
+SHIFTS = (("base", 0.1), ("theirs", 0.3))
 OLD = Path(__file__).parent / "format-1"
 
 
@@ -62,6 +65,39 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert ("ddspo", "base", "GE") in claims and ("base", "ddspo", "FID") in claims
     assert len(found.statistics.verdicts) == len(found.data.claims)
     assert found.data.cells == read_report(folder).data.cells
+
+
+MINE = """
+title: mine
+source: own
+rows:
+  - {key: base, label: base, checkpoint: base}
+  - {key: theirs, label: theirs, weights: owner/name%s}
+columns:
+  - {key: GE, label: GenEval, evaluator: geneval, metric: overall, higher_is_better: true,
+     decimals: 4, per_image: correct}
+claims:
+  - {better: theirs, worse: base, column: GE}
+"""
+
+
+def test_a_reward_that_a_row_says_afterwards_makes_its_claims_circular(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, folder = tmp_path / "mine.yaml", tmp_path / "stored"
+    file.write_text(MINE % "")
+    request = request_for(str(file), "tiny")
+    protocol = {**PROTOCOL, "backends": {"clip": {"backend": "tiny-pickscore", "version": 1}}}
+    cells = [mean_cell(key, None, shift, protocol=protocol) for key, shift in SHIFTS]
+    data = empty_table(request, cells)
+    write_report(make_report(data, [f"scores/{key}" for key, _ in SHIFTS]), folder)
+    again = ["report", "--table", str(file), "--from", str(folder), "--respec"]
+    found = []
+    for reward in ("", ", rewards: [tiny-pickscore]"):
+        file.write_text(MINE % reward)
+        assert main([*again, "--json"]) == 0
+        found.append(json.loads(capsys.readouterr().out))
+    assert [table["claims"][0]["circular"] for table in found] == [False, True]
 
 
 def seal(folder: Path) -> None:
