@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             _print_power(power)
         return 0
-    from bench.harness.tables import plan
+    from bench.harness.plans import plan
 
     found = plan(request, store=args.store)
     jobs = job_count(args, request.profile)

@@ -38,7 +38,7 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Run the table and print it."""
     request = request_of(args)
-    from bench.harness.tables import plan
+    from bench.harness.plans import plan
     from bench.harness.tables import run as run_table
 
     if args.dry_run:

@@ -46,6 +46,9 @@ class Located(dict[str, Any]):
         found.places, found.blank = other.places, other.blank
         return found
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Located:
+        return Located.like(self, {k: copy.deepcopy(v, memo) for k, v in self.items()})
+
     def place(self, key: str) -> str:
         """Return `file:line` of a key, or of the mapping's first line."""
         file, line = self.places.get(key) or min(self.places.values(), default=("", 1))
@@ -250,13 +253,13 @@ def merged(data: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any
     """
     if any(changes.get(key, data.get(key)) != data.get(key) for key in _CHOOSES):
         return copy.deepcopy(mapping(changes, "changes"))
-    found = copy.deepcopy(mapping(data, "data"))
-    for key, value in changes.items():
-        before = found.get(key)
+    found = mapping(data, "data")
+    for key in {**found, **changes}:
+        before, value = found.get(key), changes.get(key)
         if isinstance(before, Mapping) and isinstance(value, Mapping):
             found[key] = merged(before, value)
         else:
-            found[key] = copy.deepcopy(value)
+            found[key] = copy.deepcopy(value if key in changes else before)
     if isinstance(found, Located) and isinstance(changes, Located):
         found.places = {**found.places, **changes.places}
     return found

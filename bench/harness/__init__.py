@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bench.harness.images import Images as Images
     from bench.harness.images import generate as generate
     from bench.harness.parts import FailedError as FailedError
+    from bench.harness.plans import plan as plan
     from bench.harness.power import plan_power as plan_power
     from bench.harness.references import build_reference as build_reference
     from bench.harness.requests import request_for as request_for
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from bench.harness.scores import Scores as Scores
     from bench.harness.scoring import score as score
     from bench.harness.tables import open_table as open_table
-    from bench.harness.tables import plan as plan
     from bench.harness.tables import run as run
     from bench.harness.training import Training as Training
     from bench.harness.training import TrainingPlan as TrainingPlan
@@ -70,6 +70,7 @@ _ROOMS = {
     "Images": "bench.harness.images",
     "generate": "bench.harness.images",
     "FailedError": "bench.harness.parts",
+    "plan": "bench.harness.plans",
     "plan_power": "bench.harness.power",
     "build_reference": "bench.harness.references",
     "request_for": "bench.harness.requests",
@@ -79,7 +80,6 @@ _ROOMS = {
     "Scores": "bench.harness.scores",
     "score": "bench.harness.scoring",
     "open_table": "bench.harness.tables",
-    "plan": "bench.harness.tables",
     "run": "bench.harness.tables",
     "Training": "bench.harness.training",
     "TrainingPlan": "bench.harness.training",

@@ -76,6 +76,20 @@ def request_for(
     return found
 
 
+def checked(table: str | Request, profile: str, store: Path | str, asked: Asked) -> Request:
+    """Return a request as it is, or the one `request_for` makes of what is asked.
+
+    Raises:
+        TypeError: something is asked beside a request, which says it already.
+        UsageError: as `request_for`.
+    """
+    if isinstance(table, Request):
+        if asked:
+            raise TypeError(f"{', '.join(asked)}: a request says that already")
+        return table
+    return request_for(table, profile, store=store, **asked)
+
+
 def refuse_device(request: Request, device: str | None) -> None:
     """Refuse a device that the table's world knows nothing of (UsageError)."""
     other = device not in (None, "auto", request.profile.device)

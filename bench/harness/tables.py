@@ -1,4 +1,4 @@
-"""A table: what would be done for it, and doing it."""
+"""A table made, or opened again."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from typing import Unpack
 
 from bench.api.errors import PrerequisiteError, UsageError, together
 from bench.executors.outcome import Listener, ignore
-from bench.executors.plan import Plan, make_plan
 from bench.harness.repairs import with_repairs
-from bench.harness.requests import DEFAULT_STORE, Asked, refuse_device, request_for
+from bench.harness.requests import DEFAULT_STORE, Asked, checked, refuse_device
 from bench.harness.result import TableResult
 from bench.harness.work import Work, execute
 from bench.report.circular import marked_claims
@@ -36,38 +35,10 @@ from bench.report.stored import (
     write_report,
 )
 from bench.spec.request import Request
-from bench.steps.backends import look_again
 from bench.steps.cells import TableGraph, build_graph
 from bench.store import Published, Store, finish_publication, read_folder
 
 LOG = logging.getLogger("bench.harness")
-
-
-def plan(
-    table: str | Request,
-    profile: str = "tiny",
-    *,
-    store: Path | str = DEFAULT_STORE,
-    **asked: Unpack[Asked],
-) -> Plan:
-    """Return what `run` would do: what is there, what would be made, how long it takes.
-
-    Changes nothing and imports no torch.
-
-    Args:
-        table: its name, the path of a YAML file, or what `request_for` returned.
-        profile: a shipped name, or the path of a YAML file.
-        store: the folder artifacts lie in.
-        asked: rows, columns and more; see `bench.harness.requests.Asked`.
-
-    Raises:
-        UsageError: as `request_for`.
-        StoreError: the store cannot be read.
-    """
-    look_again()
-    request = _request(table, profile, store, asked)
-    found = Store(Path(store))
-    return make_plan(build_graph(request, found), found)
 
 
 def run(
@@ -105,18 +76,10 @@ def run(
         KeyboardInterrupt: after all workers have ended.
     """
     work = Work(jobs=jobs, gpus=gpus, device=device, on_event=on_event)
-    request = _request(table, profile, store, asked)
+    request = checked(table, profile, store, asked)
     refuse_device(request, device)
     target = Path(store) / "tables" / request.table.name if folder is None else Path(folder)
     return with_repairs(lambda: _run(request, Store(Path(store)), target, work))
-
-
-def _request(table: str | Request, profile: str, store: Path | str, asked: Asked) -> Request:
-    if isinstance(table, Request):
-        if asked:
-            raise TypeError(f"{', '.join(asked)}: a request says that already")
-        return table
-    return request_for(table, profile, store=store, **asked)
 
 
 def _run(request: Request, store: Store, folder: Path, work: Work) -> TableResult:

@@ -18,7 +18,6 @@ from bench.report.model import PLACE, CellData, ImageValue, TableData, place_of,
 from bench.report.processors import with_processors
 from bench.report.stored import STATISTICS_VERSION, Report
 from bench.report.trained_on import KEY as TRAINED_ON
-from bench.report.trained_on import pair_sets
 from bench.report.verified import stated_words
 from bench.report.wins import with_win_rates
 from bench.spec.request import Request
@@ -26,6 +25,7 @@ from bench.spec.rows import TESTED
 from bench.spec.table import WIN_RATE, ColumnSpec, TableSpec
 from bench.spec.world import world_of
 from bench.steps.cells import Cell, TableGraph
+from bench.steps.data import PairStep
 from bench.steps.scores import METRICS, RECORDS
 from bench.steps.selectors import circular_names, rewards_of
 from bench.store import Artifact, Store, canonical_json, read_jsonl
@@ -297,7 +297,8 @@ def _provenance(artifact: Artifact, graph: TableGraph, key: str) -> dict[str, An
             # a training that another one started from has pairs and a start of its own
             before = f"{role}." if role.rpartition(".")[2] == "start" else ""
             queue += [(before + r, k) for r, k in graph.graph[upstream].upstream.items()]
-    trained_on = pair_sets((chain[role] for role in sorted(chain)), graph.graph)
+    behind = (graph.graph[chain[role]] for role in sorted(chain))
+    pair_sets = [step.described for step in behind if isinstance(step, PairStep)]
     images = graph.graph[key].upstream.get("images")
     sampled = None if images is None else graph.graph[images].identity.get("checkpoint")
     content = hashlib.sha256(canonical_json(sampled).encode("ascii")).hexdigest()[:12]
@@ -306,5 +307,5 @@ def _provenance(artifact: Artifact, graph: TableGraph, key: str) -> dict[str, An
         **({} if sampled is None else {"checkpoint": content}),
         "commit": git.get("commit"),
         "dirty_sha256": git.get("dirty_sha256"),
-        **({TRAINED_ON: trained_on} if trained_on else {}),
+        **({TRAINED_ON: list(dict.fromkeys(pair_sets))} if pair_sets else {}),
     }

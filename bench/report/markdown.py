@@ -4,24 +4,9 @@ from __future__ import annotations
 
 import re
 
-from tabulate import DataRow, TableFormat, tabulate
-
 from bench.report.blocks import Block, Bullets, Heading, Table, blocks_of
 from bench.report.model import TableData
 from bench.report.statistics import Statistics
-
-_ROW = DataRow("|", "|", "|")
-_PIPES = TableFormat(
-    lineabove=None,
-    linebelowheader=None,
-    linebetweenrows=None,
-    linebelow=None,
-    headerrow=_ROW,
-    datarow=_ROW,
-    padding=1,
-    with_header_hide=None,
-)
-"""Markdown without columns padded to one width: a changed number changes one line of a diff."""
 
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 """Where HTML in a prompt, a label or a reason would begin."""
@@ -40,9 +25,17 @@ def _written(block: Block) -> str:
         return "\n".join(f"- {line}" for line in block.lines)
     if isinstance(block, Table):
         lines = [block.head, ("---",) * len(block.head), *block.rows]
-        cells = [[_escaped(cell) for cell in line] for line in lines]
-        return tabulate(cells, tablefmt=_PIPES, stralign=None, disable_numparse=True)
+        return _piped([[_escaped(cell) for cell in line] for line in lines])
     return block.text
+
+
+def _piped(cells: list[list[str]]) -> str:
+    """Lay out a table without padding: a changed number changes one line of a diff."""
+    from tabulate import DataRow, TableFormat, tabulate  # slow to import, and needed by few
+
+    row = DataRow("|", "|", "|")
+    pipes = TableFormat(None, None, None, None, row, row, padding=1, with_header_hide=None)
+    return tabulate(cells, tablefmt=pipes, stralign=None, disable_numparse=True)
 
 
 def _escaped(text: str) -> str:

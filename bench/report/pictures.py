@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+from bench.api.loading import import_target
 from bench.report.model import TableData
 from bench.report.samples import draw_samples
 from bench.spec.request import Request
 from bench.spec.world import world_of
-from bench.steps.cells import CellWorld, TableGraph
+from bench.steps.cells import TableGraph
 from bench.store import Store
 
 
@@ -20,7 +22,9 @@ def draw_pictures(
     Raises:
         CorruptArtifactError: stored samples were changed.
     """
-    world = world_of(request.table)
-    if isinstance(world, CellWorld):
-        return world.pictures(request, graph, store)
-    return draw_samples(data, store)
+    drawer = world_of(request.table).drawer
+    if not drawer:
+        return draw_samples(data, store)
+    draw: Any = import_target(drawer, kind="drawer of pictures")
+    found: Mapping[str, bytes] = draw(request, graph, store)
+    return found

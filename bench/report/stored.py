@@ -54,7 +54,7 @@ from bench.report.sealed import (
 from bench.report.statistics import NOT_COMPUTED, Statistics, compute
 from bench.report.terminal import render_terminal
 from bench.report.verified import declared_words
-from bench.store import Published, publish_folder, read_parquet
+from bench.store import Published, publish_folder, read_columns
 
 LOG = logging.getLogger("bench.report")
 
@@ -320,14 +320,18 @@ def with_values(data: TableData, published: Published) -> TableData:
     """
     if RECORDS_FILE not in published.files:
         raise damaged(published, RECORDS_FILE)
-    places = {(c.row, c.column, c.training_seed): place_of(c) for c in data.cells}
+    columns = read_columns(published.files[RECORDS_FILE])
+    if "seed" in columns:  # format 1
+        known = {(c.row, c.column, c.training_seed): place_of(c) for c in data.cells}
+        keys = zip(columns["row"], columns["column"], columns["seed"], strict=True)
+        places = [known[key] for key in keys]
+    else:
+        places = list(zip(*(columns[name] for name in PLACE), strict=True))
     values: dict[tuple[Any, ...], list[ImageValue]] = {}
-    for row in read_parquet(published.files[RECORDS_FILE]):
-        if "seed" in row:  # format 1
-            place = places[row.pop("row"), row.pop("column"), row.pop("seed")]
-        else:
-            place = tuple(row.pop(name) for name in PLACE)
-        values.setdefault(place, []).append(ImageValue(**row))
+    records = (columns[name] for name in ("prompt_id", "ordinal", "tag", "value"))
+    for place, prompt_id, ordinal, tag, value in zip(places, *records, strict=True):
+        found = ImageValue(prompt_id=prompt_id, ordinal=ordinal, tag=tag, value=value)
+        values.setdefault(place, []).append(found)
     cells = (replace(cell, values=tuple(values.get(place_of(cell), ()))) for cell in data.cells)
     return replace(data, cells=tuple(cells))
 

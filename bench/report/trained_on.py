@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from bench.report.model import CellData
-from bench.steps.data import PairStep
-from bench.steps.graph import Graph
 
 KEY = "trained_on"
-
-
-def pair_sets(chain: Iterable[str], graph: Graph) -> list[str]:
-    """Return in words the pair sets among the artifacts behind a cell."""
-    steps = (graph[key] for key in dict.fromkeys(chain))
-    return [step.described for step in steps if isinstance(step, PairStep)]
 
 
 def lines(cells: Iterable[CellData]) -> Iterator[str]:

@@ -80,8 +80,7 @@ def read_chain(
             names code that nobody registered.
     """
     data: dict[str, Any] = {}
-    for path in reversed(_chain(name)):
-        own = load_yaml(path)
+    for path, own in reversed(_chain(name)):
         if path.parent != FOLDER:
             if not trust:
                 require_registered(own, path)
@@ -109,21 +108,23 @@ def lineage(name: str) -> list[str]:
     Raises:
         UsageError: as `read_chain`.
     """
-    return [profile_name(path) for path in reversed(_chain(name))]
+    return [profile_name(path) for path, _ in reversed(_chain(name))]
 
 
-def _chain(name: str) -> list[Path]:
-    """Return the files of a profile and of those it extends, its own first."""
-    found = [profile_file(name)]
-    while (parent := (data := load_yaml(found[-1])).get(EXTENDS)) is not None:
+def _chain(name: str) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the files of a profile and of those it extends, its own first, with what they hold."""
+    path = profile_file(name)
+    found = [(path, load_yaml(path))]
+    while (parent := (data := found[-1][1]).get(EXTENDS)) is not None:
         place = place_of(data, EXTENDS)
         if not isinstance(parent, str):
             raise UsageError(f"extends is {parent!r}{place}; expected a profile's name or path.")
-        path = profile_file(parent, found[-1].parent, place)
-        if path.resolve() in [file.resolve() for file in found]:
-            way = " extends ".join(str(file) for file in [*found, path])
+        path = profile_file(parent, found[-1][0].parent, place)
+        files = [file for file, _ in found]
+        if path.resolve() in [file.resolve() for file in files]:
+            way = " extends ".join(str(file) for file in [*files, path])
             raise UsageError(f"profiles extend each other in a circle{place}: {way}.")
-        found.append(path)
+        found.append((path, load_yaml(path)))
     return found
 
 

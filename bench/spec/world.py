@@ -1,8 +1,8 @@
 """What a table's samples are: images of prompts, or what a world of its own makes. No torch.
 
 A table's file may name a world of `bench.spec.table.WORLDS`. The world says how rows, columns and
-settings of that file are read and what a report says of them; how its samples are made it says in
-`bench.steps.cells.CellWorld`. All else of a table is the same.
+settings of that file are read and what a report says of them; where its samples are made it names,
+so that reading a table imports none of that. All else of a table is the same.
 """
 
 from __future__ import annotations
@@ -28,12 +28,17 @@ class World:
         row, column: what the entries of the file are read as.
         meaningless: options of the command line that nothing here could read.
         reason: why not.
+        maker: `"module:Class"` of the `bench.steps.cells.CellMaker` of its own; `""` for images.
+        drawer: `"module:function"` that returns its pictures (PNG files by name) of a request, its
+            `TableGraph` and the store; `""` for sheets of samples.
     """
 
     row: ClassVar[type[RowSpec]] = RowSpec
     column: ClassVar[type[ColumnSpec]] = ColumnSpec
     meaningless: ClassVar[frozenset[str]] = frozenset()
     reason: ClassVar[str] = ""
+    maker: ClassVar[str] = ""
+    drawer: ClassVar[str] = ""
 
     def refuse(self, table: TableSpec, options: Mapping[str, bool]) -> None:
         """Raise UsageError for the first option that is given and means nothing."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from bench.api.errors import PrerequisiteError, UsageError, did_you_mean
 from bench.api.evaluator import Evaluator
+from bench.api.loading import import_target
 from bench.api.prompts import PromptSuite
 from bench.spec.noise import SHARED
 from bench.spec.protocol import ColumnProtocol, StoredName, load_suite
 from bench.spec.request import Request
 from bench.spec.table import WIN_RATE, ColumnSpec, RowSpec
-from bench.spec.world import World, world_of
+from bench.spec.world import world_of
 from bench.steps.builder import GraphBuilder, NotExpressibleError
 from bench.steps.graph import Graph
 from bench.steps.images import add_reference
@@ -76,10 +76,9 @@ def build_graph(request: Request, store: Store) -> TableGraph:
             or a control is on a number of what chose the training data.
         PrerequisiteError: the base checkpoint or the pairs' prompts are missing.
     """
-    world = world_of(request.table)
-    made: CellMaker = (
-        world.cells(request) if isinstance(world, CellWorld) else _ImageCells(request, store)
-    )
+    own = world_of(request.table).maker
+    maker: Any = import_target(own, kind="maker of cells") if own else _ImageCells
+    made: CellMaker = maker(request, store)
     cells: list[Cell] = []
     for row in request.rows:
         for training, noise in cell_seeds(row, request.profile, request.seeds):
@@ -95,7 +94,7 @@ def build_graph(request: Request, store: Store) -> TableGraph:
 
 
 class CellMaker(Protocol):
-    """A graph that grows by the cells of a table."""
+    """A graph that grows by the cells of a table: made from its request and the store."""
 
     @property
     def graph(self) -> Graph:
@@ -107,22 +106,6 @@ class CellMaker(Protocol):
 
     def cells(self, row: RowSpec, training_seed: int | None, noise_seed: int) -> Iterator[Cell]:
         """Yield a row's cells, in the order of the columns, adding what they need."""
-
-
-class CellWorld(World, ABC):
-    """A world whose samples are no images: its own file says how they are made and drawn."""
-
-    @abstractmethod
-    def cells(self, request: Request) -> CellMaker:
-        """Return what makes the cells of a request.
-
-        Raises:
-            UsageError: rows and settings do not fit together.
-        """
-
-    def pictures(self, request: Request, graph: TableGraph, store: Store) -> Mapping[str, bytes]:
-        """Return the pictures of a table, PNG files by name, of the samples that are there."""
-        return {}
 
 
 class _ImageCells:

@@ -7,6 +7,7 @@ from bench.store.folder import Published, finish_publication, publish_folder, re
 from bench.store.formats import (
     ordered_safetensors,
     parquet_notes,
+    read_columns,
     read_jsonl,
     read_parquet,
     read_safetensors,
@@ -88,6 +89,7 @@ __all__ = [
     "plugin_code",
     "plugin_source_hash",
     "publish_folder",
+    "read_columns",
     "read_folder",
     "read_jsonl",
     "read_parquet",

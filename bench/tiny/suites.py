@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -268,8 +268,9 @@ def pair_prompts_tiny(count: int = 512) -> PromptSuite:
 
 
 def _common(meaning: Description) -> dict[str, Any]:
-    data = asdict(meaning)
-    data["nouns"] = [asdict(n) for n in meaning.nouns]
+    said = {name: getattr(meaning, name) for name in Description.__slots__}
+    nouns = [{name: getattr(noun, name) for name in Noun.__slots__} for noun in meaning.nouns]
+    data = {**said, "nouns": nouns}
     return {"meaning": data, "held_out": _held_out(meaning)}
 
 

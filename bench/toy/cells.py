@@ -19,7 +19,7 @@ from bench.spec.request import Request
 from bench.spec.table import ColumnSpec, RowSpec
 from bench.steps.cells import Cell
 from bench.steps.graph import Graph
-from bench.store import Source, canonical_json, code_identity, source_of
+from bench.store import Source, Store, canonical_json, code_identity, source_of
 from bench.toy.settings import ToySettings
 from bench.toy.spec import PointRow, settings_of
 from bench.toy.steps import ToyReferenceStep, ToyTrainingStep
@@ -34,6 +34,7 @@ class PointCells:
 
     Args:
         request: for it.
+        store: not looked into: what these cells need is known without.
 
     Raises:
         UsageError: a method's settings do not fit it, or it has stages.
@@ -41,7 +42,7 @@ class PointCells:
 
     missing: tuple[PrerequisiteError, ...] = ()
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, store: Store) -> None:
         self.graph = Graph()
         self._profile = settings_of(request)
         self._settings = self._profile.settings

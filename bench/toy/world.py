@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from bench.api.errors import UsageError, unknown
 from bench.config import mapping, override, read
 from bench.spec.head import ProfileHead
 from bench.spec.methods import method_class
-from bench.spec.request import Request
 from bench.spec.table import WHOLE_RUNS, ColumnSpec, RowSpec, TableSpec
-from bench.steps.cells import CellMaker, CellWorld, TableGraph
-from bench.store import Store
-from bench.toy.cells import PointCells
+from bench.spec.world import World
 from bench.toy.settings import ToySettings
 from bench.toy.spec import REFERENCES, PointColumn, PointProfile, PointRow, points_of
 
 
-class Points(CellWorld):
+class Points(World):
     """Points of classes on a ring, DDSPO's Fig. 2."""
 
     row = PointRow
@@ -31,6 +28,8 @@ class Points(CellWorld):
         "the 2D toy has one form and runs on the CPU. Its settings are changed with --set, e.g. "
         "--set finetune.steps=180."
     )
+    maker = "bench.toy.cells:PointCells"
+    drawer = "bench.toy.figure:draw_figures"
 
     def profile(
         self,
@@ -107,17 +106,3 @@ class Points(CellWorld):
             "units": WHOLE_RUNS,
             "range": [None, None],
         }
-
-    def cells(self, request: Request) -> CellMaker:
-        """Return what makes the cells of a request.
-
-        Raises:
-            UsageError: a method's settings do not fit it, or it has stages.
-        """
-        return PointCells(request)
-
-    def pictures(self, request: Request, graph: TableGraph, store: Store) -> Mapping[str, bytes]:
-        """Return the figure's panels, a picture for each reference."""
-        from bench.toy.figure import draw_figures
-
-        return draw_figures(request, graph, store)
