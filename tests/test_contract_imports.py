@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "bench": {"bench.cli"},  # __main__ starts the command line
     "bench.api": {"bench.read"},
     # what users bring: read here and nowhere else (`tests/test_contract_reading.py`)
-    "bench.read": {"bench.api.errors"},
+    "bench.read": set(),
     "bench.stats": {"bench.api"},
     # files of others, fetched with the store's write seam; a suite's reader is found by name
     "bench.assets": {"bench.api", "bench.store", "bench.network"},
@@ -230,7 +230,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluators.models": {"bench.api", "evaluators", "bench.tiny"},
 }
 # the package itself: it sets up the process and has the version
-EVERYBODY = {"bench", "bench.environment", "bench.torchvision_guard"}
+EVERYBODY = {"bench", "bench.environment", "bench.errors", "bench.torchvision_guard"}
 # files of users are read by whoever needs them, but not in other Python environments
 READERS = "bench.read"
 NO_READERS = ("evaluators.workers", "bench.network")

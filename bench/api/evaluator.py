@@ -294,7 +294,7 @@ class Evaluator(ABC):
                 f"{self.spec.name} has no official folder layout. Describe the images in "
                 f"{root / 'manifest.jsonl'}: one JSON object per image, with `file` and `prompt`."
             )
-        from bench.api.folder import read_flat  # it imports the readers, which import this package
+        from bench.api.folder import read_flat  # slow to import, and needed by few
 
         return read_flat(root, suite=suite)
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.api.errors import IncompleteError, ProtocolError, UsageError
+from bench.errors import IncompleteError, ProtocolError, UsageError
 from bench.read.pictures import PICTURES
 from bench.read.text import shown
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.api.errors import UsageError
+from bench.errors import UsageError
 from bench.read.text import lines_of, read_text, require_characters, shown
 
 

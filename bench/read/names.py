@@ -7,7 +7,7 @@ import re
 import unicodedata
 from urllib.parse import quote
 
-from bench.api.errors import UsageError
+from bench.errors import UsageError
 
 LONGEST_NAME = 120
 """Characters of an artifact's name."""

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.api.errors import ProtocolError
+from bench.errors import ProtocolError
 from bench.read.text import shown
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from bench.api.errors import PrerequisiteError
+from bench.errors import PrerequisiteError
 from bench.read.text import read_bytes, shown
 
 SAFETENSORS = ".safetensors"

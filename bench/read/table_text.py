@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.api.errors import UsageError
+from bench.errors import UsageError
 from bench.read.text import read_text, shown
 
 LONGEST_CELL = 131_072

@@ -11,7 +11,7 @@ import stat
 import unicodedata
 from pathlib import Path
 
-from bench.api.errors import UsageError
+from bench.errors import UsageError
 
 MOST_BYTES = 1 << 30
 """Longer texts are refused: a text is read whole."""

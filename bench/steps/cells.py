@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -76,9 +76,7 @@ def build_graph(request: Request, store: Store) -> TableGraph:
             or a control is on a number of what chose the training data.
         PrerequisiteError: the base checkpoint or the pairs' prompts are missing.
     """
-    own = world_of(request.table).maker
-    maker: Any = import_target(own, kind="maker of cells") if own else _ImageCells
-    made: CellMaker = maker(request, store)
+    made = _maker(request, store)
     cells: list[Cell] = []
     for row in request.rows:
         for training, noise in cell_seeds(row, request.profile, request.seeds):
@@ -106,6 +104,15 @@ class CellMaker(Protocol):
 
     def cells(self, row: RowSpec, training_seed: int | None, noise_seed: int) -> Iterator[Cell]:
         """Yield a row's cells, in the order of the columns, adding what they need."""
+
+
+def _maker(request: Request, store: Store) -> CellMaker:
+    """Return what makes the cells of a request, as the world of its table says."""
+    own = world_of(request.table).maker
+    if not own:
+        return _ImageCells(request, store)
+    found: Callable[[Request, Store], CellMaker] = import_target(own, kind="maker of cells")  # type: ignore[assignment]
+    return found(request, store)
 
 
 class _ImageCells:

@@ -27,6 +27,7 @@ WITHOUT_NUMBERS = tuple(
         "assets",
         "cli",
         "environment",
+        "errors",
         "report",
         "store",
         "tiny.assets",
