@@ -121,6 +121,21 @@ class LoraFacts:
             found[module] = layer
         return found
 
+    def require_fits(self, shapes: Mapping[str, tuple[int, ...]], where: str) -> None:
+        """Compare with a pipeline's network; arguments as of `placed`.
+
+        Raises:
+            UsageError: it was made for another network; file and tensor are named.
+        """
+        convolutions = any(name.startswith("down_blocks.") for name in shapes)
+        wrong = self.components - {COMPONENTS[0] if convolutions else COMPONENTS[1]}
+        if wrong:
+            raise UsageError(
+                f"{self.file} was made for another network than {where}: it is for a pipeline's "
+                f"{', '.join(sorted(wrong))}. Choose a profile with the base it was made from."
+            )
+        self.placed(shapes, where)
+
     def _misfit(self, layer: LoraLayer, where: str, told: str) -> UsageError:
         return UsageError(
             f"{self.file} was made for another network than {where}: {layer.down} takes "

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import UsageError, did_you_mean
-from bench.generation.parts import Found, backbone_code, backbone_sources, find_weights
+from bench.generation.parts import Found, adapter_of, find_weights
 from bench.generation.weights import content_hash, hub_snapshot
 from bench.store import Artifact, Source, Store
 from bench.tiny.assets import path_of, weights_sha256
@@ -137,7 +138,9 @@ class CheckpointRef:
         folder = self.folder()
         if self.kind == "shipped":
             weights_sha256(self.location)
-        files = {"files_sha256": content_hash(folder, store), **backbone_code(folder)}
+        files: dict[str, Any] = {"files_sha256": content_hash(folder, store)}
+        with suppress(UsageError):  # no adapter is for what curation paints with
+            files |= adapter_of(folder).identity
         if self.kind == "hub":
             return {"hub": self.location, "revision": folder.name, **files}
         return files
@@ -147,11 +150,12 @@ class CheckpointRef:
 
         Raises:
             PrerequisiteError: the checkpoint is not on this machine.
+            UsageError: no adapter is for it.
             ContractError: the adapter's source cannot be read.
         """
         if self.base is not None:
             return self.base.sources()
-        return () if self.kind == "train" else backbone_sources(self.folder())
+        return () if self.kind == "train" else adapter_of(self.folder()).sources
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping."""

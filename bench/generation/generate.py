@@ -98,7 +98,7 @@ def generate_image_set(
         )
     if shards < 1 or (shard is not None and not 0 <= shard < shards):
         raise UsageError(f"shard {shard} of {shards}; expected 0 <= shard < shards.")
-    of = image_set_identity(store, checkpoint, suite, spec, images_per_prompt, seed)
+    of = image_set_identity(checkpoint.identity(store), suite, spec, images_per_prompt, seed)
     title = name or image_set_name(checkpoint, suite, seed)
     whole = shard is None or shards == 1
     own = title if whole else shard_name(title)

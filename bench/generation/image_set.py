@@ -12,7 +12,7 @@ from bench.api.prompts import Prompt, PromptSuite
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.negative import NONE, parse_negative
 from bench.read.names import artifact_name, file_stem
-from bench.store import Artifact, Store, Work, read_jsonl, write_jsonl
+from bench.store import Artifact, Work, read_jsonl, write_jsonl
 
 VERSION = 1
 """Bumped when the images of unchanged settings may change."""
@@ -65,8 +65,7 @@ def image_set_name(checkpoint: CheckpointRef, suite: PromptSuite, seed: int) -> 
 
 
 def image_set_identity(
-    store: Store,
-    checkpoint: CheckpointRef,
+    checkpoint: Mapping[str, Any],
     suite: PromptSuite,
     spec: GenerationSpec,
     images_per_prompt: int,
@@ -74,13 +73,19 @@ def image_set_identity(
 ) -> dict[str, Any]:
     """Return the identity of a generated image set; batch, shards and device are not in it.
 
+    Args:
+        checkpoint: `CheckpointRef.identity` of what is sampled from.
+        suite: the prompts.
+        spec: how.
+        images_per_prompt: images of each.
+        seed: of the noise.
+
     Raises:
-        PrerequisiteError: the checkpoint is not on this machine.
         UsageError: settings are out of range; see `check_spec`.
     """
     return {
         "version": VERSION,
-        "checkpoint": checkpoint.identity(store),
+        "checkpoint": checkpoint,
         "suite": suite_identity(suite),
         "spec": spec_identity(spec),
         "images_per_prompt": images_per_prompt,

@@ -6,10 +6,8 @@ another rank or a network of another family is noticed before anything is comput
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.api.errors import PrerequisiteError, UsageError
 from bench.backbones import BACKBONES, PIPELINES, family_of
@@ -24,7 +22,7 @@ from bench.backbones.lora_files import (
 from bench.backbones.lora_names import COMPONENTS
 from bench.generation.weights import INDEX, hub_snapshot, read_index
 from bench.read.json_text import read_json
-from bench.store import Source, plugin_code, source_of
+from bench.store import Foreign, plugin_code, source_of
 
 NETWORKS = COMPONENTS
 
@@ -108,48 +106,24 @@ def _snapshot(repository: str, revision: str | None) -> Path:
     )
 
 
-def backbone_code(pipeline: Path) -> dict[str, Any]:
-    """Return what of an installed package's adapter enters identities; built-in ones add nothing,
-    nor does a pipeline that no adapter is for: curation paints with such.
+def adapter_of(pipeline: Path) -> Foreign:
+    """Return the code of an installed package's adapter that loads a pipeline: what of it enters
+    identities, and what whoever loads the pipeline compares again.
 
-    Raises:
-        ContractError: the adapter's source cannot be read.
-    """
-    family = _adapter(pipeline)
-    if family is None:
-        return {}
-    found = plugin_code(BACKBONES.entry(family), BACKBONES.load(family))
-    return {"backbone": {"family": family, **found}}
-
-
-def backbone_sources(pipeline: Path) -> tuple[Source, ...]:
-    """Return the code of `backbone_code`, to be compared again by whoever loads the pipeline.
-
-    Raises:
-        ContractError: as there.
-    """
-    family = _adapter(pipeline)
-    if family is None:
-        return ()
-    entry = BACKBONES.entry(family)
-    return () if entry.origin == "built-in" else (source_of(BACKBONES.load(family), entry.target),)
-
-
-def _adapter(pipeline: Path) -> str | None:
-    """As `_foreign_family`; None, too, of a pipeline that no adapter is for."""
-    try:
-        return _foreign_family(pipeline)
-    except UsageError:
-        return None
-
-
-def require_adapter(pipeline: Path) -> None:
-    """Make sure that a pipeline that says what it is can be sampled from.
+    A built-in adapter adds nothing.
 
     Raises:
         UsageError: no adapter is for such pipelines.
+        ContractError: the adapter's source cannot be read.
     """
-    _foreign_family(pipeline)
+    family = _foreign_family(pipeline)
+    if family is None:
+        return Foreign(identity={}, sources=())
+    entry, adapter = BACKBONES.entry(family), BACKBONES.load(family)
+    return Foreign(
+        identity={"backbone": {"family": family, **plugin_code(entry, adapter)}},
+        sources=() if entry.origin == "built-in" else (source_of(adapter, entry.target),),
+    )
 
 
 def _foreign_family(pipeline: Path) -> str | None:
@@ -239,16 +213,4 @@ def require_fits(found: Found, network: Path) -> None:
                 f"{base.get(wrong[0], 'none')}. Choose a profile with the base it was made from."
             )
         return
-    facts = lora_facts(found.folder)
-    wrong_kind = facts.components - {_component(base)}
-    if wrong_kind:
-        raise UsageError(
-            f"{facts.file} was made for another network than {network}: it is for a pipeline's "
-            f"{', '.join(sorted(wrong_kind))}. Choose a profile with the base it was made from."
-        )
-    facts.placed(base, str(network))
-
-
-def _component(tensors: Mapping[str, tuple[int, ...]]) -> str:
-    """Return what a pipeline calls a network with such tensors."""
-    return NETWORKS[0] if any(key.startswith("down_blocks.") for key in tensors) else NETWORKS[1]
+    lora_facts(found.folder).require_fits(base, str(network))

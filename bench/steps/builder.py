@@ -43,56 +43,49 @@ class GraphBuilder:
     rows: Mapping[str, RowSpec] = field(default_factory=dict)
     missing: dict[str, PrerequisiteError] = field(default_factory=dict)
     made: dict[tuple[Any, ...], str] = field(default_factory=dict, repr=False)
-    _identities: dict[CheckpointRef, Mapping[str, Any] | None] = field(
-        default_factory=dict, repr=False
-    )
+    _identities: dict[CheckpointRef, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
     def base(self) -> CheckpointRef:
         """Return the profile's checkpoint."""
         spec = self.profile.checkpoint
         return CheckpointRef(kind=spec.kind, location=spec.location, revision=spec.revision)
 
-    def known(self, checkpoint: CheckpointRef) -> bool:
-        """Whether the checkpoint is on this machine; remembers what is missing otherwise."""
-        return self._identity(checkpoint) is not None
+    def identity(self, checkpoint: CheckpointRef) -> Mapping[str, Any]:
+        """Return what a checkpoint hashes to, looked at once a graph.
 
-    def _identity(self, checkpoint: CheckpointRef) -> Mapping[str, Any] | None:
-        """Return what a checkpoint hashes to, looked at once a graph; None where it is missing."""
+        Raises:
+            PrerequisiteError: it is not on this machine.
+            CorruptArtifactError: a shipped one is not what was shipped.
+        """
         if checkpoint not in self._identities:
-            try:
-                self._identities[checkpoint] = checkpoint.identity(self.store)
-            except PrerequisiteError as error:
-                self.missing.setdefault(checkpoint.location, error)
-                self._identities[checkpoint] = None
+            self._identities[checkpoint] = checkpoint.identity(self.store)
         return self._identities[checkpoint]
 
-    def held(self, *checkpoints: CheckpointRef | None) -> tuple[HeldWeights, ...]:
-        """Return what is to be compared again of the checkpoints that a step is made with.
+    def known(self, checkpoint: CheckpointRef) -> bool:
+        """Whether the checkpoint is on this machine; remembers what is missing otherwise."""
+        try:
+            self.identity(checkpoint)
+        except PrerequisiteError as error:
+            self.missing.setdefault(checkpoint.location, error)
+            return False
+        return True
 
-        A training's result is sealed in the store; what it is put into is compared. What is
-        missing is left out: such a step is not made.
+    def loaded(
+        self, *checkpoints: CheckpointRef | None
+    ) -> tuple[tuple[Source, ...], tuple[HeldWeights, ...]]:
+        """Return what is compared again of the checkpoints a step loads: `Step.sources`, the code
+        of third parties that loads them, and `Step.weights`.
+
+        A training's result is sealed in the store; what it is put into is compared, the profile's
+        base where it says no other. What is missing is left out: such a step is not made.
         """
-        found: dict[CheckpointRef, HeldWeights] = {}
-        for checkpoint in checkpoints:
-            ref = checkpoint
-            while ref is not None and ref.kind == "train":
-                ref = ref.base
-            if ref is not None and (identity := self._identity(ref)) is not None:
-                found[ref] = HeldWeights(checkpoint=ref, identity=identity)
-        return tuple(found.values())
-
-    def adapters(self, *checkpoints: CheckpointRef | None) -> tuple[Source, ...]:
-        """Return the code of third parties by which a step loads checkpoints, see `Step.sources`.
-
-        A training without a base of its own is of the profile's. What is missing is left out.
-        """
-        found: dict[tuple[str, ...], Source] = {}
+        sources: dict[tuple[str, ...], Source] = {}
+        weights: dict[CheckpointRef, HeldWeights] = {}
         for checkpoint in checkpoints:
             whole = checkpoint
-            while whole is not None and whole.base is not None:
-                whole = whole.base
-            if whole is not None and whole.kind == "train":
-                whole = self.base()
+            while whole is not None and whole.kind == "train":
+                whole = whole.base or self.base()
             if whole is not None and self.known(whole):
-                found |= {source.roots: source for source in whole.sources()}
-        return tuple(found.values())
+                weights[whole] = HeldWeights(checkpoint=whole, identity=self.identity(whole))
+                sources |= {source.roots: source for source in whole.sources()}
+        return tuple(sources.values()), tuple(weights.values())

@@ -168,16 +168,17 @@ def _add(
     settings, count, there = _settled(builder, purpose, given)
     title = f"{base.label}.{name}"
     identity: Mapping[str, Any] = {"kind": kind, "of": title, "settings": settings}
-    if builder.known(base) and there:
+    sources, weights = builder.loaded(base)
+    if weights and there:
         try:
             identity = module.identity(builder.store, base, settings)
         except PrerequisiteError as error:
             builder.missing.setdefault(purpose, error)
     pairs, speed = count or 0, profile.speed
+    forwards = _forwards(settings.get("generation"))
     draws = image_draws(kind, settings)
     times = 1 if draws is None else draws.latents_per_image
     more = f", {draws.words()}: {times} latents an image" if draws and times > 1 else ""
-    forwards = _forwards(settings.get("generation"))
     latents, texts, rows = set_bytes(settings, pairs, speed, times)
     if kind in _MAY_ENCODE and not texts_fit(settings.get("texts", TEXTS_AUTO), texts):
         more += f", embeddings of texts made when read ({texts / 1e9:.1f} GB, not stored)"
@@ -187,8 +188,8 @@ def _add(
     step = PairStep(
         name=artifact_name(title),
         identity=identity,
-        sources=builder.adapters(base),
-        weights=builder.held(base),
+        sources=sources,
+        weights=weights,
         data_kind=kind,
         settings=settings,
         checkpoint=base,

@@ -14,7 +14,6 @@ from bench.api.loading import import_target
 from bench.api.prompts import PromptSuite
 from bench.generation.checkpoint import CheckpointRef, pick_device
 from bench.generation.image_set import image_set_identity
-from bench.generation.parts import require_adapter
 from bench.read.names import artifact_name
 from bench.spec.protocol import ColumnProtocol, StoredName, load_suite
 from bench.steps.builder import GraphBuilder, NotExpressibleError
@@ -171,19 +170,17 @@ def add_images(
     forwards = spec.steps * (2 if spec.cfg_scale != 1.0 else 1)
     name = artifact_name(f"{checkpoint.label}.{suite.name}.{len(suite)}x{each}.s{noise_seed}")
     identity: Mapping[str, Any]
-    whole = builder.base() if checkpoint.kind == "train" else checkpoint
-    if builder.known(whole):
-        if whole.kind != "train":
-            require_adapter(whole.folder())
-        identity = image_set_identity(builder.store, checkpoint, suite, spec, each, noise_seed)
+    sources, weights = builder.loaded(checkpoint)
+    if weights:
+        identity = image_set_identity(builder.identity(checkpoint), suite, spec, each, noise_seed)
     else:
         identity = {"checkpoint": None, "of": name, "spec": spec.identity()}
     step = ImageStep(
         name=name,
         identity=identity,
         upstream={"checkpoint": checkpoint.location} if trained else {},
-        sources=builder.adapters(checkpoint),
-        weights=builder.held(checkpoint, builder.base() if trained else None),
+        sources=sources,
+        weights=weights,
         checkpoint=checkpoint,
         suite=suite,
         spec=spec,
@@ -242,7 +239,8 @@ def add_renders(
     count = suite.count(images_per_prompt)
     title = module.image_set_name(suite, seed, quality, through_vae)
     name = f"{title}.{len(suite)}x{images_per_prompt}"
-    if through_vae is None or builder.known(through_vae):
+    sources, weights = builder.loaded(through_vae)
+    if through_vae is None or weights:
         own = module.image_set_identity(builder.store, suite, images_per_prompt, **options)
         identity = {**own, **part.identity}
     else:
@@ -250,8 +248,8 @@ def add_renders(
     step = RenderStep(
         name=artifact_name(name),
         identity=identity,
-        sources=(*part.sources, *builder.adapters(through_vae)),
-        weights=builder.held(through_vae),
+        sources=(*part.sources, *sources),
+        weights=weights,
         renderer=profile.renderer,
         suite=suite,
         images_per_prompt=images_per_prompt,

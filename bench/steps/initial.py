@@ -20,7 +20,6 @@ from bench.generation.checkpoint import SAFETENSORS, CheckpointRef
 from bench.generation.parts import find_weights, network_folder, require_fits
 from bench.steps.builder import GraphBuilder
 from bench.steps.step import stored_step
-from bench.store import Artifact
 from bench.tiny.assets import expected_hashes
 from bench.training.config import TrainConfig
 
@@ -43,30 +42,6 @@ class Start:
     step: str | None = None
     ranks: tuple[int, ...] = ()
     alphas: tuple[float, ...] = ()
-
-    def fit(self, train: TrainConfig, key: str) -> None:
-        """Make sure that a LoRA training can go on with this LoRA.
-
-        Args:
-            train: the training settings.
-            key: where the rank is set, for the message.
-
-        Raises:
-            UsageError: rank or alpha differ.
-        """
-        if self.kind != "lora" or train.mode != "lora":
-            return
-        rank, alpha = train.lora_rank, train.lora_alpha
-        if self.ranks == (rank,) and self.alphas == (alpha,):
-            return
-        found = ", ".join(map(str, self.ranks))
-        told = ", ".join(f"{value:g}" for value in self.alphas)
-        raise UsageError(
-            f"{self.where} is a LoRA of rank {found} and alpha {told}; {key} says "
-            f"lora_rank: {rank}, lora_alpha: {alpha:g}. A training goes on with the LoRA it "
-            "starts from: set both to the LoRA's, or set mode: full, which melts it into the "
-            "network first."
-        )
 
 
 def weights_checkpoint(builder: GraphBuilder, text: str, where: str) -> CheckpointRef:
@@ -120,8 +95,10 @@ def artifact_start(builder: GraphBuilder, key: str) -> Start:
     config = artifact.manifest.get("config") or {}
     if "mode" not in config:
         raise UsageError(f"{key} does not say how it was trained; train it again.")
-    step = builder.graph.add(stored_step(artifact))
-    return training_start(step, TrainConfig.from_json(config), _base_of(builder, artifact))
+    backbone = artifact.manifest.get("notes", {}).get("backbone")
+    base = builder.base() if backbone is None else CheckpointRef.from_json(backbone)
+    train = TrainConfig.from_json(config)
+    return training_start(builder.graph.add(stored_step(artifact)), train, base)
 
 
 def training_start(step: str, train: TrainConfig, base: CheckpointRef) -> Start:
@@ -144,25 +121,45 @@ def training_start(step: str, train: TrainConfig, base: CheckpointRef) -> Start:
 
 
 def bases(
-    builder: GraphBuilder, start: Start | None, mode: str
+    builder: GraphBuilder, start: Start | None, train: TrainConfig, where: str
 ) -> tuple[CheckpointRef, CheckpointRef | None]:
     """Return what a training loads as its backbone, and what it starts from on it.
 
     The result of the training is sampled with the first.
+
+    Args:
+        builder: of the graph.
+        start: None for the base.
+        train: the training's settings.
+        where: they are set, for the message.
+
+    Raises:
+        UsageError: a LoRA training cannot go on with the LoRA it starts from: rank or alpha differ.
     """
     if start is None:
         return builder.base(), None
-    if mode == "lora" and start.kind != "lora":
+    _require_alike(start, train, where)
+    if train.mode == "lora" and start.kind != "lora":
         whole = start.kind == "pipeline"
         return (replace(start.checkpoint, base=None) if whole else start.checkpoint), None
     root = start.checkpoint.base or builder.base()
     return root, start.checkpoint
 
 
-def _base_of(builder: GraphBuilder, artifact: Artifact) -> CheckpointRef:
-    """Return what the network of a stored training works with."""
-    stored = artifact.manifest.get("notes", {}).get("backbone")
-    return builder.base() if stored is None else CheckpointRef.from_json(stored)
+def _require_alike(start: Start, train: TrainConfig, where: str) -> None:
+    if start.kind != "lora" or train.mode != "lora":
+        return
+    rank, alpha = train.lora_rank, train.lora_alpha
+    if start.ranks == (rank,) and start.alphas == (alpha,):
+        return
+    found = ", ".join(map(str, start.ranks))
+    told = ", ".join(f"{value:g}" for value in start.alphas)
+    raise UsageError(
+        f"{start.where} is a LoRA of rank {found} and alpha {told}; {where} says "
+        f"lora_rank: {rank}, lora_alpha: {alpha:g}. A training goes on with the LoRA it "
+        "starts from: set both to the LoRA's, or set mode: full, which melts it into the "
+        "network first."
+    )
 
 
 def missing_start(error: PrerequisiteError, where: str) -> PrerequisiteError:

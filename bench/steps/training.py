@@ -218,9 +218,9 @@ def _add_stage(
     profile, config = builder.profile, stage.train
     data = row.data or stage.data
     data_step = add_data(builder, data)
-    if start is not None:
-        start.fit(config, f"profile {profile.name}: training of {row.key}")
-    backbone, begin = bases(builder, start, config.mode)
+    where = f"profile {profile.name}: training of {row.key}"
+    backbone, begin = bases(builder, start, config, where)
+    name, label = _names(row, own, plan, stage, start)
     cls = type(stage.method)
     named = not plan.staged or "<locals>" in cls.__qualname__
     target = METHODS.entry(str(row.method)).target if named else None
@@ -233,24 +233,25 @@ def _add_stage(
     }
     upstream = {"pairs": data_step}
     if start is not None:
-        identity["start"] = start.checkpoint.identity(builder.store)
+        identity["start"] = builder.identity(start.checkpoint)
         if start.step is not None:
             upstream["start"] = start.step
     if suppliers:
         identity["suppliers"] = {
-            name: found.checkpoint.identity(builder.store) for name, found in suppliers.items()
+            name: builder.identity(found.checkpoint) for name, found in suppliers.items()
         }
         upstream |= {f"supplier/{n}": str(found.step) for n, found in suppliers.items()}
     if data not in (None, DEFAULT_DATA) and builder.known(builder.base()):
-        identity["base"] = builder.base().identity(builder.store)
-    name, label = _names(row, own, plan, stage, start)
-    loaded = (backbone, begin, *(found.checkpoint for found in suppliers.values()))
+        identity["base"] = builder.identity(builder.base())
+    sources, weights = builder.loaded(
+        backbone, begin, *(found.checkpoint for found in suppliers.values())
+    )
     step = TrainingStep(
         name=artifact_name(f"{builder.base().label}.{name}.t{seed}"),
         identity=identity,
         upstream=upstream,
-        sources=(source_of(cls, target), *builder.adapters(*loaded)),
-        weights=builder.held(*loaded),
+        sources=(source_of(cls, target), *sources),
+        weights=weights,
         method=portable(str(row.method)),
         settings=plan.method.config(),
         stage=stage.name if plan.staged else None,

@@ -9,7 +9,16 @@ import pytest
 
 NUMBERS = ("torch", "scipy", "PIL", "pyarrow.compute", "pyarrow.dataset", "pandas", "matplotlib")
 ROOMS = ("bench.steps", "bench.store", "bench.report", "bench.executors", "bench.tiny")
-NOTHING_READ = (*NUMBERS, *ROOMS, "numpy", "pyarrow", "yaml", "tabulate", "bench.spec", "evaluators")
+NOTHING_READ = (
+    *NUMBERS,
+    *ROOMS,
+    "numpy",
+    "pyarrow",
+    "yaml",
+    "tabulate",
+    "bench.spec",
+    "evaluators",
+)
 PLUG_INS = ("evaluators.geneval.metric", "evaluators.models.clip", "methods.ddspo")
 NAMES_ALONE = (*NUMBERS, *ROOMS, *PLUG_INS, "numpy", "pyarrow")
 UNWANTED = {

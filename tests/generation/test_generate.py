@@ -177,7 +177,7 @@ def test_a_changed_setting_is_another_artifact(
     change: dict[str, Any],
 ) -> None:
     def path(changed: GenerationSpec, prompts: PromptSuite = suite, count: int = 2) -> Path:
-        identity = image_set_identity(store, ref, prompts, changed, count, 0)
+        identity = image_set_identity(ref.identity(store), prompts, changed, count, 0)
         return store.path("images", "x", identity)
 
     assert path(replace(spec, **change)) != path(spec)
