@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -186,23 +185,18 @@ def test_another_seed_is_made_elsewhere_and_only_of_what_takes_one(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("column", ["GE", "FID"])
 @pytest.mark.parametrize("shipped", [True, False])
-def test_the_verbs_take_either_base_at_the_benchmark_s_settings(
-    shipped: bool,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+def test_the_verbs_take_either_base_at_the_settings_of_its_card(
+    shipped: bool, column: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
-    scales = import_module("base_scales")
-    base = "tiny-sd-noisy" if shipped else str(path_of("tiny-sd-noisy"))
-    for column, evaluator in scales.COLUMNS.items():
-        words = ["plan", "--rows", "base", "--cols", column, "--store", str(tmp_path)]
-        for name, value in scales.GRID.items():
-            words += [f"--{name}", value]
-        for assignment in scales.settings(base, 2.0, evaluator):
-            words += ["--set", assignment]
-        assert main(words) == 0
-        plan = capsys.readouterr().out
-        assert f"{576 if column == 'GE' else 400} images of tiny-sd-noisy" in plan
-        assert "CFG 2" in plan
+    card = " ".join((path_of("tiny-sd-noisy") / "README.md").read_text().split())
+    command = card.partition("python -m bench run ")[2].partition("`")[0]
+    words = command.replace("--cols GE,FID", f"--cols {column}").split()
+    if not shipped:
+        words += ["--set", "checkpoint.kind=path"]
+        words += ["--set", f"checkpoint.location={path_of('tiny-sd-noisy')}"]
+    assert main(["plan", *words, "--store", str(tmp_path)]) == 0
+    plan = capsys.readouterr().out
+    assert f"{576 if column == 'GE' else 400} images of tiny-sd-noisy" in plan
+    assert "CFG 2" in plan
