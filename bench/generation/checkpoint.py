@@ -133,8 +133,9 @@ class CheckpointRef:
             return {"train": self.location, "step": self.step}
         if self.base is not None:
             found = self.weights()
-            files = {"files_sha256": content_hash(found.folder, store)}
-            return {"weights": found.kind, **files, "into": self.base.identity(store)}
+            content = content_hash(found.folder, store)
+            into = self.base.identity(store)
+            return {"weights": found.kind, "files_sha256": content, "into": into}
         folder = self.folder()
         if self.kind == "shipped":
             weights_sha256(self.location)

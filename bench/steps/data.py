@@ -168,6 +168,7 @@ def _add(
     settings, count, there = _settled(builder, purpose, given)
     title = f"{base.label}.{name}"
     identity: Mapping[str, Any] = {"kind": kind, "of": title, "settings": settings}
+    forwards = _forwards(settings.get("generation"))
     sources, weights = builder.loaded(base)
     if weights and there:
         try:
@@ -175,7 +176,6 @@ def _add(
         except PrerequisiteError as error:
             builder.missing.setdefault(purpose, error)
     pairs, speed = count or 0, profile.speed
-    forwards = _forwards(settings.get("generation"))
     draws = image_draws(kind, settings)
     times = 1 if draws is None else draws.latents_per_image
     more = f", {draws.words()}: {times} latents an image" if draws and times > 1 else ""

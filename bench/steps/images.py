@@ -172,7 +172,8 @@ def add_images(
     identity: Mapping[str, Any]
     sources, weights = builder.loaded(checkpoint)
     if weights:
-        identity = image_set_identity(builder.identity(checkpoint), suite, spec, each, noise_seed)
+        content = builder.identity(checkpoint)
+        identity = image_set_identity(content, suite, spec, each, noise_seed)
     else:
         identity = {"checkpoint": None, "of": name, "spec": spec.identity()}
     step = ImageStep(

@@ -216,11 +216,11 @@ def _add_stage(
     suppliers: Mapping[str, Start],
 ) -> str:
     profile, config = builder.profile, stage.train
+    name, label = _names(row, own, plan, stage, start)
     data = row.data or stage.data
     data_step = add_data(builder, data)
     where = f"profile {profile.name}: training of {row.key}"
     backbone, begin = bases(builder, start, config, where)
-    name, label = _names(row, own, plan, stage, start)
     cls = type(stage.method)
     named = not plan.staged or "<locals>" in cls.__qualname__
     target = METHODS.entry(str(row.method)).target if named else None
