@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.api.errors import UsageError, did_you_mean
 from bench.spec.controls import base_row
@@ -61,29 +61,6 @@ def scale_rows(
                 both = dict.fromkeys([*before.columns, claim.column])
                 found[row.key] = replace(row, columns=tuple(both))
     return tuple(found.values())
-
-
-def curve_of(scales: Sequence[Any], where: str, world: str | None) -> tuple[float, ...]:
-    """Return the scales of a table of curves.
-
-    Raises:
-        UsageError: they are not two numbers or more, from 1 and ascending, or the table is of a
-            world without guidance.
-    """
-    if not scales:
-        return ()
-    if world is not None:
-        raise UsageError(
-            f"{where} has curve: and is of {world}, which is sampled without guidance."
-        )
-    found = tuple(scales) if isinstance(scales, list | tuple) else (scales,)
-    numbers = all(type(scale) in (int, float) and scale >= 1.0 for scale in found)
-    if len(found) < 2 or not numbers or list(found) != sorted(set(found)):
-        raise UsageError(
-            f"{where}: curve is {list(found)}; expected two guidance scales or more, from 1 and "
-            "ascending, such as [1, 2, 3]."
-        )
-    return tuple(float(scale) for scale in found)
 
 
 def curve_rows(

@@ -22,12 +22,12 @@ from bench.read.names import one_line
 from bench.spec.adaptation import Adaptation, read_adaptations
 from bench.spec.claims import ClaimSpec, FactSpec, SpecError, read_claims, read_facts
 from bench.spec.controls import base_row, check_controls, require_paired
+from bench.spec.curve import curve_of
 from bench.spec.inheritance import from_folder, lineage
 from bench.spec.protocol import ColumnProtocol, read_protocol
 from bench.spec.rows import PAIRINGS as PAIRINGS
 from bench.spec.rows import RowSpec as RowSpec
 from bench.spec.rows import read_rows
-from bench.spec.scales import curve_of
 from bench.spec.table_files import table_file, table_name
 from bench.spec.table_files import table_names as table_names
 

@@ -77,6 +77,6 @@ def test_refused_on_the_command_line(
 
 def test_no_world_without_guidance_has_a_curve(file: Path) -> None:
     with pytest.raises(UsageError, match="sampled without guidance"):
-        from bench.spec.scales import curve_of
+        from bench.spec.curve import curve_of
 
         curve_of([1, 2], "table t", "points")
