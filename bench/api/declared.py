@@ -49,24 +49,27 @@ def verified_of(entry: Entry, evaluator: str | None = None) -> str | None:
     return word if word in VERIFIED else None
 
 
-def source_file(module: str) -> Path | None:
-    """Return the file a module would be loaded from, or None; the module is not run."""
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return None
-    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
+def summary_of(entry: Entry) -> str | None:
+    """Return the first line of the class's docstring, read from the source text; None without one.
+
+    An unreadable source gives None as well: to list is not the place to complain of it.
+    """
+    tree = _parsed(entry.module)
+    for node in tree.body if tree is not None else ():
+        if isinstance(node, ast.ClassDef) and node.name == entry.attribute:
+            text = ast.get_docstring(node)
+            return text.strip().splitlines()[0] if text else None
+    return None
 
 
 @lru_cache
-def parsed(module: str) -> ast.Module | None:
+def _parsed(module: str) -> ast.Module | None:
     """Return a module's syntax tree; None where its source cannot be read."""
-    file = source_file(module)
-    if file is None:
-        return None
     try:
-        return ast.parse(read_text(file))
-    except (OSError, SyntaxError, ValueError):
+        spec = importlib.util.find_spec(module)
+        file = spec.origin if spec is not None and spec.has_location else None
+        return None if file is None else ast.parse(read_text(Path(file)))
+    except (ImportError, OSError, SyntaxError, ValueError):
         return None
 
 
@@ -156,7 +159,7 @@ def _imported(module: str, name: str, depth: int) -> Iterator[tuple[str, str]]:
 
 
 def _body(module: str, depth: int) -> list[ast.stmt]:
-    tree = parsed(module) if depth <= _DEEPEST else None
+    tree = _parsed(module) if depth <= _DEEPEST else None
     if tree is None:
         raise _UnreadableError(module)
     return tree.body

@@ -9,7 +9,7 @@ Scoring and aggregation never need a model: rules can be re-run from stored pred
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -346,6 +346,3 @@ class Evaluator(ABC):
             UsageError: a prompt has no place in the layout.
         """
         return {}
-
-
-BackendFactory = Callable[[], Backend]

@@ -6,10 +6,9 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bench.api.declared import VERIFIED, roles_of, verified_of
+from bench.api.declared import VERIFIED, roles_of, summary_of, verified_of
 from bench.api.errors import BenchError, unknown
 from bench.api.registry import BACKENDS, EVALUATORS, METHODS, Entry, Registry
-from bench.api.summaries import summary_of
 from bench.backbones import BACKBONES
 from bench.spec.profile import Profile, load_profile, profile_names
 from bench.spec.table import load_table, table_names

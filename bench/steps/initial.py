@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from bench.api.errors import PrerequisiteError, UsageError, unknown
+from bench.api.errors import UsageError, unknown
 from bench.api.registry import METHODS
 from bench.backbones.lora_files import lora_facts
 from bench.config import expand
@@ -160,8 +160,3 @@ def _require_alike(start: Start, train: TrainConfig, where: str) -> None:
         "starts from: set both to the LoRA's, or set mode: full, which melts it into the "
         "network first."
     )
-
-
-def missing_start(error: PrerequisiteError, where: str) -> PrerequisiteError:
-    """Return the error of a start that is not there, naming the row."""
-    return PrerequisiteError(f"{where}: {str(error).partition(chr(10))[0]}", fix=error.fix)

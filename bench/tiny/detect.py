@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from bench.tiny.render import outline
-from bench.tiny.world import COLORS, GROUND_DAY, GROUND_NIGHT, IMAGE_SIZE, SHAPES, WASH_GREY
+from bench.tiny.world import COLORS, GROUND_DAY, GROUND_NIGHT, SHAPES, WASH_GREY
 
 DETECT_VERSION = 1
 MIN_COSINE = 0.90
@@ -156,10 +156,3 @@ def _template(shape: str, corners: tuple[int, ...], size: tuple[int, int]) -> np
     ImageDraw.Draw(canvas).polygon([(float(x), float(y)) for x, y in scaled], fill=255)
     small = canvas.resize((size[1], size[0]), Image.Resampling.BOX)
     return np.asarray(small, dtype=np.float32) / 255.0
-
-
-def read_back(pixels: np.ndarray, min_overlap: float = 0.6) -> list[tuple[str, str]]:
-    """Return the sorted (shape, colour) pairs seen with at least `min_overlap`."""
-    if pixels.shape != (IMAGE_SIZE, IMAGE_SIZE, 3):
-        raise ValueError(f"an image of shape {pixels.shape}; expected 32x32 RGB")
-    return sorted((f.shape, f.color) for f in find(pixels) if f.overlap >= min_overlap)

@@ -18,8 +18,6 @@ from bench.tiny.world import (
     Noun,
 )
 
-TEXT_VERSION = 1
-
 _EXCHANGES: tuple[tuple[str, ...], ...] = (
     SHAPES,
     tuple(PLURALS.values()),

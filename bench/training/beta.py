@@ -55,17 +55,3 @@ def kappa_from_beta_hf(beta_hf: float) -> float:
 def beta_hf_from_kappa(kappa: float) -> float:
     """Return beta_hf = kappa."""
     return kappa
-
-
-def beta_table(kappa: float, latent_elements: Mapping[str, int] = LATENT_ELEMENTS) -> str:
-    """Return kappa in every convention as a markdown table, one row per latent size."""
-    lines = [
-        "| latents | D | kappa | beta_half_mean | beta_hf | beta_sum |",
-        "|---|---:|---:|---:|---:|---:|",
-    ]
-    for name, elements in latent_elements.items():
-        lines.append(
-            f"| {name} | {elements} | {kappa:g} | {beta_half_mean_from_kappa(kappa):g} | "
-            f"{beta_hf_from_kappa(kappa):g} | {beta_sum_from_kappa(kappa, elements):.4g} |"
-        )
-    return "\n".join(lines)

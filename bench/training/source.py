@@ -202,42 +202,6 @@ class TensorPairs:
         )
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class ControlledPairs:
-    """Another source with a control applied to each batch; options as in `TensorPairs`."""
-
-    pairs: PairSource
-    identity_degraded: bool = False
-    shuffle_seed: int | None = None
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """The inner source's identity and the options."""
-        return {
-            "pairs": source_identity(self.pairs),
-            "identity_degraded": self.identity_degraded,
-            "shuffle_seed": self.shuffle_seed,
-        }
-
-    def batch(self, indices: Sequence[int], device: torch.device) -> Batch:
-        """Return the inner source's pairs with the control applied."""
-        return self._controlled(self.pairs.batch(indices, device))
-
-    def augmented(
-        self, indices: Sequence[int], visits: Visits, device: torch.device, *, stream: str = ""
-    ) -> Batch:
-        """Return the inner source's pairs as the visits find them, with the control applied."""
-        return self._controlled(read_at(self.pairs, indices, visits, device, stream=stream))
-
-    def _controlled(self, batch: Batch) -> Batch:
-        return controlled(
-            batch, identity_degraded=self.identity_degraded, shuffle_seed=self.shuffle_seed
-        )
-
-
 def controlled(
     batch: Batch, *, identity_degraded: bool = False, shuffle_seed: int | None = None
 ) -> Batch:

@@ -20,7 +20,7 @@ from bench.data.pairing import RePaired
 from bench.generation.checkpoint import CheckpointRef
 from bench.store import Artifact, Store
 from bench.training.randomness import CounterStream, DataOrder, Sample
-from bench.training.source import ControlledPairs, Visits, read_at, read_visits
+from bench.training.source import Visits, controlled, read_at, read_visits
 from methods.ddspo import DDSPO
 from methods.diffusion_dpo import DiffusionDPO
 from tests.data.test_labelled import pick_a_pic, settings
@@ -89,12 +89,11 @@ def test_without_spread_and_flips_a_visit_finds_what_was_drawn_once(store: Store
 
 def test_a_set_that_is_drawn_from_is_never_read_without_a_visit(store: Store) -> None:
     source = a_set(store)
-    for inner in (source, ControlledPairs(pairs=source)):
-        with pytest.raises(UsageError, match=r"drawn anew at every visit.*read_visits"):
-            inner.batch([0], CPU)
-    shuffled = read_visits(ControlledPairs(pairs=source, shuffle_seed=1), AT, CPU)
-    controlled = PairsOnDisk(source.artifact, shuffle_seed=1)
-    assert torch.equal(shuffled.winner, read_visits(controlled, AT, CPU).winner)
+    with pytest.raises(UsageError, match=r"drawn anew at every visit.*read_visits"):
+        source.batch([0], CPU)
+    shuffled = controlled(read_visits(source, AT, CPU), shuffle_seed=1)
+    own = PairsOnDisk(source.artifact, shuffle_seed=1)
+    assert torch.equal(shuffled.winner, read_visits(own, AT, CPU).winner)
     other = read_at(source, AT.indices, AT, CPU, stream="other-")
     assert not torch.equal(other.winner, read_visits(source, AT, CPU).winner)
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import open_clip
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from bench.tiny.build import contests as made
@@ -170,7 +173,10 @@ def test_a_smaller_tower_starts_near_the_whole_and_open_clip_computes_the_same(
         clip, pixels, ids, vision_layers=2, vision_neurons=200, text_neurons=256
     ).eval()
     towers.save_open_clip(small.to(torch.float16).float(), tmp_path)
-    same = towers.load_open_clip(tmp_path)
+    config = json.loads((tmp_path / "open_clip_config.json").read_text())["model_cfg"]
+    same = open_clip.model.CLIP(**config).eval()
+    tensors = load_file(tmp_path / "open_clip_model.safetensors")
+    same.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
     with torch.no_grad():
         torch.testing.assert_close(
             same.encode_image(pixels, normalize=True),  # type: ignore[operator]

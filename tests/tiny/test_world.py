@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.tiny import suites
-from bench.tiny.detect import find, read_back
+from bench.tiny.detect import find
 from bench.tiny.grammar import to_text, vocabulary, with_wrong_word
 from bench.tiny.render import render
 from bench.tiny.scenes import WRONG_WORD_SHARE, related, scene_for, training_scene
@@ -140,7 +140,8 @@ def test_the_detector_reads_plain_renders_back() -> None:
         if scene.letters or scene.blur > 0.7 or scene.noise > 12 or scene.style == "sketch":
             continue
         total += 1
-        right += read_back(render(scene)) == sorted((t.shape, t.color) for t in scene.things)
+        seen = sorted((f.shape, f.color) for f in find(render(scene)) if f.overlap >= 0.6)
+        right += seen == sorted((t.shape, t.color) for t in scene.things)
     assert total > 250
     assert right / total > 0.98
 

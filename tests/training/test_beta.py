@@ -23,9 +23,3 @@ def test_converters_are_inverse(kappa: float) -> None:
     assert beta.kappa_from_beta_half_mean(beta.beta_half_mean_from_kappa(kappa)) == kappa
     assert beta.kappa_from_beta_hf(beta.beta_hf_from_kappa(kappa)) == kappa
     assert beta.kappa_from_beta_sum(beta.beta_sum_from_kappa(kappa, SD), SD) == kappa
-
-
-def test_table_has_a_row_for_each_latent_size() -> None:
-    lines = beta.beta_table(8000).splitlines()
-    assert len(lines) == 2 + len(beta.LATENT_ELEMENTS)
-    assert "| SD-1.x at 512 | 16384 | 8000 | 16000 | 8000 | 0.4883 |" in lines

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPModel
@@ -165,14 +165,3 @@ def save_open_clip(model: CLIPModel, folder: Path) -> None:
         "preprocess_cfg": {"mean": list(MEAN), "std": list(STD), "interpolation": "bicubic"},
     }
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=1) + "\n")
-
-
-def load_open_clip(folder: Path) -> nn.Module:
-    """Return what `save_open_clip` wrote, as an open_clip network in float32."""
-    from open_clip.model import CLIP
-
-    config = json.loads((folder / "open_clip_config.json").read_text())["model_cfg"]
-    model: nn.Module = CLIP(**config)
-    tensors = load_file(folder / "open_clip_model.safetensors")
-    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    return model.eval()
