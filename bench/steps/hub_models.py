@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.api.registry import BACKENDS, EVALUATORS
 from bench.generation.checkpoint import SAFETENSORS
 from bench.spec.profile import Profile
-from bench.spec.table import TableSpec
+from bench.spec.table import RowSpec, TableSpec
 
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
@@ -34,6 +35,16 @@ def hub_id(text: str) -> bool:
     repository = text.partition("@")[0]
     here = Path(repository).exists() or repository.endswith(SAFETENSORS)
     return bool(_HUB_ID.fullmatch(repository)) and not here and not text.startswith("train/")
+
+
+def weights_behind(
+    row: RowSpec, rows: Mapping[str, RowSpec], above: tuple[str, ...] = ()
+) -> Iterator[str]:
+    """Yield the hub's weights that a row is, or starts from, perhaps by way of others of `rows`."""
+    before = rows.get(row.start) if row.start is not None else None
+    if before is not None and before.key not in above:
+        yield from weights_behind(before, rows, (*above, row.key))
+    yield from (name for name in (row.weights, row.start) if name is not None and hub_id(name))
 
 
 def hub_models(table: TableSpec, profile: Profile) -> tuple[HubModel, ...]:

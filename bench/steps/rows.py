@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from bench.api.errors import PrerequisiteError, UsageError
@@ -13,7 +13,7 @@ from bench.spec.noise import PER_SEED, SHARED
 from bench.spec.protocol import ColumnProtocol, read_generation
 from bench.spec.table import RowSpec
 from bench.steps.builder import GraphBuilder, NotExpressibleError, NotRunError
-from bench.steps.hub_models import hub_id
+from bench.steps.hub_models import weights_behind
 from bench.steps.images import add_images, add_renders
 from bench.steps.initial import weights_checkpoint
 from bench.steps.training import trained_checkpoint
@@ -58,7 +58,6 @@ def add_row_images(
             quality=protocol.render_quality,
             through_vae=builder.base() if row.render == "through-vae" else None,
         )
-    _require_same_world(builder, row)
     try:
         checkpoint = _checkpoint(builder, row, training_seed)
     except PrerequisiteError as error:
@@ -74,6 +73,12 @@ def add_row_images(
 
 
 def _checkpoint(builder: GraphBuilder, row: RowSpec, seed: int | None) -> CheckpointRef:
+    shipped = builder.profile.checkpoint.kind == "shipped"
+    for name in weights_behind(row, builder.rows) if shipped else ():
+        raise NotRunError(
+            f"not run: {name} is for the paper's model; the base of profile "
+            f"{builder.profile.name} is {builder.profile.checkpoint.location}"
+        )
     entries = builder.profile.training.methods
     if row.settings is not None and row.settings not in entries:
         # a control may have a meaning in some profiles alone
@@ -85,26 +90,6 @@ def _checkpoint(builder: GraphBuilder, row: RowSpec, seed: int | None) -> Checkp
     if row.trained:
         return trained_checkpoint(builder, row, seed or 0)
     return builder.base()
-
-
-def _require_same_world(builder: GraphBuilder, row: RowSpec) -> None:
-    """Raise NotRunError where a row needs weights of the hub and the base is a shipped one."""
-    profile = builder.profile
-    if profile.checkpoint.kind != "shipped":
-        return
-    for name in _weights_of(builder, row, ()):
-        raise NotRunError(
-            f"not run: {name} is for the paper's model; the base of profile {profile.name} is "
-            f"{profile.checkpoint.location}"
-        )
-
-
-def _weights_of(builder: GraphBuilder, row: RowSpec, above: tuple[str, ...]) -> Iterator[str]:
-    """Yield the hub's weights that a row is, or starts from, perhaps by way of other rows."""
-    before = builder.rows.get(row.start) if row.start is not None else None
-    if before is not None and before.key not in above:
-        yield from _weights_of(builder, before, (*above, row.key))
-    yield from (name for name in (row.weights, row.start) if name is not None and hub_id(name))
 
 
 def cell_seeds(

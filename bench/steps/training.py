@@ -126,10 +126,12 @@ def trained_checkpoint(builder: GraphBuilder, row: RowSpec, seed: int) -> Checkp
     """
     asked = ("training", row.key, seed)
     if builder.rows.get(row.key) is not row:  # a row that the table does not have
-        return _start_of(builder, add_training(builder, row, seed)).checkpoint
-    if asked not in builder.made:
-        builder.made[asked] = add_training(builder, row, seed)
-    return _start_of(builder, builder.made[asked]).checkpoint
+        key = add_training(builder, row, seed)
+    elif asked in builder.made:
+        key = builder.made[asked]
+    else:
+        key = builder.made[asked] = add_training(builder, row, seed)
+    return CheckpointRef(kind="train", location=key, base=_step_of(builder, key).backbone)
 
 
 def add_training(
@@ -200,9 +202,14 @@ def _start(builder: GraphBuilder, row: RowSpec, seed: int, above: tuple[str, ...
 
 def _start_of(builder: GraphBuilder, key: str) -> Start:
     """Return a training of the graph as a start."""
+    step = _step_of(builder, key)
+    return training_start(key, step.train, step.backbone)
+
+
+def _step_of(builder: GraphBuilder, key: str) -> TrainingStep:
     step = builder.graph[key]
     assert isinstance(step, TrainingStep)
-    return training_start(key, step.train, step.backbone)
+    return step
 
 
 def _add_stage(
