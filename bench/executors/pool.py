@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from bench.api.messages import Kinds, read_message
 from bench.environment import keep_freed_memory
 from bench.executors.plugins import foreign, plugins_of
 from bench.steps.step import Step, step_to_json
@@ -23,7 +24,7 @@ _GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 2.0
 _LONGEST_LINE = 1 << 24
 _TEXT = (str, type(None))
-_EVENTS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
+_EVENTS: Kinds = {
     "progress": {"done": (int,), "total": (int,)},
     "done": {},
     "failed": {"message": (str,), "exit_code": (int,), "damaged": _TEXT, "trace": _TEXT},
@@ -185,24 +186,12 @@ class Pool:
 
 
 def message_of(line: str) -> dict[str, Any] | None:
-    """Return what a worker says in a line, None where it says nothing.
-
-    A plug-in may write into every descriptor it finds: what lacks a field of its kind, or has
-    another type there, is no message.
-    """
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    fields = _EVENTS.get(str(found.get("event"))) if isinstance(found, dict) else None
-    if fields is None or not all(
-        key in found and type(found[key]) in kinds for key, kinds in fields.items()
-    ):
-        return None
-    imported = found.get("imported", [])
+    """Return what a worker says in a line, None where it says nothing."""
+    found = read_message(line, "event", _EVENTS)
+    imported = [] if found is None else found.get("imported", [])
     if not isinstance(imported, list) or not all(isinstance(name, str) for name in imported):
         return None
-    return dict(found)
+    return found
 
 
 def _death(code: int) -> dict[str, Any]:

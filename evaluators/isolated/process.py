@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from bench.api.errors import BenchError, PrerequisiteError
+from bench.api.messages import Kinds, read_message
 from evaluators.workers import serve
 from evaluators.workers.serve import PROTOCOL
 
@@ -30,13 +31,13 @@ LOG = logging.getLogger(__name__)
 _TAIL_LINES = 20
 _LONGEST_LINE = 1 << 26
 _MOST_WAITING = 10_000
-_FIELDS: Mapping[str, Mapping[str, type]] = {
+_FIELDS: Kinds = {
     "hello": {},
-    "ready": {"weights": dict},
+    "ready": {"weights": (dict,)},
     "beat": {},
-    "result": {"id": str, "value": object},
+    "result": {"id": (str,), "value": (object,)},
     "done": {},
-    "failed": {"error": str, "out_of_memory": bool},
+    "failed": {"error": (str,), "out_of_memory": (bool,)},
 }
 _SHOWN = 3
 
@@ -329,16 +330,7 @@ class WorkerProcess:
 
 def message_of(line: str) -> dict[str, Any]:
     """Return a worker's message; what is none, or lacks a field of its kind, is `"garbage"`."""
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        found = None
-    fields = _FIELDS.get(str(found.get("type"))) if isinstance(found, dict) else None
-    if fields is not None and all(
-        key in found and isinstance(found[key], kind) for key, kind in fields.items()
-    ):
-        return dict(found)
-    return {"type": "garbage", "line": line[:200]}
+    return read_message(line, "type", _FIELDS) or {"type": "garbage", "line": line[:200]}
 
 
 def _told(failure: Mapping[str, Any]) -> str:
