@@ -20,19 +20,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.api.errors import unknown
-from bench.data.images import POSTERIORS
+from bench.data.images import POSTERIORS, encode_moments, encode_pixels
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from bench.backbones.base import Backbone
     from bench.training.source import Visits
 
 ONCE, PER_VISIT = AUGMENTATIONS = ("once", "per-visit")
 SIDES = ("winner", "loser")
 STD, FLIPPED = ".std", ".flipped"
 
-Moments = Callable[[np.ndarray], "tuple[Tensor, Tensor | None]"]
-"""(B, H, W, 3) uint8 pixels -> mean and standard deviation (None: there is none to draw by)."""
+Pixels = Callable[[np.ndarray], np.ndarray]
+"""(B, H, W, 3) uint8 -> the same."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,29 +83,70 @@ class Draws:
         return f"{' and '.join(things)} drawn {when}" if things else ""
 
 
-def visit_tensors(
-    name: str, images: Sequence[np.ndarray], moments: Moments, *, flip: bool, batch: int
+def side_latents(
+    backbone: Backbone,
+    images: Sequence[np.ndarray],
+    draws: Draws,
+    *,
+    side: int,
+    start: int,
+    seed: int,
+    batch: int,
+    through: Pixels | None = None,
 ) -> dict[str, Tensor]:
-    """Return what a side of a set holds to be drawn from at every visit.
+    """Return what a set holds of images of one side: latents, or what they are drawn from.
 
     Args:
-        name: of the side.
+        backbone: whose VAE encodes.
         images: N of (H, W, 3) uint8, not flipped.
-        moments: encodes some of them.
-        flip: whether mirror images are among what is drawn.
+        draws: what is drawn of them, and when.
+        side: its place in `SIDES`.
+        start: row of the first.
+        seed: of what is drawn once.
         batch: images at once.
+        through: done with images, mirrored or not, before they are encoded.
+
+    Raises:
+        UsageError: a sample is asked of an autoencoder that has no posterior.
     """
     import torch
 
+    from bench.training.randomness import coin
+
+    def seen(some: Sequence[np.ndarray]) -> np.ndarray:
+        pixels = np.stack(some)
+        return pixels if through is None else through(pixels)
+
+    name, parts = SIDES[side], range(0, len(images), batch)
+    if not draws.per_visit:
+        rows = range(start, start + len(images))
+        if draws.flip:
+            coins = [coin(seed, f"flip-{name}", row) for row in rows]
+            images = [i[:, ::-1] if c else i for i, c in zip(images, coins, strict=True)]
+        latents = [
+            encode_pixels(
+                backbone,
+                seen(images[first : first + batch]),
+                posterior=draws.posterior,
+                keys=[2 * row + side for row in rows[first : first + batch]],
+                seed=seed,
+            ).cpu()
+            for first in parts
+        ]
+        return {name: torch.cat(latents)}
     made: dict[str, Tensor] = {}
-    for mirrored in (False, True) if flip else (False,):
-        parts: list[tuple[Tensor, Tensor | None]] = []
-        for start in range(0, len(images), batch):
-            some = np.stack(images[start : start + batch])
-            parts.append(moments(some[:, :, ::-1] if mirrored else some))
+    for mirrored in (False, True) if draws.flip else (False,):
+        found = [
+            encode_moments(
+                backbone,
+                seen([i[:, ::-1] if mirrored else i for i in images[first : first + batch]]),
+                posterior=draws.posterior,
+            )
+            for first in parts
+        ]
         key = f"{name}{FLIPPED if mirrored else ''}"
-        made[key] = torch.cat([mean.cpu() for mean, _ in parts])
-        stds = [std.cpu() for _, std in parts if std is not None]
+        made[key] = torch.cat([mean.cpu() for mean, _ in found])
+        stds = [std.cpu() for _, std in found if std is not None]
         if stds:
             made[f"{key}{STD}"] = torch.cat(stds)
     return made

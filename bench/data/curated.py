@@ -7,18 +7,19 @@ the back-ends that selected the data, so that a report can mark metrics of their
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import BenchError, UsageError, did_you_mean
-from bench.data.augmentation import ONCE, SIDES, Draws, visit_tensors
+from bench.data.augmentation import ONCE, Draws, side_latents
 from bench.data.curation.engine import KIND as CURATION_KIND
 from bench.data.curation.engine import read_pixels
 from bench.data.curation.run import Plan
 from bench.data.curation.selection import PAIRS_FILE
 from bench.data.curation.settings import load_settings
-from bench.data.images import encode_moments, encode_pixels
+from bench.data.images import encode_moments
 from bench.data.kinds import read_settings
 from bench.data.spec import KIND
 from bench.generation.checkpoint import CheckpointRef
@@ -129,7 +130,6 @@ def build(
     """
     from bench.data.stored import StoredRow, write_set
     from bench.generation.checkpoint import device_name, load_pipeline_backbone, pick_device
-    from bench.training.randomness import coin
 
     found = read_settings(CuratedSettings, settings, "curated")
     device = pick_device(device)
@@ -149,39 +149,22 @@ def build(
     def make(work: Work) -> None:
         backbone = load_pipeline_backbone(checkpoint, store, device=device)
 
-        def side(
-            name: str, number: int, start: int, end: int, round_trip: bool
-        ) -> dict[str, Tensor]:
+        def side(number: int, name: str, start: int, end: int) -> dict[str, Tensor]:
             images = [_pixels(store, pair[name]) for pair in pairs[start:end]]
-            stored = SIDES[number]
-            if found.draws.per_visit:
-
-                def moments(pixels: np.ndarray) -> tuple[Tensor, Tensor | None]:
-                    seen = round_tripped(backbone, pixels) if round_trip else pixels
-                    return encode_moments(backbone, seen, posterior=found.posterior)
-
-                size = batch_size or _batch_of(images[0])
-                return visit_tensors(stored, images, moments, flip=found.flip, batch=size)
-            if found.flip:
-                stream = ("flip-winner", "flip-loser")[number]
-                coins = [coin(found.seed, stream, row) for row in range(start, end)]
-                images = [i[:, ::-1] if c else i for i, c in zip(images, coins, strict=True)]
-            latents = encoded(
+            again = name == "real" and found.winner == "round-trip"
+            return side_latents(
                 backbone,
                 images,
-                batch_size=batch_size,
-                round_trip=round_trip,
-                posterior=found.posterior,
-                keys=[2 * row + number for row in range(start, end)],
+                found.draws,
+                side=number,
+                start=start,
                 seed=found.seed,
+                batch=batch_size or _batch_of(images[0]),
+                through=partial(round_tripped, backbone) if again else None,
             )
-            return {stored: latents}
 
         def latents(start: int, end: int) -> dict[str, Tensor]:
-            return {
-                **side("real", 0, start, end, found.winner == "round-trip"),
-                **side("negative", 1, start, end, False),
-            }
+            return side(0, "real", start, end) | side(1, "negative", start, end)
 
         gaps = [float(pair["gap"]) for pair in pairs]
         facts = {
@@ -214,43 +197,6 @@ def circular(artifact: Artifact) -> list[str]:
     A metric that one of them measures is circular for whatever was trained on the data.
     """
     return list((artifact.manifest.get("config") or {}).get("circular") or [])
-
-
-def encoded(
-    backbone: Backbone,
-    images: Sequence[np.ndarray],
-    *,
-    batch_size: int | None = None,
-    round_trip: bool = False,
-    posterior: str = "mean",
-    keys: Sequence[int] = (),
-    seed: int = 0,
-) -> Tensor:
-    """Return scaled latents (N, C, h, w) of (H, W, 3) uint8 images.
-
-    Args:
-        backbone: whose VAE encodes.
-        images: N of them, of one size.
-        batch_size: images at once; by default decided by their size.
-        round_trip: decode once (to 8 bits, as a stored copy is) and encode again.
-        posterior, keys, seed: see `bench.data.images.encode_pixels`; keys are needed for samples.
-
-    Raises:
-        UsageError: a sample is asked of an autoencoder that has no posterior.
-    """
-    import numpy as np
-    import torch
-
-    size = batch_size or _batch_of(images[0])
-    parts = []
-    for start in range(0, len(images), size):
-        pixels = np.stack(images[start : start + size])
-        some = keys[start : start + size]
-        if round_trip:
-            pixels = round_tripped(backbone, pixels)
-        latents = encode_pixels(backbone, pixels, posterior=posterior, keys=some, seed=seed)
-        parts.append(latents.cpu())
-    return torch.cat(parts)
 
 
 def round_tripped(backbone: Backbone, pixels: np.ndarray) -> np.ndarray:
@@ -292,4 +238,4 @@ def _pixels(store: Store, path: str) -> np.ndarray:
     return pixels
 
 
-__all__ = ["CuratedSettings", "build", "circular", "encoded", "identity"]
+__all__ = ["CuratedSettings", "build", "circular", "identity"]

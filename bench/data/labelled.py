@@ -14,16 +14,12 @@ import hashlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from bench.api.errors import UsageError, unknown
 from bench.api.files import blob_sha256
-from bench.data.augmentation import ONCE, SIDES, Draws, visit_tensors
-from bench.data.images import encode_moments, encode_pixels
+from bench.data.augmentation import ONCE, Draws, side_latents
 from bench.data.kinds import read_settings
 from bench.data.labels import Comparison, checked_rows, read_comparisons, wanted_uids
 from bench.data.readers import ImageReader, ImageRef, dataset_folder, tables_of
@@ -256,53 +252,22 @@ def build(
         rows = [_stored_row(n, row) for n, row in enumerate(comparisons)]
         size = batch_size or max(1, _BATCH_PIXELS // side_pixels**2)
 
-        def encode(start: int, end: int, side: int) -> Tensor:
-            import torch
-
-            made = []
-            for first in range(start, end, size):
-                numbers = range(first, min(end, first + size))
-                pixels = [_pixels(comparisons[n], n, side) for n in numbers]
-                made.append(
-                    encode_pixels(
-                        backbone,
-                        np.stack(pixels),
-                        posterior=found.posterior,
-                        keys=[2 * n + side for n in numbers],
-                        seed=found.seed,
-                    ).cpu()
-                )
-            return torch.cat(made)
-
-        def _pixels(row: Comparison, number: int, side: int) -> np.ndarray:
-            from bench.training.randomness import coin
-
-            ref = row.loser if side else row.winner
-            assert ref is not None
-            once = not found.draws.per_visit
-            flip = (
-                once
-                and found.flip
-                and coin(found.seed, ("flip-winner", "flip-loser")[side], number)
+        def side_of(side: int, start: int, end: int) -> dict[str, Tensor]:
+            refs = [(row.winner, row.loser)[side] for row in comparisons[start:end]]
+            images = [reader.pixels(ref, side_pixels) for ref in refs if ref is not None]
+            return side_latents(
+                backbone,
+                images,
+                found.draws,
+                side=side,
+                start=start,
+                seed=found.seed,
+                batch=size,
             )
-            return reader.pixels(ref, side_pixels, flip=flip)
-
-        def for_visits(start: int, end: int, side: int) -> dict[str, Tensor]:
-            images = [_pixels(comparisons[n], n, side) for n in range(start, end)]
-            moments = partial(encode_moments, backbone, posterior=found.posterior)
-            name = SIDES[side]
-            return visit_tensors(name, images, moments, flip=found.flip, batch=size)
 
         def latents(start: int, end: int) -> dict[str, Tensor]:
-            made: dict[str, Tensor] = {}
-            for side, name in enumerate(SIDES):
-                if side and comparisons[0].loser is None:
-                    continue
-                if not found.draws.per_visit:
-                    made[name] = encode(start, end, side)
-                else:
-                    made |= for_visits(start, end, side)
-            return made
+            losers = comparisons[0].loser is not None
+            return side_of(0, start, end) | (side_of(1, start, end) if losers else {})
 
         facts = {
             **counts,

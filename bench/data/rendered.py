@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +20,7 @@ import numpy as np
 from bench.api.errors import UsageError, did_you_mean
 from bench.api.generation import GenerationSpec, image_seed
 from bench.api.prompts import Prompt, PromptSuite
-from bench.data.augmentation import ONCE, Draws, visit_tensors
-from bench.data.images import encode_moments, encode_pixels
+from bench.data.augmentation import ONCE, Draws, side_latents
 from bench.data.kinds import read_settings
 from bench.data.spec import KIND
 from bench.data.stored import StoredRow, write_set
@@ -181,32 +179,21 @@ def build(
         scenes = [scene_of(prompt, found.seed) for prompt in prompts]
         faults = [spoilt(s, p, found.seed) for s, p in zip(scenes, prompts, strict=True)]
 
-        def encode(some: Sequence[Scene], start: int, side: int) -> Tensor:
-            return encode_pixels(
+        def drawn(some: Sequence[Scene], start: int, side: int) -> dict[str, Tensor]:
+            return side_latents(
                 backbone,
-                np.stack([render(scene) for scene in some]),
-                posterior=found.posterior,
-                keys=[2 * (start + n) + side for n in range(len(some))],
+                [render(scene) for scene in some],
+                found.draws,
+                side=side,
+                start=start,
                 seed=found.seed,
+                batch=len(some),
             )
 
-        def for_visits(start: int, end: int) -> dict[str, Tensor]:
-            moments = partial(encode_moments, backbone, posterior=found.posterior)
-            sides = {"winner": scenes[start:end]}
-            if found.loser == "degraded":
-                sides["loser"] = [scene for scene, _ in faults[start:end]]
-            made: dict[str, Tensor] = {}
-            for name, some in sides.items():
-                images = [render(scene) for scene in some]
-                made |= visit_tensors(name, images, moments, flip=False, batch=len(images))
-            return made
-
         def latents(start: int, end: int) -> dict[str, Tensor]:
-            if found.draws.per_visit:
-                return for_visits(start, end)
-            made = {"winner": encode(scenes[start:end], start, 0)}
+            made = drawn(scenes[start:end], start, 0)
             if found.loser == "degraded":
-                made["loser"] = encode([scene for scene, _ in faults[start:end]], start, 1)
+                made |= drawn([scene for scene, _ in faults[start:end]], start, 1)
             elif sampler is not None:
                 import torch
 
