@@ -15,7 +15,7 @@ from bench.api.errors import BenchError, UsageError
 from bench.api.generation import image_seed
 from bench.api.prompts import Prompt
 from bench.backbones.base import Backbone
-from bench.data import picks, rendered, stored
+from bench.data import augmentation, picks, stored
 from bench.data.images import encode_pixels
 from bench.data.kinds import kind_module
 from bench.data.on_disk import PairsOnDisk
@@ -182,7 +182,7 @@ def test_an_interrupted_set_goes_on_and_is_the_same(
     wanted = {"suite": suite_json(suite)}
     whole = kind_module("rendered").build(Store(tmp_path / "a"), ref, wanted, device="cpu")
     encoded: list[int] = []
-    inner = rendered.encode_pixels
+    inner = augmentation.encode_pixels
 
     def stops(backbone: Backbone, pixels: np.ndarray, **options: Any) -> torch.Tensor:
         encoded.append(len(pixels))
@@ -190,7 +190,7 @@ def test_an_interrupted_set_goes_on_and_is_the_same(
             raise KeyboardInterrupt
         return inner(backbone, pixels, **options)
 
-    monkeypatch.setattr(rendered, "encode_pixels", stops)
+    monkeypatch.setattr(augmentation, "encode_pixels", stops)
     store = Store(tmp_path / "b")
     with pytest.raises(KeyboardInterrupt):
         kind_module("rendered").build(store, ref, wanted, device="cpu")
