@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
@@ -29,9 +30,10 @@ def with_repairs(action: Callable[[], T]) -> T:
     """
     if _INSIDE.get():
         return action()
-    from bench.steps.backends import look_again
+    if "bench.steps.backends" in sys.modules:  # else nothing was looked up; slow to import
+        from bench.steps.backends import look_again
 
-    look_again()
+        look_again()
     token = _INSIDE.set(True)
     try:
         return _repairing(action)
