@@ -41,6 +41,7 @@ METHODS = ("read_text", "read_bytes", "iterdir", "glob", "rglob", "open")
 FUNCTIONS = (
     *("open", "os.walk", "os.scandir", "os.listdir", "os.open", "io.open"),
     *("Image.open", "glob.glob", "glob.iglob", "load_file", "safe_open"),
+    *("torch.load", "torch.jit.load", "onnxruntime.InferenceSession"),
     *("np.load", "numpy.load", "np.loadtxt", "np.genfromtxt", "numpy.loadtxt", "np.fromfile"),
     *("pq.read_table", "pq.ParquetFile", "pq.read_metadata", "pandas.read_csv", "codecs.open"),
 )
@@ -97,7 +98,8 @@ def test_every_other_place_has_a_reason_and_is_one() -> None:
     [
         "open('x')", "p.open('rb')", "p.read_text()", "Path('x').read_bytes()", "import csv",
         "from csv import reader", "Image.open(p)", "p.iterdir()", "p.glob('*')", "os.walk(p)",
-        "np.load(p)", "pq.read_table(p)", "load_file(p)", "list(Path(p).rglob('*'))",
+        "np.load(p)", "pq.read_table(p)", "load_file(p)", "torch.load(p)",
+        "list(Path(p).rglob('*'))",
     ],
 )  # fmt: skip
 def test_the_rule_would_catch_it(text: str) -> None:

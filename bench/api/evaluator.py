@@ -298,6 +298,14 @@ class Evaluator(ABC):
 
         return read_flat(root, suite=suite)
 
+    def as_stored(self) -> bool:
+        """Return whether photographs are measured as their pixels are stored (default: upright).
+
+        An EXIF turn is undone by what shows a photograph, not by the programs whose published
+        numbers FID and its kin are compared with.
+        """
+        return False
+
     def complete_prompts(self, images: ImageSet) -> ImageSet:
         """Return the image set with what its prompts lack in their meta (default: as it is).
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
@@ -12,10 +13,12 @@ from bench.api.errors import IncompleteError, ProtocolError, UsageError
 from bench.api.files import file_hash
 from bench.api.generation import ImageRecord, ImageSet
 from bench.api.prompts import Prompt, PromptSuite
+from bench.read.folders import few, listed, one_each
 from bench.read.folders import is_picture as is_picture
-from bench.read.folders import listed, one_each
 from bench.read.pictures import PICTURES as PICTURES
 from bench.read.text import shown
+
+LOG = logging.getLogger(__name__)
 
 UNKNOWN_SEED = -1
 """Seed of an image of others."""
@@ -48,6 +51,21 @@ def read_flat(root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
     prompts = tuple(Prompt(id=stem, text="", tag="image") for stem in by_stem)
     suite = PromptSuite(name=f"folder:{shown(root.name)}", version="flat", prompts=prompts)
     return image_set(root, suite, files)
+
+
+def say_copies(images: ImageSet) -> None:
+    """Log how many files are copies of another one of the set: they count as often."""
+    seen: set[str] = set()
+    copies = []
+    for record in images.records:
+        if record.sha256 in seen:
+            copies.append(record.path)
+        seen.add(record.sha256)
+    if copies:
+        LOG.warning(
+            "%s: %d of %d pictures are copies of another one (%s); each counts",
+            *(shown(images.root), len(copies), len(images.records), few(copies)),
+        )
 
 
 def image_set(

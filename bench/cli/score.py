@@ -23,7 +23,7 @@ from bench.cli._parser import Subparsers, add_common
 from bench.cli._progress import LOG, shown_work
 from bench.cli._request import add_profile, add_work, go_offline, setting_of
 from bench.cli._verbs import VERBS
-from bench.harness.folders import LAYOUTS, Folder, is_artifact
+from bench.harness.folders import LAYOUTS, Folder, is_artifact, no_images
 
 if TYPE_CHECKING:
     from bench.harness.scores import Scores
@@ -259,9 +259,7 @@ def _side(args: argparse.Namespace, given: str) -> Folder | str:
         return given
     path = Path(given).expanduser()
     if not path.is_dir():
-        raise UsageError(
-            f"--images {given}: no folder of that name, and no artifact images/NAME-HASH."
-        )
+        raise UsageError(f"--images {no_images(path)}")
     return Folder(
         path=path,
         layout="official" if args.official_folder else args.layout,

@@ -29,7 +29,7 @@ from bench.read.folders import few, listed_below, named
 from bench.read.json_text import read_json_lines
 from bench.read.pictures import PictureError, read_picture
 from bench.read.table_text import read_text_table
-from bench.read.text import head_of, shown
+from bench.read.text import head_of, kind_of_bytes, shown
 
 LOG = logging.getLogger(__name__)
 
@@ -261,8 +261,8 @@ def _require_parquet(file: Path) -> None:
     """Look at the head of a file before the library does (UsageError where it is another kind)."""
     head = head_of(file)
     if head[:4] != b"PAR1":
-        told = "a pointer of git LFS; fetch it (git lfs pull)" if head[:7] == b"version" else "none"
-        raise UsageError(f"{shown(file)} is no Parquet file: {told}")
+        told = kind_of_bytes(head) or ("of another kind" if head else "empty")
+        raise UsageError(f"{shown(file)} is no Parquet file: it is {told}")
 
 
 class ImageReader:

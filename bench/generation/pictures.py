@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.api.errors import IncompleteError, ProtocolError
+from bench.api.folder import say_copies
 from bench.api.generation import ImageSet
 from bench.read.folders import few
 from bench.read.pictures import Picture, PictureError, read_picture
@@ -18,6 +19,12 @@ LOG = logging.getLogger(__name__)
 
 MODES = ("RGB", "RGB;16B")
 """Of which nothing has to be decided: grey could be meant as three channels, CMYK not at all."""
+TURNED = {
+    True: "turned upright, as their EXIF says",
+    False: "stored as EXIF turns them, and measured as they are stored: FID's official programs do "
+    "so, and its kin's",
+}
+"""What is said of such pictures, by whether they are turned."""
 _SHOWN = 5
 
 
@@ -29,12 +36,14 @@ class Pictures:
         width, height: pixels; None where they differ and that was allowed.
         formats: number of pictures by file format, e.g. `{"PNG": 4}`.
         changed: those whose pixels are not just the file's: turned upright, first of several.
+        turned: those that EXIF turns, where that was not done.
     """
 
     width: int | None
     height: int | None
     formats: dict[str, int]
     changed: frozenset[Path] = frozenset()
+    turned: frozenset[Path] = frozenset()
 
     @property
     def lossy(self) -> int:
@@ -53,6 +62,7 @@ class _Seen:
     orientation: int
     frames: int
     misnamed: bool
+    profile: str
 
     @classmethod
     def of(cls, path: Path, found: Picture) -> _Seen:
@@ -64,18 +74,24 @@ class _Seen:
             orientation=found.orientation,
             frames=found.frames,
             misnamed=found.misnamed,
+            profile=found.profile,
         )
 
 
 def check_pictures(
-    images: ImageSet, *, size: tuple[int, int] | None = None, any_size: bool = False
+    images: ImageSet,
+    *,
+    size: tuple[int, int] | None = None,
+    any_size: bool = False,
+    upright: bool = True,
 ) -> Pictures:
     """Decode every picture and say what they are, and what is done to some of them.
 
     Args:
         images: a complete image set.
-        size: (width, height) that each must have, upright; None means that of the first.
+        size: (width, height) that each must have, as it is read; None means that of the first.
         any_size: sizes may differ.
+        upright: photographs are turned as their EXIF says.
 
     Raises:
         IncompleteError: there is none.
@@ -87,7 +103,7 @@ def check_pictures(
     found, broken = [], []
     for path in images.paths():
         try:
-            found.append(_Seen.of(path, read_picture(path)))
+            found.append(_Seen.of(path, read_picture(path, upright=upright)))
         except PictureError as error:
             broken.append((path, error.reason))
     total = len(found) + len(broken)
@@ -117,16 +133,28 @@ def check_pictures(
             "pass --any-size."
         )
     common = next(iter(sizes)) if len(sizes) == 1 else (None, None)
-    _say(images.root, found, "turned upright, as their EXIF says", lambda s: s.orientation != 1)
+    _say(images.root, found, TURNED[upright], _is_turned)
     _say(images.root, found, "of several photographs (MPO), the first taken", _several)
     _say(images.root, found, "of 16 bits, the upper 8 taken", lambda s: s.mode.endswith("16B"))
+    for profile in dict.fromkeys(seen.profile for seen in found if seen.profile):
+        _say(images.root, found, _profile(profile), lambda s, of=profile: s.profile == of)
+    say_copies(images)
     _say(images.root, found, "of another format than their name says", lambda s: s.misnamed)
     return Pictures(
         width=common[0],
         height=common[1],
         formats=dict(Counter(seen.format for seen in found)),
-        changed=frozenset(s.path for s in found if s.orientation != 1 or _several(s)),
+        changed=frozenset(s.path for s in found if (upright and _is_turned(s)) or _several(s)),
+        turned=frozenset(s.path for s in found if not upright and _is_turned(s)),
     )
+
+
+def _profile(name: str) -> str:
+    return f"of another colour space than sRGB ({name[:60]}), and are not converted"
+
+
+def _is_turned(seen: _Seen) -> bool:
+    return seen.orientation != 1
 
 
 def _several(seen: _Seen) -> bool:

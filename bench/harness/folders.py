@@ -53,6 +53,16 @@ def is_artifact(text: str) -> bool:
     return _ARTIFACT.fullmatch(text) is not None
 
 
+def no_images(path: Path) -> str:
+    """Return in words that a path is neither a folder nor an artifact's name."""
+    if path.exists():
+        return (
+            f"{shown(path)} is a file; expected a folder of pictures (unpack an archive first), or "
+            "an artifact images/NAME-HASH."
+        )
+    return f"{shown(path)}: no folder of that name, and no artifact images/NAME-HASH."
+
+
 def read_folder(
     root: Path, *, evaluator: str, layout: str | None = None, suite: PromptSuite | None = None
 ) -> ImageSet:
@@ -155,6 +165,7 @@ def take_folder(store: Store, folder: Folder, profile: Profile, evaluator: str) 
         ProtocolError: a picture is broken, or of another size or mode.
         StoreError: the disk fails.
     """
+    from bench.api.registry import EVALUATORS
     from bench.suites import load_suite
 
     images = read_folder(
@@ -171,9 +182,14 @@ def take_folder(store: Store, folder: Folder, profile: Profile, evaluator: str) 
     if size is None and own is not None:
         size = (own.generation.width, own.generation.height)
     try:
-        found = check_pictures(images, size=size, any_size=folder.any_size)
+        found = check_pictures(
+            images,
+            size=size,
+            any_size=folder.any_size,
+            upright=not EVALUATORS.load(evaluator)().as_stored(),
+        )
     except ProtocolError as error:
-        if own is None:
+        if own is None or folder.size is not None:
             raise
         raise ProtocolError(
             f"{error}\n  profile {profile.name} measures {evaluator} on {size[0]} x {size[1]} "  # type: ignore[index]
@@ -186,4 +202,4 @@ def take_folder(store: Store, folder: Folder, profile: Profile, evaluator: str) 
             len(images.records),
             ", ".join(f"{n} {name}" for name, n in found.formats.items()),
         )
-    return import_images(store, images, changed=found.changed)
+    return import_images(store, images, changed=found.changed, turned=found.turned)

@@ -9,7 +9,7 @@ from bench.api.errors import UsageError
 from bench.api.registry import EVALUATORS
 from bench.executors.outcome import Listener, ignore
 from bench.generation.image_set import open_image_set
-from bench.harness.folders import Folder, is_artifact, take_folder
+from bench.harness.folders import Folder, is_artifact, no_images, take_folder
 from bench.harness.images import Images
 from bench.harness.parts import Setting, finish
 from bench.harness.references import measured_alike
@@ -149,9 +149,7 @@ def _image_set(setting: Setting, images: Pictures, evaluator: str) -> Artifact:
     folder = images if isinstance(images, Folder) else Folder(path=Path(images).expanduser())
     if isinstance(images, Folder) or folder.path.is_dir() or not is_artifact(str(images)):
         if not folder.path.is_dir():
-            raise UsageError(
-                f"{folder.path}: no folder of that name, and no artifact images/NAME-HASH."
-            )
+            raise UsageError(no_images(folder.path))
         return take_folder(store, folder, setting.builder().profile, evaluator)
     artifact = store.get(str(images))
     if artifact.kind != "images":

@@ -36,7 +36,10 @@ MOST_PIXELS = 170_000_000
 """Larger pictures are refused: a small file may unpack into all of the memory."""
 
 _EIGHT_BIT = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
-_ORIENTATION = 0x0112
+_ORIENTATION, _BITS = 0x0112, 0x0102
+_ZEROS = 64
+_SRGB = ("srgb", "iec61966", "c2")
+"""What the names of sRGB's profiles hold; `c2` is the short one that photograph services write."""
 _ENDINGS = {
     **{".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"},
     **{f".{name.lower()}": name for name in ("PNG", "WEBP", "BMP", "GIF")},
@@ -66,6 +69,8 @@ class Picture:
         orientation: EXIF's, 1 where the file is upright.
         frames: photographs in the file, of which the first was taken.
         misnamed: whether the file's ending is of another format.
+        profile: name of the colour space that the file says its pixels are of, where that is not
+            sRGB; they are not converted.
     """
 
     image: Image
@@ -74,6 +79,7 @@ class Picture:
     orientation: int
     frames: int
     misnamed: bool
+    profile: str = ""
 
     @property
     def plain(self) -> bool:
@@ -87,12 +93,13 @@ class Picture:
         return np.asarray(self.image)
 
 
-def read_picture(source: Path | bytes, name: str | None = None) -> Picture:
+def read_picture(source: Path | bytes, name: str | None = None, *, upright: bool = True) -> Picture:
     """Read one picture.
 
     Args:
         source: a file, or its content.
         name: in messages, in place of the path.
+        upright: turned as EXIF says; otherwise the pixels as they are stored.
 
     Raises:
         PictureError: it is missing, broken, or one of those that are refused.
@@ -114,8 +121,10 @@ def read_picture(source: Path | bytes, name: str | None = None) -> Picture:
                 told = file.getexif().get(_ORIENTATION)
                 orientation = told if isinstance(told, int) and 1 <= told <= 8 else 1
                 _require_opaque(file, where)
-                upright = ImageOps.exif_transpose(file)
-                image = upright if upright.mode == "RGB" else upright.convert("RGB")
+                profile = foreign_profile(file.info.get("icc_profile"))
+                shown_so = ImageOps.exif_transpose(file) if upright else file.copy()
+                shown_so.info.pop("exif", None)
+                image = shown_so if shown_so.mode == "RGB" else shown_so.convert("RGB")
     except PictureError:
         raise
     except Exception as error:  # decoders raise whatever they like on damaged files
@@ -130,6 +139,7 @@ def read_picture(source: Path | bytes, name: str | None = None) -> Picture:
         orientation=orientation,
         frames=frames,
         misnamed=bool(ending) and _ENDINGS.get(ending) != ("JPEG" if format_ == "MPO" else format_),
+        profile=profile,
     )
 
 
@@ -148,6 +158,19 @@ def _whole() -> Iterator[None]:
 def read_pixels(source: Path | bytes, name: str | None = None) -> np.ndarray:
     """Return (H, W, 3) uint8 of a picture; see `read_picture`."""
     return read_picture(source, name).pixels()
+
+
+def is_turned(path: Path) -> bool:
+    """Whether a picture's EXIF says that it is to be turned; nothing is decoded."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(_content(path, shown(path))), formats=FORMATS) as file:
+                return file.getexif().get(_ORIENTATION, 1) in range(2, 9)
+    except Exception:
+        return False
 
 
 def picture_format(path: Path) -> str:
@@ -189,10 +212,53 @@ def _require_readable(file: Image, data: bytes, where: str) -> str:
     frames = int(getattr(file, "n_frames", 1))
     if frames > 1 and file.format != "MPO":
         raise PictureError(where, f"animated: {frames} frames; expected one")
+    if file.mode in ("LAB", "HSV"):
+        raise PictureError(where, f"colours of mode {file.mode}; save it as RGB")
     if file.mode not in _EIGHT_BIT:
         raise PictureError(where, f"not of 8 bits: pixels of mode {file.mode}")
-    sixteen = file.format == "PNG" and data[24:25] == b"\x10"
+    if lost := _cut_short(str(file.format), data):
+        raise PictureError(where, f"broken: {lost}")
+    bits = getattr(file, "tag_v2", {}).get(_BITS, ())
+    sixteen = (file.format == "PNG" and data[24:25] == b"\x10") or max((8, *bits)) > 8
     return f"{file.mode};16B" if sixteen else str(file.mode)
+
+
+def _cut_short(format_: str, data: bytes) -> str:
+    """Return what a file lacks that was cut short and filled with zeros, which decoders pass over.
+
+    Programs that fetch files reserve their space first.
+    """
+    if format_ in ("JPEG", "MPO") and data.find(b"\xff\xd9", _scan_of(data)) < 0:
+        return "the JPEG does not end; zeros in place of its rest?"
+    if format_ == "WEBP":
+        end = min(len(data), 8 + int.from_bytes(data[4:8], "little"))
+        if not any(data[max(0, end - _ZEROS) : end]):
+            return "the WebP ends in zeros alone"
+    return ""
+
+
+def _scan_of(data: bytes) -> int:
+    """Return where the pixels of a JPEG begin, behind segments that may hold other JPEGs."""
+    at = 2
+    while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
+        if data[at + 1] == 0xDA:
+            return at
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return 0
+
+
+def foreign_profile(profile: bytes | None) -> str:
+    """Return the name of a colour profile that is not sRGB's, nothing without one."""
+    if not profile:
+        return ""
+    try:
+        from PIL import ImageCms
+
+        told = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
+    except Exception:  # littlecms is an option of PIL's, and profiles may be damaged
+        return "one that cannot be read"
+    name = " ".join(str(told).split())
+    return "" if any(word in name.lower() for word in _SRGB) else name or "one without a name"
 
 
 def _require_opaque(file: Image, where: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.read.text import NoTextError, head_of, shown
+from bench.api.errors import CorruptArtifactError, PrerequisiteError
+from bench.read.text import NoTextError, head_of, kind_of_bytes, shown
 
 _LONGEST_HEADER = 100_000_000
 
@@ -34,6 +35,62 @@ def load_arrays(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         return arrays, dict(file.metadata() or {})
 
 
+def load_torch(path: Path) -> Any:
+    """Return what a file of PyTorch's holds, on the CPU; plain tensors alone, no code is run.
+
+    Raises:
+        UnreadableFileError, NoTextError: as `require_torch`.
+        RuntimeError, UnpicklingError, EOFError: as `torch.load`.
+    """
+    import torch
+
+    require_torch(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def load_torchscript(path: Path) -> Any:
+    """Return a module that TorchScript wrote, on the CPU.
+
+    Raises:
+        UnreadableFileError, NoTextError: as `require_torch`.
+        RuntimeError: as `torch.jit.load`.
+    """
+    import torch
+
+    require_torch(path)
+    return torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+
+
+def onnx_session(path: Path, who: str) -> Any:
+    """Return an onnxruntime session of a model, on one thread of the CPU.
+
+    Args:
+        path: the model.
+        who: needs it, for messages.
+
+    Raises:
+        UnreadableFileError, NoTextError: as `require_onnx`.
+        PrerequisiteError: onnxruntime is not installed.
+        CorruptArtifactError: onnxruntime cannot read the file.
+    """
+    require_onnx(path)
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise PrerequisiteError(
+            f"{who} needs onnxruntime, which is not installed", fix="pip install onnxruntime"
+        ) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # cores are used by processes
+    try:
+        return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+    except Exception as error:  # what it raises is no public name
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise CorruptArtifactError(
+            f"{shown(path)} cannot be read as ONNX: {reason[0][:200]}. Fetch it again."
+        ) from error
+
+
 def require_safetensors(path: Path) -> None:
     """Look at the head of a file that a library is to open.
 
@@ -45,13 +102,47 @@ def require_safetensors(path: Path) -> None:
     length, begins = int.from_bytes(head[:8], "little"), head[8:9]
     if len(head) > 8 and length <= _LONGEST_HEADER and begins == b"{":
         return
-    told = "it is of another kind"
+    told = "it is a pickle, which is not opened: convert it" if _is_pickle(head) else ""
+    raise NoTextError(f"{shown(path)} is no safetensors file: {told or _other(head)}")
+
+
+def require_onnx(path: Path) -> None:
+    """Look at the head of a file that onnxruntime is to open.
+
+    An ONNX model is a protocol buffer whose first field is its version (`ir_version`, a number).
+
+    Raises:
+        UnreadableFileError: it is no ordinary file, or cannot be read.
+        NoTextError: it does not begin as such a file does; what it is, is said.
+    """
+    head = head_of(path)
+    if head[:1] != b"\x08" or kind_of_bytes(head):
+        raise NoTextError(f"{shown(path)} is no ONNX file: {_other(head)}")
+
+
+def require_torch(path: Path) -> None:
+    """Look at the head of a file that `torch.load(weights_only=True)` or `torch.jit` is to open.
+
+    Since PyTorch 1.6 it is a zip archive; before, a pickle.
+
+    Raises:
+        UnreadableFileError: it is no ordinary file, or cannot be read.
+        NoTextError: it begins as neither does; what it is, is said.
+    """
+    head = head_of(path)
+    if not _is_pickle(head):
+        raise NoTextError(f"{shown(path)} is no file of PyTorch's: {_other(head)}")
+
+
+def _is_pickle(head: bytes) -> bool:
+    return head[:2] == b"PK" or (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05")
+
+
+def _other(head: bytes) -> str:
+    """Return what a file is that begins so and should hold weights."""
     if not head:
-        told = "it is empty"
-    elif head.startswith(b"version https://git-lfs"):
-        told = "it is a pointer of git LFS; fetch the file itself (git lfs pull)"
-    elif head[:2] in (b"PK", b"\x80\x02"):
-        told = "it is a pickle, which is not opened: convert it"
-    elif head.lstrip()[:1] == b"<":
-        told = "it is a web page"
-    raise NoTextError(f"{shown(path)} is no safetensors file: {told}")
+        return "it is empty"
+    if not any(head):
+        return "it begins with zeros; fetch it again"
+    told = kind_of_bytes(head)
+    return f"it is {told}" if told else "it is of another kind"

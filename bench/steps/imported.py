@@ -25,7 +25,12 @@ VERSION = 1
 
 
 def import_images(
-    store: Store, images: ImageSet, *, seed: int = 0, changed: Collection[Path] = ()
+    store: Store,
+    images: ImageSet,
+    *,
+    seed: int = 0,
+    changed: Collection[Path] = (),
+    turned: Collection[Path] = (),
 ) -> Artifact:
     """Copy a complete image set into the store; what is no plain PNG is decoded and kept as one.
 
@@ -35,6 +40,7 @@ def import_images(
         seed: recorded; what the images were really sampled with is not known.
         changed: files whose pixels are not kept as they lie in them (turned upright, the first
             of several): their names enter the identity.
+        turned: files that EXIF turns and whose pixels are kept as they are stored; likewise.
 
     Raises:
         IncompleteError: images are missing, naming them.
@@ -52,6 +58,11 @@ def import_images(
     if changed:
         identity["upright"] = sorted(p.relative_to(images.root).as_posix() for p in changed)
 
+    if turned:
+        identity["as_stored"] = sorted(p.relative_to(images.root).as_posix() for p in turned)
+
+    decoded = {*changed, *turned}
+
     def make(work: Work) -> None:
         jobs = image_jobs(images.suite, images.images_per_prompt, seed)
         known = {record.key: record for record in images.records}
@@ -59,8 +70,8 @@ def import_images(
         for job in jobs:
             record = known[f"{job.prompt.id}/{job.ordinal}"]
             source, target = images.root / record.path, work.file(job.path)
-            picture = read_picture(source)
-            if picture.format == "PNG" and source not in changed:
+            picture = read_picture(source, upright=source not in turned)
+            if picture.format == "PNG" and source not in decoded:
                 with writing_to(target):
                     shutil.copyfile(source, target)
                 digests[job.path] = record.sha256

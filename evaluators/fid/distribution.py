@@ -14,6 +14,10 @@ from evaluators.fid.reference_stats import ReferenceStatistics, read_reference
 class DistributionEvaluator(Evaluator):
     """A metric of all images together: a record only says which image it is of."""
 
+    def as_stored(self) -> bool:
+        """Return True: pytorch-fid, clean-fid and torch-fidelity turn no photograph."""
+        return True
+
     def score(self, suite: PromptSuite, predictions: Mapping[str, Predictions]) -> Iterable[Record]:
         """Return one record per image: prompt_id, ordinal, tag.
 

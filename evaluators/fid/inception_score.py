@@ -48,6 +48,10 @@ class InceptionScore(Evaluator):
         upstream="toshas/torch-fidelity@5e211a950a7b45206bd4976813ffd6aed6cf4ccc",
     )
 
+    def as_stored(self) -> bool:
+        """Return True: pytorch-fid, clean-fid and torch-fidelity turn no photograph."""
+        return True
+
     def score(self, suite: PromptSuite, predictions: Mapping[str, Predictions]) -> Iterable[Record]:
         """Return one record per image: prompt_id, ordinal, tag.
 

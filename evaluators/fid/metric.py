@@ -46,6 +46,10 @@ class FID(Evaluator):
         needs_reference=True,
     )
 
+    def as_stored(self) -> bool:
+        """Return True: pytorch-fid, clean-fid and torch-fidelity turn no photograph."""
+        return True
+
     def score(self, suite: PromptSuite, predictions: Mapping[str, Predictions]) -> Iterable[Record]:
         """Return one record per image: prompt_id, ordinal, tag.
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from bench.api import Backend, ImageSet, ProtocolError
 from bench.api.evaluator import StoredReference
+from bench.api.folder import say_copies
 from bench.api.memory import predict_within_memory
 from bench.api.registry import BACKENDS
+from bench.read.folders import few
+from bench.read.pictures import is_turned, read_picture
 from evaluators.fid.protocols import PROTOCOLS, FidProtocol, backend_of
 from evaluators.fid.protocols import protocol as named
 from evaluators.fid.reference_stats import ReferenceStatistics, role_of
+from evaluators.whole_folder import scratch
+
+LOG = logging.getLogger(__name__)
 
 BATCH = 32
 
@@ -51,6 +59,8 @@ class FidReferences:
             raise ProtocolError(
                 f"a reference of {count} picture has no covariance; expected two or more"
             )
+        say_copies(images)
+        images = _as_stored(images)
         looking: Any = backend
         looking.photographs = True  # a reference's files may be of any format
         answers = predict_within_memory(looking, images, {}, batch_size=BATCH)
@@ -71,6 +81,30 @@ class FidReferences:
         found = _protocol(reference.backend)
         if found is not None:
             found.require_files(formats)
+
+
+def _as_stored(images: ImageSet) -> ImageSet:
+    """Return the pictures as their pixels are stored, where EXIF turns some; said once.
+
+    The official programs open a photograph and turn nothing: a reference that was turned would not
+    be the one that published numbers were measured against.
+    """
+    turned = [record for record in images.records if is_turned(images.root / record.path)]
+    if not turned:
+        return images
+    LOG.warning(
+        "%d of %d pictures (%s) are turned by their EXIF; they are measured as they are stored, as "
+        "FID's official programs do",
+        *(len(turned), len(images.records), few([record.path for record in turned])),
+    )
+    folder = scratch()
+    copies = {}
+    for number, record in enumerate(turned):
+        copy = folder / f"{number:06d}.png"
+        read_picture(images.root / record.path, upright=False).image.save(copy, format="PNG")
+        copies[record.key] = replace(record, path=str(copy))
+    kept = tuple(copies.get(record.key, record) for record in images.records)
+    return replace(images, records=kept)
 
 
 def _protocol(identity: Mapping[str, Any]) -> FidProtocol | None:

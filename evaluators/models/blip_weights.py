@@ -15,6 +15,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 from bench.api.errors import CorruptArtifactError
+from bench.read.weights import load_torch
 
 PATCH = 16
 VISION_EPSILON = 1e-6
@@ -103,17 +104,16 @@ def load_original(path: Path, *, device: str) -> Any:
     Raises:
         CorruptArtifactError: the file is no such checkpoint, or lacks weights, naming one.
     """
-    import torch
-    from transformers import BlipForQuestionAnswering
-
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)["model"]
+        state = load_torch(path)["model"]
         config = network_config(state)
     except (KeyError, TypeError, ValueError, RuntimeError, UnpicklingError) as error:
         raise CorruptArtifactError(
             f"{path} is no checkpoint of BLIP-VQA ({type(error).__name__}: {error}); expected "
             "the original file, an object with its tensors under 'model'. Download it again."
         ) from None
+    from transformers import BlipForQuestionAnswering
+
     network = BlipForQuestionAnswering(config)
     renamed = {found: v.float() for name, v in state.items() if (found := library_name(name))}
     try:

@@ -20,7 +20,7 @@ import numpy as np
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError
 from bench.api.files import Stamp, stamp
-from bench.read.weights import load_tensors
+from bench.read.weights import load_tensors, load_torch, load_torchscript
 
 if TYPE_CHECKING:
     import torch
@@ -154,9 +154,9 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         if path.suffix == ".safetensors":
             state: Mapping[str, Any] = load_tensors(path)
         elif path.suffix == ".pt":
-            state = _from_torchscript(torch.jit.load(str(path), map_location="cpu").state_dict())
+            state = _from_torchscript(load_torchscript(path).state_dict())
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = load_torch(path)
     except (RuntimeError, ValueError, OSError, SafetensorError) as error:
         raise CorruptArtifactError(
             f"{path} cannot be read as weights: {str(error).strip()[:200]}"

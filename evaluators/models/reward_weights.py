@@ -7,7 +7,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 from bench.api.errors import CorruptArtifactError
-from bench.read.weights import load_tensors
+from bench.read.weights import load_tensors, load_torch
 
 
 def read_tensors(path: Path, *, under: str | None = None) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def read_tensors(path: Path, *, under: str | None = None) -> dict[str, Any]:
         found: dict[str, Any] = load_tensors(path)
         return found
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
+        data = load_torch(path)
     except (RuntimeError, ValueError, EOFError, UnpicklingError) as error:
         raise CorruptArtifactError(
             f"{path} is no PyTorch checkpoint of plain tensors ({error}). Fetch it again."

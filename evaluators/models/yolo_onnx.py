@@ -25,6 +25,7 @@ from bench.api.evaluator import Backend, Record
 from bench.api.files import file_hash
 from bench.api.generation import ImageSet
 from bench.api.prompts import PromptSuite
+from bench.read.weights import onnx_session
 from evaluators.geneval.clauses import unofficial_words
 from evaluators.geneval.prompts import OBJECT_NAMES
 from evaluators.models.images import read_batches
@@ -86,17 +87,8 @@ class YoloDetector(Backend):
 
     @cached_property
     def _session(self) -> Any:
-        try:
-            import onnxruntime
-        except ModuleNotFoundError as error:
-            raise PrerequisiteError(
-                "geneval-yolo runs in onnxruntime, which is not installed",
-                fix="pip install onnxruntime",
-            ) from error
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1  # cores are used by processes
-        path = str(self._weights[0])
-        session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
+        path = self._weights[0]
+        session = onnx_session(path, "geneval-yolo")
         channels = session.get_outputs()[0].shape[1]
         if channels != 4 + len(OBJECT_NAMES) + 32:
             raise ProtocolError(f"{path} gives {channels} numbers a place; expected 4 + 80 + 32")

@@ -39,6 +39,7 @@ that it finds are in identities by their own hashes."""
 
 ASIDE = frozenset(
     (
+        "as_stored",
         "complete_prompts",
         "official_results",
         "official_suite",

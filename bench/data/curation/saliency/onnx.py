@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bench.api.errors import CorruptArtifactError, PrerequisiteError
+from bench.api.errors import CorruptArtifactError
 from bench.data.curation.saliency import SaliencyModel
 from bench.data.curation.saliency.u2net import SIDE, network_input, soft_mask, weights_file
+from bench.read.weights import onnx_session
 from bench.store import file_hash
 
 U2NETP_SHA256 = "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8"
@@ -66,16 +67,5 @@ class OnnxSaliency(SaliencyModel):
 
     def _open(self) -> Any:
         if self._session is None:
-            try:
-                import onnxruntime
-            except ImportError as error:
-                raise PrerequisiteError(
-                    "saliency model 'u2net-onnx' needs onnxruntime, which is not installed",
-                    fix="pip install onnxruntime",
-                ) from error
-            options = onnxruntime.SessionOptions()
-            options.intra_op_num_threads = 1
-            self._session = onnxruntime.InferenceSession(
-                str(self.path), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = onnx_session(self.path, "saliency model 'u2net-onnx'")
         return self._session

@@ -11,7 +11,7 @@ from PIL import Image
 
 from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError
 from bench.data.curation.saliency import SaliencyModel
-from bench.read.weights import load_tensors
+from bench.read.weights import load_tensors, load_torch
 from bench.store import file_hash
 
 SIDE = 320
@@ -105,8 +105,6 @@ def load_network(path: Path, *, small: bool) -> Any:
         CorruptArtifactError: the file is no state dict, or does not fill the network exactly.
         UsageError: the file is of an unknown kind.
     """
-    import torch
-
     from bench.data.curation.saliency.u2net_network import FULL, SMALL, U2Net
 
     network = U2Net(SMALL if small else FULL)
@@ -114,7 +112,7 @@ def load_network(path: Path, *, small: bool) -> Any:
         if path.suffix == ".safetensors":
             state = load_tensors(path)
         elif path.suffix in (".pth", ".pt"):
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = load_torch(path)
         else:
             raise UsageError(f"{path}: expected .pth, .pt or .safetensors (ONNX: u2net-onnx).")
         network.load_state_dict(state, strict=True)
