@@ -20,6 +20,7 @@ PLACES: dict[str, str] = {
     "bench.assets.download": "writes files in parts, and goes on with what is there of one",
     "bench.backbones": "reads headers and single tensors of LoRAs at their places in the file",
     "bench.check.installation": "counts what lies in a store, finished or not, for doctor",
+    "bench.environment": "counts the GPUs that the driver lists in its own folder",
     "bench.cli._output": "opens the null device in place of a stream that is closed",
     "bench.check.published": "finds the published folders below one, whatever their names",
     "bench.data.curation.engine": "opens masks of its own in the store, which are grey",

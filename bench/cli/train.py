@@ -130,9 +130,11 @@ def _estimate_lines(found: TrainingEstimate) -> list[str]:
 
 
 def _data(found: TrainingEstimate) -> str:
-    """Return which data set, and what must be sampled for it."""
+    """Return which data set, and what must be sampled or encoded for it."""
     if found.data_there:
         return f"{found.data}, which is there: no image to sample"
+    if found.encoded:
+        return f"{found.data}: {found.encoded}, about {duration(3600 * found.data_hours)}"
     if found.images is None:
         return f"{found.data}; how many images must be sampled for it is not known"
     if found.images == 0:

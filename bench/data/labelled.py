@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from bench.api.errors import UsageError, unknown
 from bench.api.files import blob_sha256
 from bench.data.augmentation import ONCE, Draws, side_latents
-from bench.data.kinds import read_settings
+from bench.data.kinds import Reading, read_settings
 from bench.data.labels import Comparison, checked_rows, read_comparisons, wanted_uids
 from bench.data.readers import ImageReader, ImageRef, dataset_folder, tables_of
 from bench.data.spec import KIND, TEXTS_AUTO, texts_fit
@@ -159,15 +159,47 @@ def identity(
     store: Store, checkpoint: CheckpointRef, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the identity of the set; see `bench.data.kinds.PairKind`."""
+    return dict(reading(store, checkpoint, settings).identity)
+
+
+def reading(store: Store, checkpoint: CheckpointRef, settings: Mapping[str, Any]) -> Reading:
+    """Return the identity of the set, and how much there is to encode."""
     found = read_settings(LabelledSettings, settings, "labelled")
     rows, _ = found.comparisons()
+    side = found.side(checkpoint)
+    return Reading(
+        identity=_identity(store, checkpoint, found, rows, side),
+        pairs=len(rows),
+        images=sum(1 if row.loser is None else 2 for row in rows),
+        side=side,
+        native=_native(checkpoint) or side,
+    )
+
+
+def _native(checkpoint: CheckpointRef) -> int | None:
+    """Return the side that a checkpoint's network was made for, None where it does not say it."""
+    while checkpoint.base is not None:
+        checkpoint = checkpoint.base
+    try:
+        return native_side(checkpoint.folder())
+    except UsageError:
+        return None
+
+
+def _identity(
+    store: Store,
+    checkpoint: CheckpointRef,
+    found: LabelledSettings,
+    rows: list[Comparison],
+    side: int,
+) -> dict[str, Any]:
     return {
         "kind": "labelled",
         "version": VERSION,
         "checkpoint": checkpoint.identity(store),
         "rows_sha256": _rows_hash(rows),
         "unpaired": found.unpaired,
-        "resolution": found.side(checkpoint),
+        "resolution": side,
         "flip": found.flip,
         "posterior": found.posterior,
         "dtype": found.dtype,

@@ -49,6 +49,7 @@ class TrainingEstimate:
         data: id of the data set.
         data_there: whether it is in the store.
         images: to be sampled for it where it is not; None where that is not known.
+        encoded: in words, what of given images is to be encoded for it; empty where nothing is.
         data_hours: of making it, of one device, at the profile's speed.
         processes, micro_batches: how the effective batch is cut: each process takes so many
             micro-batches of `train.micro_batch` in each optimiser step.
@@ -67,6 +68,7 @@ class TrainingEstimate:
     data: str
     data_there: bool
     images: int | None
+    encoded: str
     data_hours: float
     processes: int
     micro_batches: int
@@ -123,6 +125,7 @@ def _estimate(builder: GraphBuilder, step: TrainingStep) -> TrainingEstimate:
         data=data.id,
         data_there=builder.store.status(data.kind, data.name, data.identity).state == "complete",
         images=data.sampled,
+        encoded=data.encoded,
         data_hours=data.seconds / 3600,
         processes=processes,
         micro_batches=math.ceil(math.ceil(config.batch / processes) / config.micro_batch),

@@ -136,8 +136,9 @@ def check_pictures(
     _say(images.root, found, TURNED[upright], _is_turned)
     _say(images.root, found, "of several photographs (MPO), the first taken", _several)
     _say(images.root, found, "of 16 bits, the upper 8 taken", lambda s: s.mode.endswith("16B"))
-    for profile in dict.fromkeys(seen.profile for seen in found if seen.profile):
-        _say(images.root, found, _profile(profile), lambda s, of=profile: s.profile == of)
+    profiles = ", ".join(dict.fromkeys(seen.profile[:60] for seen in found if seen.profile))
+    told = f"of another colour space than sRGB ({profiles}), and are not converted"
+    _say(images.root, found, told, lambda s: bool(s.profile))
     say_copies(images)
     _say(images.root, found, "of another format than their name says", lambda s: s.misnamed)
     return Pictures(
@@ -147,10 +148,6 @@ def check_pictures(
         changed=frozenset(s.path for s in found if (upright and _is_turned(s)) or _several(s)),
         turned=frozenset(s.path for s in found if not upright and _is_turned(s)),
     )
-
-
-def _profile(name: str) -> str:
-    return f"of another colour space than sRGB ({name[:60]}), and are not converted"
 
 
 def _is_turned(seen: _Seen) -> bool:

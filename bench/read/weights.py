@@ -58,7 +58,7 @@ def load_torchscript(path: Path) -> Any:
     import torch
 
     require_torch(path)
-    return torch.jit.load(str(path), map_location="cpu")  # type: ignore[no-untyped-call]
+    return torch.jit.load(str(path), map_location="cpu")
 
 
 def onnx_session(path: Path, who: str) -> Any:

@@ -11,7 +11,7 @@ from bench.api.errors import BenchError, PrerequisiteError, UsageError, unknown
 from bench.api.prompts import PromptSuite
 from bench.config import expand, mapping
 from bench.data.kinds import DEFAULT as DEFAULT_KIND
-from bench.data.kinds import image_draws, kind_module
+from bench.data.kinds import Reading, image_draws, kind_module, read_images
 from bench.data.spec import TEXTS_AUTO, texts_fit
 from bench.data.stored import PAIRS_PER_PART
 from bench.generation.checkpoint import CheckpointRef
@@ -48,6 +48,7 @@ class PairStep(DivisibleStep):
         settings: of that kind, prompts and sampling written out; each kind reads its own.
         checkpoint: whose images, latents and reference they are of.
         pairs: how many, before short prompts are dropped; None where that is not known.
+        encoded: in words, which given images are encoded for it; empty where none are.
     """
 
     kind: str = "pairs"
@@ -55,6 +56,7 @@ class PairStep(DivisibleStep):
     settings: Mapping[str, Any]
     checkpoint: CheckpointRef
     pairs: int | None
+    encoded: str = ""
 
     @property
     def sampled(self) -> int | None:
@@ -170,11 +172,20 @@ def _add(
     identity: Mapping[str, Any] = {"kind": kind, "of": title, "settings": settings}
     forwards = _forwards(settings.get("generation"))
     sources, weights = builder.loaded(base)
+    found: Reading | None = None
     if weights and there:
         try:
-            identity = module.identity(builder.store, base, settings)
+            found = read_images(module, builder.store, base, settings)
+            identity = (
+                module.identity(builder.store, base, settings) if found is None else found.identity
+            )
         except PrerequisiteError as error:
             builder.missing.setdefault(purpose, error)
+    evaluations, encoded = 0.0, ""
+    if found is not None:
+        count, evaluations = found.pairs, found.evaluations
+        encoded = f"{count:,} pairs, {found.images:,} images of {found.side} pixels to encode"
+        label += f": {encoded}"
     pairs, speed = count or 0, profile.speed
     draws = image_draws(kind, settings)
     times = 1 if draws is None else draws.latents_per_image
@@ -194,8 +205,9 @@ def _add(
         settings=settings,
         checkpoint=base,
         pairs=count,
+        encoded=encoded,
         label=(label or f"{pairs} preference pairs") + more,
-        seconds=5.0 + 2 * pairs * forwards * speed.image_step_seconds,
+        seconds=5.0 + (2 * pairs * forwards + evaluations) * speed.image_step_seconds,
         bytes=latents + texts + rows,
     )
     return builder.graph.add(step)

@@ -14,7 +14,9 @@ from safetensors.torch import load_file, save_file
 
 from bench.cli import main
 from bench.generation.checkpoint import CheckpointRef, load_pipeline_backbone
+from bench.generation.parts import native_side
 from bench.generation.weights import content_hash
+from bench.spec.profile import load_profile
 from bench.store import Store
 from tests.steps.test_others_weights import write_lora
 from tests.steps.toys import save_checkpoint, write_profile
@@ -184,3 +186,21 @@ def test_a_quotation_mark_that_nobody_closes(
     said = refused(tmp_path / "store", capsys)
     assert f"{pairs / 'pairs.csv'}: the row that begins on line 2" in said
     assert "is a quotation mark not closed?" in said
+
+
+@pytest.mark.parametrize("side", [8, 32])
+def test_a_dry_run_says_what_labelled_pairs_will_cost(
+    side: int, shelf: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How many, of which size, and that a larger size takes longer; nothing is made."""
+    pairs = write_pairs(tmp_path / "pairs", ["a red circle", "a blue circle", "a red square"])
+    data = on(pairs, resolution=side)  # type: ignore[arg-type]
+    assert train(shelf, tmp_path / "store", *data, "--dry-run") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"3 pairs, 6 images of {side} pixels to encode, about" in said
+    assert train(shelf, tmp_path / "store", *data, "--dry-run", "--json") == 0
+    (found,) = json.loads(capsys.readouterr().out)["trainings"]
+    evaluation = load_profile(str(shelf / "micro.yaml")).speed.image_step_seconds
+    area = (side / native_side(shelf / "checkpoint")) ** 2
+    assert 3600 * found["data_hours"] == pytest.approx(5 + 6 * 0.5 * area * evaluation)
+    assert found["pairs"] == 3 and not list(tmp_path.glob("store/pairs/*"))

@@ -93,7 +93,11 @@ def test_rubbish_in_place_of_saliency_weights_ends_the_command_in_words(
     weights.write_bytes(RUBBISH["page"][0])
     name = "u2net" if ending == ".pth" else "u2net-onnx"
     words = ["--images", str(folder), "--store", str(tmp_path / "store"), "--device", "cpu"]
-    settings: dict[str, object] = {"saliency.name": name, "saliency.options.weights": str(weights), "size": 32}
+    settings: dict[str, object] = {
+        "saliency.name": name,
+        "saliency.options.weights": str(weights),
+        "size": 32,
+    }
     if ending == ".onnx":
         settings["saliency.options.sha256"] = "null"
     settings |= {"colour.rule": "none", "source.min_side": 1}
