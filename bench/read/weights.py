@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.api.errors import CorruptArtifactError, PrerequisiteError
+from bench.errors import CorruptArtifactError, PrerequisiteError
 from bench.read.text import NoTextError, head_of, kind_of_bytes, shown
 
 _LONGEST_HEADER = 100_000_000
