@@ -174,5 +174,9 @@ def test_the_profile_trains_by_what_the_sweep_chose() -> None:
         if "method" in chosen:
             beta = float(chosen["method"]["beta_half_mean"])
             assert stage.method.config()["kappa"] == kappa_from_beta_half_mean(beta)
+    small = json.loads((file.parents[1] / "tiny-2-small" / "points.json").read_text())
+    (stage,) = training_plan(profile, "sft", 0, "sft-truth-small").stages
+    chosen = small["methods"]["sft-truth-small"]["chosen"]["train"]
+    assert (stage.train.steps, stage.train.batch) == (chosen["steps"], 16)
     family = {training_plan(profile, m, 0).stages[0].train.lr for m in EFFICIENT}
     assert len(family) == 1  # a comparison within it is of one setting
