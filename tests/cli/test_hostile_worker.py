@@ -21,7 +21,7 @@ LIMIT = 180.0
 
 
 def start(common: list[str], how: str, store: Path, **more: str) -> subprocess.Popen[str]:
-    """Start a run in a copy of the store: what was tried with other variables is not gone on with."""
+    """Start a run in a copy of the store: attempts under other variables are not gone on with."""
     place = common.index("--store") + 1
     shutil.copytree(common[place], store)
     own = [*common[:place], str(store), *common[place + 1 :]]
