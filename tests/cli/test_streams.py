@@ -80,7 +80,7 @@ def test_a_terminal_of_another_encoding(encoding: str) -> None:
     [
         ("generation.steps=2.5", "whole number"),
         ("generation.steps=.inf", "whole number"),
-        ("generation.steps=.nan", "whole number"),
+        ("generation.steps=.nan", "expected a number"),
         ("generation.steps=true", "whole number"),
         ("generation.steps='2'", "whole number"),
         ("generation.steps=[2]", "whole number"),

@@ -144,6 +144,26 @@ def test_what_was_not_run_is_said_beside_the_verdict_with_what_was_published() -
         assert "Controls that were not run: truth; dpo-null (published table: passed on GE)" in flat
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("overrides", ["training.common.steps=7"]),
+        ("checkpoint", "another"),
+        ("noise", "per-seed"),
+        ("name", "another"),
+    ],
+)
+def test_a_control_is_cited_of_a_table_that_was_made_alike_alone(
+    tmp_path: Path, key: str, value: object
+) -> None:
+    write_report(make_report(controlled(), ["a"]), tmp_path / "table-1a")
+    data = table()
+    ((cited),) = with_published(data, [DPO_NULL], tmp_path)
+    assert cited["found"] == {"GE": "passed"}
+    other = replace(data, profile={**data.profile, key: value})
+    assert with_published(other, [DPO_NULL], tmp_path) == (DPO_NULL,)
+
+
 def test_the_drift_of_a_null_is_printed(tmp_path: Path) -> None:
     data = controlled({"dpo-null": -0.1})
     assert results(data)["dpo-null"] == "passed"  # it must not improve, and does not
