@@ -52,6 +52,13 @@ def add_common(parser: argparse.ArgumentParser, *, json: bool = False) -> None:
     logs.add_argument("-q", "--quiet", action="store_true", help="log warnings and errors only")
 
 
+def count(text: str) -> int:
+    """Return an option's number of things (argparse says which option, and ends with usage)."""
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number from 1")
+    return int(text)
+
+
 def kebab(argv: Iterable[str]) -> list[str]:
     """Return `argv` with `--snake_case` flags as `--kebab-case`; values stay as they are."""
     words: list[str] = []

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.cli._output import print_json, print_rows
-from bench.cli._parser import Subparsers, add_common
+from bench.cli._parser import Subparsers, add_common, count
 from bench.cli._request import add_store, add_trust, go_offline, no_bars
 from bench.cli._verbs import VERBS
 
@@ -59,7 +59,7 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     add_trust(parser)
     add_store(parser)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    parser.add_argument("--batch-size", type=int, metavar="N", help="images painted at once")
+    parser.add_argument("--batch-size", type=count, metavar="N", help="images painted at once")
     parser.add_argument(
         "--offline", action="store_true", help="never use the network (sets HF_HUB_OFFLINE=1)"
     )

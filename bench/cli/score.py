@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bench.api.errors import UsageError
 from bench.api.registry import DEFAULT_EVALUATOR, EVALUATORS
 from bench.cli._output import print_json, print_rows
-from bench.cli._parser import Subparsers, add_common
+from bench.cli._parser import Subparsers, add_common, count
 from bench.cli._progress import LOG, shown_work
 from bench.cli._request import add_profile, add_work, go_offline, setting_of
 from bench.cli._verbs import VERBS
@@ -105,10 +105,14 @@ def _add_versus(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--judges", type=Path, metavar="FILE", help="YAML file of models; see the evaluator's card"
     )
-    group.add_argument("--per-prompt", type=int, metavar="K", help="pairs of each prompt")
-    group.add_argument("--limit", type=int, metavar="N", help="about N prompts, stratified by task")
+    group.add_argument("--per-prompt", type=count, metavar="K", help="pairs of each prompt")
+    group.add_argument(
+        "--limit", type=count, metavar="N", help="about N prompts, stratified by task"
+    )
     group.add_argument("--export", type=Path, metavar="DIR", help="write forms for people there")
-    group.add_argument("--forms", type=int, default=1, metavar="N", help="unlike orders and sides")
+    group.add_argument(
+        "--forms", type=count, default=1, metavar="N", help="unlike orders and sides"
+    )
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of orders and sides")
     group.add_argument(
         "--votes", type=Path, nargs="+", metavar="FILE", help="what came back from the forms"

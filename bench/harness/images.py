@@ -140,6 +140,8 @@ def generate(
 
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit}; expected at least 1 prompt.")
+    if seed is not None and seed < 0:
+        raise UsageError(f"--seed {seed}; expected a number from 0.")
     own = None if prompts is None else _suite(prompts, limit)
 
     def build(builder: GraphBuilder) -> str:

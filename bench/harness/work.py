@@ -26,12 +26,19 @@ class Work:
         gpus: GPUs that are used, at most; None means all that are visible. Each worker sees one.
         device: `"cpu"`, `"cuda"`, `"auto"`, or None for the profile's.
         on_event: told of all that happens, as a `bench.executors.outcome.Event` each.
+
+    Raises:
+        UsageError: there would be no worker.
     """
 
     jobs: int | None = None
     gpus: int | None = None
     device: str | None = None
     on_event: Listener = ignore
+
+    def __post_init__(self) -> None:
+        if self.jobs is not None and self.jobs < 1:
+            raise UsageError(f"--jobs {self.jobs}; expected at least 1.")
 
     def on(self, profile: ProfileHead) -> str | None:
         """Return the device, None for whatever is there."""
@@ -42,12 +49,10 @@ class Work:
         """Return the number of worker processes.
 
         Raises:
-            UsageError: it is not positive, or there are not as many GPUs.
+            UsageError: there are not as many GPUs.
         """
         gpus = self.gpu_names(profile)
         if self.jobs is not None:
-            if self.jobs < 1:
-                raise UsageError(f"--jobs {self.jobs}; expected at least 1.")
             return self.jobs
         if self.on(profile) != "cpu" and cuda_requested():
             return max(1, len(gpus))

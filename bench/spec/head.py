@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bench.api.errors import UsageError
 from bench.read.names import one_line
 from bench.spec.noise import SHARED
 
@@ -39,6 +40,8 @@ class ProfileHead:
     def __post_init__(self) -> None:
         for what in ("name", "title", "protocol"):
             one_line(str(getattr(self, what)), f"the profile's {what}")
+        if self.sampling_seed < 0:
+            raise UsageError(f"sampling_seed is {self.sampling_seed}; expected a number from 0.")
 
     def batch_size(self, what: str) -> int:
         """Return samples per forward in `"generation"` or `"prediction"`."""

@@ -99,6 +99,8 @@ class RowSpec:
             )
         if self.seeds is not None and (type(self.seeds) is not int or self.seeds < 1):
             raise UsageError(f"{where}: seeds is {self.seeds!r}; expected a number from 1.")
+        if self.sampling_seed is not None and self.sampling_seed < 0:
+            raise UsageError(f"{where}: sampling_seed is {self.sampling_seed}; expected from 0.")
         for key in self.sampling:
             if key not in SAMPLING:
                 raise UsageError(

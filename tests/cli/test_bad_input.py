@@ -204,3 +204,24 @@ def test_a_dry_run_says_what_labelled_pairs_will_cost(
     area = (side / native_side(shelf / "checkpoint")) ** 2
     assert 3600 * found["data_hours"] == pytest.approx(5 + 6 * 0.5 * area * evaluation)
     assert found["pairs"] == 3 and not list(tmp_path.glob("store/pairs/*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("generate --jobs 0", "--jobs 0; expected at least 1"),
+        ("generate --jobs -1", "--jobs -1; expected at least 1"),
+        ("generate --seed -1", "--seed -1; expected a number from 0"),
+        ("plan --table 1a --jobs 0", "--jobs 0; expected at least 1"),
+        ("plan --table 1a --set sampling_seed=-1", "sampling_seed is -1; expected a number from 0"),
+        ("curate --batch-size 0", "--batch-size: '0'; expected a whole number from 1"),
+        ("score --evaluator human --forms 0", "--forms: '0'; expected a whole number from 1"),
+        ("score --evaluator human --limit two", "--limit: 'two'; expected a whole number from 1"),
+    ],
+)
+def test_no_number_of_things_is_below_one(
+    words: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words.split(), "--store", str(tmp_path / "store")]) == 2
+    assert said in capsys.readouterr().err
+    assert not [*(tmp_path / "store").rglob("manifest.json")]  # nothing was made

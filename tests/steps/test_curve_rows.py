@@ -68,7 +68,7 @@ def test_refused_on_the_command_line(
     for given in ("[3, 1]", "[1, 1]", "[2]", "2", "[0.5, 1]", "[1, high]"):
         file.write_text(TABLE.replace("[1, 2, 3]", given))
         assert main(words) == 2
-        assert "curve is" in capsys.readouterr().err
+        assert "table mine" in (error := capsys.readouterr().err) and "curve" in error
     own = "method: ddspo, note: n, sampling: {cfg_scale: 2.0}"
     file.write_text(TABLE.replace("method: ddspo", own))
     assert main(words) == 2

@@ -105,7 +105,7 @@ def test_refused_on_the_command_line(
     assert "--scales means nothing for table fig2" in capsys.readouterr().err
     Path(file).write_text(TABLE % ", sft: high")
     assert main(words) == 2
-    assert "scales.sft is 'high'; expected a guidance scale" in capsys.readouterr().err
+    assert "scales.sft is 'high' (a str)" in capsys.readouterr().err
     Path(file).write_text(TABLE % ", sfd: 1")
     assert main(words) == 2
     assert "'sft'" in capsys.readouterr().err

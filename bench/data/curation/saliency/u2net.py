@@ -108,16 +108,11 @@ def load_network(path: Path, *, small: bool) -> Any:
     from bench.data.curation.saliency.u2net_network import FULL, SMALL, U2Net
 
     network = U2Net(SMALL if small else FULL)
+    readers = {".safetensors": load_tensors, ".pth": load_torch, ".pt": load_torch}
+    if path.suffix not in readers:
+        raise UsageError(f"{path}: expected .pth, .pt or .safetensors (ONNX: u2net-onnx).")
     try:
-        if path.suffix == ".safetensors":
-            state = load_tensors(path)
-        elif path.suffix in (".pth", ".pt"):
-            state = load_torch(path)
-        else:
-            raise UsageError(f"{path}: expected .pth, .pt or .safetensors (ONNX: u2net-onnx).")
-        network.load_state_dict(state, strict=True)
-    except UsageError:
-        raise
+        network.load_state_dict(readers[path.suffix](path), strict=True)
     except Exception as error:
         reason = str(error).strip().splitlines()
         raise CorruptArtifactError(
