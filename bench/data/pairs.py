@@ -57,7 +57,7 @@ from bench.generation.checkpoint import (
 from bench.generation.image_set import suite_json
 from bench.generation.sample import Sampler, default_batch_size
 from bench.store import Artifact, Store, Work, read_safetensors, write_jsonl, write_safetensors
-from bench.store.shards import finished_shards, remove_shards, shard_identity, shard_name
+from bench.store.shards import finished_shards, shard_identity, shard_name
 
 Progress = Callable[[int, int], None]
 """(pairs done, pairs in all)."""
@@ -149,7 +149,7 @@ def build_pairs(
             conditions = settle(work, backbone, texts)
             _sample(work, backbone, plan, spec, size, conditions, numbers, progress)
 
-    made = store.build(
+    return store.build(
         KIND,
         own,
         identity,
@@ -160,9 +160,6 @@ def build_pairs(
         device=device_name(device),
         exclude=("parts/*",) if shard is None else SCRATCH,
     )
-    if shard is None:
-        remove_shards(store, KIND, title, of)
-    return made
 
 
 def part_of(rows: Sequence[PairRow], number: int) -> Sequence[PairRow]:

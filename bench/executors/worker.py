@@ -59,7 +59,7 @@ def make_step(step: Step, store: Store, runtime: Runtime) -> None:
     artifact = step.make(store.checked(check), runtime)
     if artifact.id != step.id:
         raise AssertionError(f"{type(step).__name__} made {artifact.id} in place of {step.id}")
-    if isinstance(step, DivisibleStep) and step.shard is None and step.shards > 1:
+    if isinstance(step, DivisibleStep) and step.shard is None:  # an earlier run may have left parts
         remove_shards(store, step.kind, step.name, step.identity)
 
 

@@ -35,7 +35,6 @@ from bench.generation.journal import JOURNAL, Journal
 from bench.store import Artifact, Store, Work, read_jsonl
 from bench.store.shards import (
     finished_shards,
-    remove_shards,
     shard_identity,
     shard_name,
     take_file,
@@ -148,7 +147,7 @@ def generate_image_set(
             progress=progress,
         )
 
-    made = store.build(
+    return store.build(
         KIND,
         own,
         identity,
@@ -164,9 +163,6 @@ def generate_image_set(
         device=device_name(device),
         exclude=(JOURNAL,),
     )
-    if whole:
-        remove_shards(store, KIND, title, of)
-    return made
 
 
 def batched(jobs: Sequence[ImageJob], size: int) -> list[Sequence[ImageJob]]:

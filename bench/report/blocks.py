@@ -239,7 +239,7 @@ def _scales(data: TableData, statistics: Statistics) -> Iterator[Block]:
 def _curves(data: TableData, statistics: Statistics) -> Iterator[Block]:
     if statistics.own:
         yield Heading(text="Each row at its own best guidance scale")
-        yield _table(curve_words.own_head(data, statistics), list(own_table(data, statistics)))
+        yield _table(curve_words.OWN_HEAD, list(own_table(data, statistics)))
         yield Text(text=f"{curve_words.OWN_NOTE} {few_images(statistics.own)}".rstrip())
     for name, head, rows in curve_words.curve_tables(data, statistics):
         yield Heading(text=f"{name} over the guidance scale, ± half the 95 % interval")

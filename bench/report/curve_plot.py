@@ -1,7 +1,7 @@
 """Lines of a table of curves as SVG: a metric over the guidance scale, one metric over another.
 
-Colours are left to the page (classes `c0` to `c7`), so that a plot fits a dark page too; a line is
-also told by its label at its end and by the page's key.
+Colours are left to the page (classes `c0` to `c7`), so that a plot fits a dark page too; which row
+a line is, the page's key says, and each point where it is pointed at.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ class Point:
 class Line:
     """A row's points in the order of the scales, and its place in the page's key."""
 
-    label: str
     number: int
     points: tuple[Point, ...]
 
@@ -48,18 +47,16 @@ def curve_plots(data: TableData, statistics: Statistics) -> Iterator[str]:
     found = {(p.row, p.column, p.scale): p.estimate for p in statistics.points}
     if not found:
         return
-    for column in data.columns:
-        key, decimals = column["key"], int(column["decimals"])
-        lines = list(_lines(data, found, key, decimals))
+    columns = {column["key"]: column for column in data.columns}
+    for key, column in columns.items():
         name = f"{words.column_name(data, key)} {words.arrow(column)}"
-        yield _plot(f"{name} over the guidance scale", "CFG", lines, decimals, x_decimals=1)
-    keys = [column["key"] for column in data.columns]
-    if "FID" in keys and keys[0] != "FID":
-        decimals = words.decimals_of(data, keys[0])
-        lines = list(_against(data, found, keys[0], "FID"))
-        name = words.column_name(data, keys[0])
-        title = f"{name} over FID: up and to the left is better"
-        yield _plot(title, "FID", lines, decimals, x_decimals=1)
+        lines = list(_lines(data, found, key))
+        yield _plot(f"{name} over the guidance scale", "CFG", lines, int(column["decimals"]))
+    first = next(iter(columns))
+    if "FID" in columns and first != "FID":
+        title = f"{words.column_name(data, first)} over FID: up and to the left is better"
+        lines = list(_lines(data, found, first, over="FID"))
+        yield _plot(title, "FID", lines, words.decimals_of(data, first))
 
 
 def curve_key(data: TableData, statistics: Statistics) -> str:
@@ -81,37 +78,38 @@ def _rows(data: TableData, statistics: Statistics) -> Iterator[tuple[int, Mappin
 Found = Mapping[tuple[str, str, float], CrossedEstimate | None]
 
 
-def _lines(data: TableData, found: Found, column: str, decimals: int) -> Iterator[Line]:
+def _lines(
+    data: TableData, found: Found, column: str, *, over: str | None = None
+) -> Iterator[Line]:
+    """Yield each row's line of a column, over the guidance scale or over another column."""
     for number, row in enumerate(data.shown):
         points = []
         for scale in data.curve:
-            value = found.get((row["key"], column, scale))
-            if value is not None:
-                says = f"{label_of(row)}, CFG {scale:g}: {words.estimate_text(value, decimals)}"
-                points.append(
-                    Point(x=scale, y=value.value, low=value.low, high=value.high, says=says)
+            y = found.get((row["key"], column, scale))
+            x = None if over is None else found.get((row["key"], over, scale))
+            if y is None or (over is not None and x is None):
+                continue
+            says = [_value(data, column, y)]
+            if over is not None and x is not None:
+                says = [f"{column} {says[0]}", f"{over} {_value(data, over, x)}"]
+            points.append(
+                Point(
+                    x=scale if x is None else x.value,
+                    y=y.value,
+                    low=y.low if x is None else None,
+                    high=y.high if x is None else None,
+                    says=f"{label_of(row)}, CFG {scale:g}: {', '.join(says)}",
                 )
+            )
         if points:
-            yield Line(label=label_of(row), number=number, points=tuple(points))
+            yield Line(number=number, points=tuple(points))
 
 
-def _against(data: TableData, found: Found, column: str, other: str) -> Iterator[Line]:
-    for number, row in enumerate(data.shown):
-        points = []
-        for scale in data.curve:
-            y, x = (found.get((row["key"], key, scale)) for key in (column, other))
-            if x is not None and y is not None:
-                says = (
-                    f"{label_of(row)}, CFG {scale:g}: {column} "
-                    f"{words.estimate_text(y, words.decimals_of(data, column))}, {other} "
-                    f"{words.estimate_text(x, words.decimals_of(data, other))}"
-                )
-                points.append(Point(x=x.value, y=y.value, low=None, high=None, says=says))
-        if points:
-            yield Line(label=label_of(row), number=number, points=tuple(points))
+def _value(data: TableData, column: str, value: CrossedEstimate) -> str:
+    return words.estimate_text(value, words.decimals_of(data, column))
 
 
-def _plot(title: str, x_name: str, lines: Sequence[Line], decimals: int, *, x_decimals: int) -> str:
+def _plot(title: str, x_name: str, lines: Sequence[Line], decimals: int) -> str:
     points = [point for line in lines for point in line.points]
     if not points:
         return ""
@@ -122,7 +120,7 @@ def _plot(title: str, x_name: str, lines: Sequence[Line], decimals: int, *, x_de
         f'<svg class="curve" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{html.escape(title)}">',
         f'<text class="title" x="0" y="14">{html.escape(title)}</text>',
-        *_frame(across, up, x_name, x_decimals, min(decimals, 2)),
+        *_frame(across, up, x_name, min(decimals, 2)),
         *(part for line in lines for part in _drawn(line, across, up)),
     ]
     return "\n".join([*parts, "</svg>"])
@@ -134,7 +132,7 @@ def _axis(values: Sequence[float], *, start: float, length: float) -> Axis:
     return Axis(low=low - margin, high=high + margin, start=start, length=length)
 
 
-def _frame(across: Axis, up: Axis, name: str, x_decimals: int, y_decimals: int) -> Iterator[str]:
+def _frame(across: Axis, up: Axis, name: str, y_decimals: int) -> Iterator[str]:
     bottom, right = HEIGHT - _FOOT, WIDTH - _RIGHT
     for tick in up.ticks():
         y = up.x(tick)
@@ -144,7 +142,7 @@ def _frame(across: Axis, up: Axis, name: str, x_decimals: int, y_decimals: int) 
     for tick in across.ticks():
         x = across.x(tick)
         yield f'<path class="grid" d="M{x} {_TOP}V{bottom}"/>'
-        told = words.number(tick, x_decimals)
+        told = words.number(tick, 1)
         yield f'<text class="tick" x="{x}" y="{bottom + 14}">{told}</text>'
     yield f'<text class="tick" x="{(_LEFT + right) / 2}" y="{HEIGHT - 6}">{name}</text>'
 

@@ -36,15 +36,13 @@ def curve_tables(
 
 
 def own_table(data: TableData, statistics: Statistics) -> Iterator[tuple[str, ...]]:
-    """Yield column, row, its best scales, the value there, what the row itself gains by going
-    there, and the gain over the base at the protocol's scale, at own best scales, and the
-    difference of the two.
-    """
+    """Yield what `OWN_HEAD` says of each column and row."""
     labels = {row["key"]: label_of(row) for row in data.rows}
     for own in statistics.own:
         decimals = words.decimals_of(data, own.column)
+        here = protocol_scale(data, own.column)
         yield (
-            words.column_name(data, own.column),
+            f"{words.column_name(data, own.column)} (CFG {here:g})",
             labels[own.row],
             "/".join(f"{scale:g}" for scale in own.scales),
             words.estimate_text(own.value, decimals),
@@ -55,14 +53,13 @@ def own_table(data: TableData, statistics: Statistics) -> Iterator[tuple[str, ..
         )
 
 
-def own_head(data: TableData, statistics: Statistics) -> tuple[str, ...]:
-    """Return the head of `own_table`."""
-    scale = protocol_scale(data, statistics.own[0].column)
-    here = f"at CFG {scale:g}"
-    return (
-        "column", "row", "best", "value there", f"less itself {here}", f"over the base {here}",
-        "over the base, both at own best", "guidance gives",
-    )  # fmt: skip
+OWN_HEAD = (
+    "column, protocol's CFG", "row", "best", "value there", "less itself at the protocol's",
+    "over the base at the protocol's", "over the base, both at own best", "guidance gives",
+)  # fmt: skip
+"""Of `own_table`: the row at its own best scale, what it gains itself by going there, and what it
+has over the base. Columns may be sampled at unlike scales.
+"""
 
 
 def few_images(own: tuple[OwnBest, ...]) -> str:

@@ -179,9 +179,10 @@ def _curves(data: TableData, statistics: Statistics) -> Iterator[str]:
     if statistics.own:
         yield ""
         yield "Each row at its own best guidance scale (best on either half of the prompts)"
-        head = curve_words.own_head(data, statistics)
     for column, label, best, value, *effects in curve_words.own_table(data, statistics):
-        told = "; ".join(f"{h} {e}" for h, e in zip(head[4:], effects, strict=True) if e != "-")
+        told = "; ".join(
+            f"{h} {e}" for h, e in zip(curve_words.OWN_HEAD[4:], effects, strict=True) if e != "-"
+        )
         yield from _wrapped(f"{label} on {column}, CFG {best}: {value}; {told}", indent="  ")
     for name, scales, rows in curve_words.curve_tables(data, statistics):
         yield ""

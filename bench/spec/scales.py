@@ -56,10 +56,7 @@ def scale_rows(
             for scale in dict.fromkeys(_best(table, profile, which) for which in (base.key, key)):
                 if protocol is not None and scale == protocol.generation.cfg_scale:
                     continue
-                row = at_scale(table.row(key), scale)
-                before = found.get(row.key, row)
-                both = dict.fromkeys([*before.columns, claim.column])
-                found[row.key] = replace(row, columns=tuple(both))
+                _measure(found, at_scale(table.row(key), scale), claim.column)
     return tuple(found.values())
 
 
@@ -98,11 +95,14 @@ def curve_rows(
                 )
             for scale in table.curve:
                 if scale != own:
-                    other = at_scale(row, scale)
-                    before = found.get(other.key, other)
-                    both = dict.fromkeys([*before.columns, key])
-                    found[other.key] = replace(other, columns=tuple(both))
+                    _measure(found, at_scale(row, scale), key)
     return tuple(found.values())
+
+
+def _measure(found: dict[str, RowSpec], row: RowSpec, column: str) -> None:
+    """Add a row that is to be measured in a column, or the column to the row that is there."""
+    columns = found.get(row.key, row).columns
+    found[row.key] = replace(row, columns=tuple(dict.fromkeys([*columns, column])))
 
 
 def at_scale(row: RowSpec, scale: float) -> RowSpec:

@@ -31,7 +31,7 @@ from bench.store import (
     write_safetensors,
 )
 from bench.store import read_safetensors as read_arrays
-from bench.store.shards import remove_shards, shard_identity, shard_name
+from bench.store.shards import shard_identity, shard_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -84,7 +84,7 @@ class PredictionStep(DivisibleStep):
             if not self._join(store, work):
                 self._predict(store, work, runtime)
 
-        made = store.build(
+        return store.build(
             self.kind,
             self.name,
             self.identity,
@@ -92,9 +92,6 @@ class PredictionStep(DivisibleStep):
             upstream=self.made_from,
             device=runtime.device,
         )
-        if self.shard is None:
-            remove_shards(store, self.kind, self.name, self.identity)
-        return made
 
     def _join(self, store: Store, work: Work) -> bool:
         """Put the predictions of the parts behind each other; False where one is not there."""

@@ -39,11 +39,16 @@ def shard_identity(identity: Mapping[str, Any], shard: int, shards: int) -> dict
 
 
 def finished_shards(
-    store: Store, kind: str, name: str, identity: Mapping[str, Any]
+    store: Store,
+    kind: str,
+    name: str,
+    identity: Mapping[str, Any],
+    *,
+    listing: Listing | None = None,
 ) -> Iterator[Artifact]:
     """Yield the parts of an artifact that are there, into however many it was cut."""
     wanted = scrubbed(plain(identity))
-    for folder in Listing(store.root).named(kind, shard_name(name)):
+    for folder in (listing or Listing(store.root)).named(kind, shard_name(name)):
         try:
             found = Artifact(folder)
         except CorruptArtifactError:
@@ -57,9 +62,10 @@ def remove_shards(store: Store, kind: str, name: str, identity: Mapping[str, Any
     """Remove the parts of an artifact, which is there itself: finished ones, and such as were begun
     by a process that is gone.
     """
-    for part in finished_shards(store, kind, name, identity):
+    listing = Listing(store.root)
+    for part in finished_shards(store, kind, name, identity, listing=listing):
         store.disk.remove_tree(part.path)
-    begun = Listing(store.root).begun(kind, shard_name(name))
+    begun = listing.begun(kind, shard_name(name))
     if not begun:
         return
     own = {
