@@ -21,7 +21,7 @@ SCALES = ROOT / "results" / "scales.json"
 FILE = ROOT / "results" / "base-choice.json"
 TABLE, PROFILE, PROTOCOL, COLUMN, BASE, CONTROL = (
     "1a",
-    "tiny-2",
+    "tiny",
     "validation",
     "GE",
     "base",

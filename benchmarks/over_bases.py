@@ -78,7 +78,7 @@ def main() -> None:
     """Print and write each base's differences, and what they come to."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bases", nargs="+", metavar="BASE")
-    parser.add_argument("--profile", default="tiny-2-noisy")
+    parser.add_argument("--profile", default="tiny")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--store", type=Path, default=ROOT / "outputs")
     parser.add_argument("--jobs", type=int, default=2)

@@ -66,7 +66,7 @@ class Way:
 def main() -> None:
     """Print one JSON object a way."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--profile", default="tiny-2")
+    parser.add_argument("--profile", default="tiny")
     parser.add_argument("--scale", type=float, default=2.0)
     parser.add_argument("--dtypes", default="float32,bfloat16")
     parser.add_argument("--images", type=int, default=64)

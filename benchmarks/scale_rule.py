@@ -21,7 +21,7 @@ from bench.stats.scale import SCALES, ScalePoint
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "results" / "scales.json"
-PROFILE = "tiny-2"
+PROFILE = "tiny"
 
 
 def overrides(base: str) -> list[str]:

@@ -101,6 +101,15 @@ ALLOWED: dict[str, set[str]] = {
     },
     # who makes them
     "bench.executors": {"bench.api", "bench.store", "bench.steps"},
+    # seconds of work by the operations of published backbones
+    "bench.steps.cost": {"bench.api", "bench.published", "bench.spec"},
+    # what of a plan's trainings is far from what was published
+    "bench.executors.published": {
+        "bench.executors",
+        "bench.published",
+        "bench.spec",
+        "bench.steps",
+    },
     # a training before it starts: the published sizes of its network
     "bench.executors.estimate": {
         "bench.api",

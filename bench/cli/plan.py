@@ -16,6 +16,9 @@ from bench.cli._progress import duration, size
 from bench.cli._request import add_request, add_work, job_count, request_of
 from bench.cli._verbs import VERBS
 
+_LONG = 3600.0
+"""Seconds of work from which a plan says where they go."""
+
 if TYPE_CHECKING:
     from bench.harness import Plan
     from bench.harness.power import PlannedPower, PowerPlan
@@ -26,6 +29,11 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser = subparsers.add_parser("plan", help=VERBS["plan"], description=__doc__)
     add_request(parser)
     add_work(parser)
+    parser.add_argument(
+        "--gpu",
+        metavar="NAME",
+        help="times on this GPU, by arithmetic (a100, h100, ...); --gpus says how many",
+    )
     _add_power(parser)
     add_common(parser, json=True)
     return parser
@@ -61,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
     for name in ("effect", "variances"):
         if getattr(args, name) is not None and not args.power:
             raise UsageError(f"--{name} needs --power.")
+    if args.gpu is not None:
+        args.overrides = [*args.overrides, f"speed.gpu={args.gpu}"]
     request = request_of(args)
     if args.power:
         from bench.harness.power import plan_power
@@ -74,7 +84,8 @@ def run(args: argparse.Namespace) -> int:
     from bench.harness.plans import plan
 
     found = plan(request, store=args.store)
-    jobs = job_count(args, request.profile)
+    # times on a named GPU are for as many as are planned with, not for those that can be seen
+    jobs = args.jobs or args.gpus or 1 if found.times else job_count(args, request.profile)
     return print_plan(request.table.name, request.profile.name, found, jobs=jobs, as_json=args.json)
 
 
@@ -89,6 +100,8 @@ def print_plan(table: str, profile: str, plan: Plan, *, jobs: int, as_json: bool
                 **plan.to_json(),
                 "seconds": round(plan.seconds(jobs), 1),
                 "bytes": plan.bytes,
+                "peak_bytes": plan.peak_bytes(jobs),
+                "worker_seconds": round(plan.worker_seconds, 1),
                 "jobs": jobs,
             }
         )
@@ -107,9 +120,30 @@ def print_plan(table: str, profile: str, plan: Plan, *, jobs: int, as_json: bool
     else:
         print(
             f"{len(plan.to_do)} artifacts to make, {cached} cached; about "
-            f"{duration(plan.seconds(jobs))} with {jobs} workers, {size(plan.bytes)}"
+            f"{duration(plan.seconds(jobs))} with {_workers(plan, jobs)}, {size(plan.bytes)}"
         )
+        _print_sums(plan, jobs)
     return code
+
+
+def _print_sums(plan: Plan, jobs: int) -> None:
+    """Print where the time goes, of a plan of hours, and the disk where it takes more meanwhile."""
+    if plan.worker_seconds >= _LONG:
+        print(hanging("in all      ", f"{duration(plan.worker_seconds)} of {_workers(plan, 1)}"))
+        for name, parts in (("by kind", plan.by_kind()), ("by row", plan.by_row())):
+            told = ", ".join(f"{key} {duration(s)}" for key, s in parts.items() if s >= 60)
+            print(hanging(f"{name:<12}", told))
+    peak = plan.peak_bytes(jobs)
+    if peak > 1.1 * plan.bytes:
+        print(hanging("disk        ", f"{size(peak)} while parts are put together"))
+    for text in (*plan.notes, plan.times):
+        if text:
+            print(hanging("", text))
+
+
+def _workers(plan: Plan, jobs: int) -> str:
+    name = "GPU" if plan.times else "worker"
+    return f"{jobs} {name}" + "s" * (jobs != 1)
 
 
 def _print_power(found: PowerPlan) -> None:

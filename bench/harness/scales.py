@@ -2,7 +2,7 @@
 
     from bench import harness
 
-    points = harness.measure_scales("tiny-2")
+    points = harness.measure_scales("tiny")
     print(harness.choose_scale(points).chosen)
 
 Measured on validation prompts; prompts that the profile's results are measured on are refused.
@@ -30,7 +30,7 @@ PROTOCOL = "scale"
 
 
 def measure_scales(
-    profile: str = "tiny-2",
+    profile: str = "tiny",
     *,
     scales: Sequence[float] = SCALES,
     protocol: str = PROTOCOL,

@@ -32,6 +32,10 @@ class Backbone:
         source: of `parameters`.
         activation_bytes: of one image of the size it was made for, float32: what a forward of the
             network of the published configuration saves for its backward, counted.
+        resolution: sides of the images that it was made for, in pixels.
+        forward_flops: floating-point operations of one forward of the network for one such image, a
+            multiply-add as two; counted by `benchmarks/flops.py`, 0 where nobody has.
+        decode_flops: of decoding one such image.
     """
 
     name: str
@@ -43,6 +47,9 @@ class Backbone:
     downsampling: int
     source: str
     activation_bytes: int = 0
+    resolution: int = 512
+    forward_flops: int = 0
+    decode_flops: int = 0
 
     def latent_elements(self, resolution: int) -> int:
         """Return D = C*H*W of a square image with sides of `resolution` pixels."""

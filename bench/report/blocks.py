@@ -213,10 +213,11 @@ def _claims(data: TableData, statistics: Statistics) -> Iterator[Block]:
     rows = []
     for number, (claim, verdict) in enumerate(zip(data.claims, statistics.verdicts, strict=True)):
         decimals = words.decimals_of(data, claim["column"])
+        word = f"**{words.verdict_word(verdict)}**"
         rows.append(
             [
                 words.claim_text(data, claim) + words.claim_mark(claim),
-                f"**{verdict.word}**{scale_words.qualifier(data, statistics, number)}",
+                word + scale_words.qualifier(data, statistics, number),
                 words.verdict_effect(verdict, decimals),
                 words.number(words.published_effect(data, claim), decimals, sign=True),
                 words.verdict_reason(verdict),

@@ -62,7 +62,7 @@ def standings(data: TableData, statistics: Statistics) -> list[Standing]:
                 rank="-" if effect is None else str(number),
                 label=labels[row] + words.circular_mark(data, row, key),
                 effect=_effect(data, statistics, row, effect, decimals),
-                verdict="-" if verdict is None else verdict.word,
+                verdict="-" if verdict is None else words.verdict_word(verdict),
                 tasks=tuple(
                     _short(parts.get((row, task)), decimals) for task in tasks_of(statistics)
                 ),

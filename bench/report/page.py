@@ -122,8 +122,9 @@ def _verdict_strip(data: TableData, statistics: Statistics) -> str:
     cards = []
     for number, (claim, verdict) in enumerate(zip(data.claims, statistics.verdicts, strict=True)):
         decimals = words.decimals_of(data, claim["column"])
+        word = html.escape(words.verdict_word(verdict))
         cards.append(
-            f'<li class="{html.escape(verdict.word)}"><b>{html.escape(verdict.word)}</b>'
+            f'<li class="{html.escape(verdict.word)}"><b>{word}</b>'
             f"{html.escape(scale_words.qualifier(data, statistics, number))}"
             f"<span>{html.escape(words.claim_text(data, claim) + words.claim_mark(claim))}</span>"
             f"<small>{html.escape(words.verdict_effect(verdict, decimals))}</small></li>"

@@ -18,6 +18,7 @@ from bench.report.facts import ratio_text
 from bench.report.model import Summary, TableData
 from bench.report.reach import reach_line
 from bench.report.statistics import Statistics
+from bench.stats.claims import MIN_TRAINING_SEEDS
 from bench.stats.crossed import Part
 
 WIDTH = 80
@@ -152,16 +153,31 @@ def _claims(data: TableData, statistics: Statistics) -> Iterator[str]:
     if not data.claims:
         return
     yield ""
+    if all(verdict.is_short_of_seeds for verdict in statistics.verdicts):
+        yield from _short_of_seeds(data, statistics)
+        return
     yield "Claims" + (" (of a partial table)" if data.partial else "")
     for number, (claim, verdict) in enumerate(zip(data.claims, statistics.verdicts, strict=True)):
         decimals = words.decimals_of(data, claim["column"])
         effect = words.verdict_effect(verdict, decimals)
         yield from _wrapped(
-            f"{verdict.word}{scale_words.qualifier(data, statistics, number)}: "
+            f"{words.verdict_word(verdict)}{scale_words.qualifier(data, statistics, number)}: "
             f"{words.claim_text(data, claim)}{words.claim_mark(claim)}: {effect}; "
             f"{words.verdict_reason(verdict)}",
             indent="  ",
         )
+
+
+def _short_of_seeds(data: TableData, statistics: Statistics) -> Iterator[str]:
+    """Yield the claimed differences where training seeds are too few for any verdict."""
+    yield "Claims, for these checkpoints"
+    for claim, verdict in zip(data.claims, statistics.verdicts, strict=True):
+        decimals = words.decimals_of(data, claim["column"])
+        paper = words.published_effect(data, claim)
+        told = "" if paper is None else f" (paper {words.number(paper, decimals, sign=True)})"
+        effect = words.verdict_effect(verdict, decimals)
+        yield from _wrapped(f"{words.claim_text(data, claim)}: {effect}{told}", indent="  ")
+    yield f"No verdicts: those need {MIN_TRAINING_SEEDS} training seeds (--seeds 0,1,2)."
 
 
 def _scales(data: TableData, statistics: Statistics) -> Iterator[str]:
@@ -198,12 +214,16 @@ def _curves(data: TableData, statistics: Statistics) -> Iterator[str]:
 def _controls(data: TableData, statistics: Statistics) -> Iterator[str]:
     rows = list(control_words.control_rows(data, statistics))
     unrun = control_words.unrun_line(data)
+    short = all(result.is_short_of_seeds for result in statistics.controls)
     if rows:
         yield ""
-        yield "Controls"
+        yield "Controls, for these checkpoints" if short else "Controls"
     for label, must, column, effect, word, why in rows:
         asked = "" if must == "-" else f", must {must}"
-        yield from _wrapped(f"{word}: {label} on {column}{asked}: {effect}; {why}", indent="  ")
+        told = f"{word}: {label} on {column}{asked}: {effect}; {why}"
+        if short and word == "undecided":
+            told = f"{label} on {column}{asked}: {effect}"
+        yield from _wrapped(told, indent="  ")
     for line in control_words.drift_lines(data, statistics):
         yield from _wrapped(line, indent="  ")
     if unrun:

@@ -18,6 +18,7 @@ from bench.stats.crossed import Part
 from bench.store import canonical_json
 
 NA, FAILED, NOT_RUN = "n/a", "failed", "not run"
+NO_VERDICT = "no verdict"
 CIRCULAR = "circular"
 NO_INTERVAL = "(no interval)"
 _INTERVALS = (
@@ -202,9 +203,18 @@ def verdict_effect(verdict: Verdict, decimals: int) -> str:
     return "-" if verdict.effect is None else estimate_text(verdict.effect, decimals, sign=True)
 
 
+def verdict_word(verdict: Verdict) -> str:
+    """Return a verdict's word, or that there is none with so few training seeds."""
+    return NO_VERDICT if verdict.is_short_of_seeds else verdict.word
+
+
 def verdict_reason(verdict: Verdict) -> str:
-    """Return why a verdict's word is what it is, and what its controls leave open."""
-    return "; ".join([verdict.reason, *verdict.controls])
+    """Return why a verdict's word is what it is, and what its controls leave open.
+
+    Where there is no verdict, nothing rests on controls; the report names them once.
+    """
+    controls = () if verdict.is_short_of_seeds else verdict.controls
+    return "; ".join([verdict.reason, *controls])
 
 
 def judged_note(data: TableData) -> str:
@@ -224,7 +234,7 @@ def judged_note(data: TableData) -> str:
     return (
         f"Judged by the t test of the paired difference, with the error term of the intervals; "
         f"{count}{rate}: {'; '.join(families)}. With fewer than {MIN_TRAINING_SEEDS} training "
-        "seeds the word is inconclusive."
+        "seeds there is no verdict."
     )
 
 

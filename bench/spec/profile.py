@@ -90,11 +90,14 @@ class Speed:
 
     Attributes:
         image_step_seconds: one forward of the network for one image.
-        pair_seconds: one pair in one optimiser step.
+        pair_seconds: one pair of full Diffusion-DPO in one optimiser step.
         predict_seconds: by role, one image; `default` for the others.
         image_bytes, checkpoint_bytes: on disk.
         latent_numbers, text_numbers: in one image's latent, and in one text's embedding; a set
             holds them in 2 bytes each where it is made in float16, else in 4.
+        gpu: that is budgeted with in place of these seconds, a name of `bench.published.gpus`,
+            where the base is a published backbone or `backbone` names one.
+        backbone: the published backbone that the base takes as many operations as.
         activation_bytes: what a training keeps for the backward of one image, in float32; 0 where
             that is not known, or the published backbone says it.
     """
@@ -106,6 +109,8 @@ class Speed:
     latent_numbers: int = 256
     text_numbers: int = 3072
     checkpoint_bytes: int = 20_000_000
+    gpu: str | None = None
+    backbone: str | None = None
     activation_bytes: int = 0
 
 

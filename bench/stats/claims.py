@@ -100,6 +100,11 @@ class Verdict:
         """Number of training seeds paired."""
         return 0 if self.effect is None else self.effect.n_seeds
 
+    @property
+    def is_short_of_seeds(self) -> bool:
+        """Whether a test was barred by too few training seeds; the effect holds for these."""
+        return self.effect is not None and self.effect.n_seeds < MIN_TRAINING_SEEDS
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping; `controls` are left out where there is nothing to say."""
         data = {**asdict(self), "controls": list(self.controls)}

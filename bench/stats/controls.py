@@ -61,6 +61,12 @@ class ControlResult:
     p_holm: float | None
     reason: str
 
+    @property
+    def is_short_of_seeds(self) -> bool:
+        """Whether it was not tested for want of training seeds."""
+        few = self.effect is not None and self.effect.n_seeds < MIN_TRAINING_SEEDS
+        return few and self.p is None
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping."""
         return asdict(self)

@@ -16,6 +16,7 @@ from bench.spec.request import Request
 from bench.spec.table import WIN_RATE, ColumnSpec, RowSpec
 from bench.spec.world import world_of
 from bench.steps.builder import GraphBuilder, NotExpressibleError
+from bench.steps.cost import cost_of
 from bench.steps.graph import Graph
 from bench.steps.images import add_reference
 from bench.steps.predictions import backend_identities, needed_roles
@@ -56,11 +57,13 @@ class TableGraph:
         graph: the steps.
         cells: one per row, column, training seed and noise seed.
         missing: what must be got before anything of the rows named can run.
+        times: how the steps' seconds were estimated; see `bench.steps.cost`.
     """
 
     graph: Graph
     cells: tuple[Cell, ...]
     missing: tuple[PrerequisiteError, ...] = ()
+    times: str = ""
 
     @property
     def targets(self) -> list[str]:
@@ -81,14 +84,16 @@ def build_graph(request: Request, store: Store) -> TableGraph:
     for row in request.rows:
         for training, noise in cell_seeds(row, request.profile, request.seeds):
             cells += made.cells(row, training, noise)
+    times = ""
     if request.table.world is None:
+        times = cost_of(request.images).words()
         measured = {
             (cell.row, cell.column): (cell.step, cell.protocol["backends"])
             for cell in cells
             if cell.step is not None
         }
         refuse_circular(request.table, made.graph, measured, store)
-    return TableGraph(graph=made.graph, cells=tuple(cells), missing=made.missing)
+    return TableGraph(graph=made.graph, cells=tuple(cells), missing=made.missing, times=times)
 
 
 class CellMaker(Protocol):

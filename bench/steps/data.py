@@ -17,10 +17,11 @@ from bench.data.stored import PAIRS_PER_PART
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.image_set import suite_json
 from bench.read.names import artifact_name
-from bench.spec.profile import Speed
+from bench.spec.profile import Profile, Speed
 from bench.spec.protocol import SuiteSpec, load_suite, read_generation, read_suite
 from bench.spec.training import DEFAULT_DATA, DataSpec
 from bench.steps.builder import GraphBuilder
+from bench.steps.cost import cost_of
 from bench.steps.step import DivisibleStep, Runtime
 from bench.store import Artifact, Store, canonical_json
 from bench.store.shards import shard_identity
@@ -207,7 +208,7 @@ def _add(
         pairs=count,
         encoded=encoded,
         label=(label or f"{pairs} preference pairs") + more,
-        seconds=5.0 + (2 * pairs * forwards + evaluations) * speed.image_step_seconds,
+        seconds=5.0 + (2 * pairs * forwards + evaluations) * _forward(profile, settings),
         bytes=latents + texts + rows,
     )
     return builder.graph.add(step)
@@ -269,6 +270,13 @@ def _suite(builder: GraphBuilder, spec: SuiteSpec, purpose: str) -> PromptSuite 
     except PrerequisiteError as error:
         builder.missing.setdefault(purpose, error)
         return None
+
+
+def _forward(profile: Profile, settings: Mapping[str, Any]) -> float:
+    """Seconds of one forward for one image."""
+    generation = settings.get("generation")
+    half = isinstance(generation, Mapping) and generation.get("dtype") != "float32"
+    return cost_of(profile).forward(half=half, batch=int(profile.batch_sizes.get("generation", 1)))
 
 
 def _forwards(generation: Any) -> int:

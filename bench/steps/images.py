@@ -17,6 +17,7 @@ from bench.generation.image_set import image_set_identity
 from bench.read.names import artifact_name
 from bench.spec.protocol import ColumnProtocol, StoredName, load_suite
 from bench.steps.builder import GraphBuilder, NotExpressibleError
+from bench.steps.cost import cost_of
 from bench.steps.step import DivisibleStep, Runtime, Step
 from bench.store import Artifact, Foreign, Store, foreign_part
 from bench.store.processor import has_bfloat16
@@ -167,7 +168,6 @@ def add_images(
     profile, spec, each = builder.profile, protocol.generation, protocol.images_per_prompt
     trained = checkpoint.kind == "train" and checkpoint.location in builder.graph
     count = suite.count(each)
-    forwards = spec.steps * (2 if spec.cfg_scale != 1.0 else 1)
     name = artifact_name(f"{checkpoint.label}.{suite.name}.{len(suite)}x{each}.s{noise_seed}")
     identity: Mapping[str, Any]
     sources, weights = builder.loaded(checkpoint)
@@ -190,7 +190,7 @@ def add_images(
         training_seed=training_seed,
         label=f"{count} images of {checkpoint.label}, {suite.name}, CFG {spec.cfg_scale:g}"
         + (f", noise seed {noise_seed}" if noise_seed != profile.sampling_seed else ""),
-        seconds=3.0 + count * forwards * profile.speed.image_step_seconds,
+        seconds=3.0 + cost_of(profile).images(count, spec),
         bytes=count * profile.speed.image_bytes,
     )
     return builder.graph.add(step)

@@ -15,6 +15,7 @@ from bench.spec.methods import StagePlan, TrainingPlan, portable, stage_method, 
 from bench.spec.table import RowSpec
 from bench.spec.training import DEFAULT_DATA
 from bench.steps.builder import GraphBuilder
+from bench.steps.cost import cost_of
 from bench.steps.data import add_data
 from bench.steps.initial import Start, bases, training_start, weights_start
 from bench.steps.step import Runtime, Step
@@ -268,7 +269,7 @@ def _add_stage(
         start=begin,
         suppliers={n: found.checkpoint for n, found in suppliers.items()},
         label=f"train {label}{_changed(row)}, seed {seed}",
-        seconds=5.0 + config.steps * config.batch * profile.speed.pair_seconds * _work(stage),
+        seconds=5.0 + cost_of(profile).training(stage),
         bytes=profile.speed.checkpoint_bytes * _exports(config),
     )
     return builder.graph.add(step)
@@ -278,15 +279,6 @@ def _changed(row: RowSpec) -> str:
     """Return what a row changes of its settings, in brackets."""
     parts = [f"{k} {v}" for values in row.changes.values() for k, v in values.items()]
     return f" ({', '.join(parts)})" if parts else ""
-
-
-def _work(stage: StagePlan) -> float:
-    """Return how much longer a pair takes than one without samples of the policy.
-
-    A pair of Diffusion-DPO costs about nine forwards, its backward among them.
-    """
-    plan = stage.method.rollout("epsilon")
-    return 1.0 if plan is None else 1.0 + plan.steps / 9
 
 
 def _exports(config: TrainConfig) -> int:

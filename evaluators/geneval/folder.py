@@ -39,14 +39,20 @@ from evaluators.whole_folder import appearing, copy_as_png
 LOG = logging.getLogger(__name__)
 
 _SHOWN = 5
-_KEYS = ("tag", "include", "exclude", "prompt")
+_TIMES = "times"
+_KEYS = ("tag", "include", "exclude", "prompt", _TIMES)
 _SAMPLE = re.compile(r"(\d+)\.png")
 
 
 def metadata_of(prompt: Prompt) -> dict[str, Any]:
-    """Return the prompt's line of the metadata file, keys in the official order."""
+    """Return the prompt's line of the metadata file, keys in the official order.
+
+    A prompt that is asked more often than others says so under `times`, which the official reader
+    passes over.
+    """
     clauses = {k: prompt.meta[k] for k in ("include", "exclude") if k in prompt.meta}
-    return {"tag": prompt.tag, **clauses, "prompt": prompt.text}
+    found = {"tag": prompt.tag, **clauses, "prompt": prompt.text}
+    return found if prompt.times == 1 else {**found, _TIMES: prompt.times}
 
 
 def folder_names(suite: PromptSuite) -> dict[str, str]:
@@ -149,7 +155,8 @@ def _import(
         some = ", ".join(missing[:_SHOWN]) + (" ..." if len(missing) > _SHOWN else "")
         raise IncompleteError(
             f"{root} lacks {len(missing)} of {suite.count(max(wanted, 1))} images: {some}. "
-            "Each prompt needs the same number of images, named by number from 00000.png."
+            "Each prompt needs the same number of images (`times` of its metadata.jsonl as many), "
+            "named by number from 00000.png."
         )
     files: dict[tuple[str, int], tuple[str, str | None]] = {
         (prompt.id, k): (samples[prompt.id][k].relative_to(root).as_posix(), None)
@@ -253,13 +260,22 @@ def _read_metadata(folder: Path) -> dict[str, Any]:
     for key in data:
         if key not in _KEYS:
             raise UsageError(f"{shown(path)}: unknown key {key!r}.{did_you_mean(key, _KEYS)}")
+    times = data.get(_TIMES, 1)
+    if isinstance(times, bool) or not isinstance(times, int) or times < 1:
+        raise UsageError(f"{shown(path)}: {_TIMES} is {times!r}; expected a whole number from 1")
     return dict(data)
 
 
 def _suite_of(root: Path, metadata: Mapping[int, dict[str, Any]]) -> PromptSuite:
     whole = suite_from_metadata(metadata.values(), name=f"geneval:{root.name}", version="imported")
     prompts = tuple(
-        Prompt(id=f"{number:05d}", text=p.text, tag=p.tag, meta=p.meta)
+        Prompt(
+            id=f"{number:05d}",
+            text=p.text,
+            tag=p.tag,
+            meta=p.meta,
+            times=metadata[number].get(_TIMES, 1),
+        )
         for number, p in zip(metadata, whole, strict=True)
     )
     return PromptSuite(name=whole.name, version=whole.version, prompts=prompts)
@@ -267,6 +283,8 @@ def _suite_of(root: Path, metadata: Mapping[int, dict[str, Any]]) -> PromptSuite
 
 def _require_same(folder: Path, found: Mapping[str, Any], prompt: Prompt) -> None:
     expected = metadata_of(prompt)
+    if _TIMES not in found:  # written by another tool: the suite says how often
+        expected.pop(_TIMES, None)
     if json.loads(json.dumps(expected)) != dict(found):
         raise ProtocolError(
             f"{folder}/metadata.jsonl is of {found.get('prompt')!r} ({found.get('tag')}), the "

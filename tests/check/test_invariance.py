@@ -158,7 +158,7 @@ def test_worker_processes_change_nothing(tmp_path: Path) -> None:
     """The same scores, byte for byte in the records, from one process and from two."""
     command = [sys.executable, "-m", "bench", "score"]
     found = []
-    folder = COMMITTED / "sets" / "compbench-tiny-validation"
+    folder = COMMITTED / "sets" / "compbench-tiny-live-validation"
     lines = []
     prompts = {p.id: p for p in read_set(COMMITTED, folder.name).suite}
     for record in read_set(COMMITTED, folder.name).records:

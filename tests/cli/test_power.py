@@ -29,11 +29,11 @@ def test_before_any_run_the_committed_variances_are_taken(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     found = planned(capsys, tmp_path, *FIVE)
-    assert found["variances"] == {"from": "results/table-1a", "profile": "tiny", "seeds": 3}
+    assert found["variances"] == {"from": "results/table-1a", "profile": "tiny", "seeds": 8}
     claim = by_claim(found)["ddspo diffusion-dpo GE"]
-    assert claim["design"] == {"seeds": 5, "prompts": 300, "images": 4, "shared_noise": True}
+    assert claim["design"] == {"seeds": 5, "prompts": 272, "images": 5, "shared_noise": False}
     assert claim["effect"] == pytest.approx(0.5045 - 0.4841)
-    assert 0.01 < claim["visible"] < 0.04 and claim["alpha"] == 0.05
+    assert 0.03 < claim["visible"] < 0.07 and claim["alpha"] == 0.05
     assert set(claim["needed"]) == {"seeds", "prompts", "images"}
     fid = by_claim(found)["ddspo diffusion-dpo FID"]
     assert fid["needed"]["images"] is None and fid["components"]["images"] is None
@@ -45,10 +45,11 @@ def test_sizes_and_noise_are_those_of_the_request(
 ) -> None:
     ge = (*FIVE, "--cols", "GE")
     all_ = by_claim(planned(capsys, tmp_path, *ge))["ddspo base GE"]
-    own = by_claim(planned(capsys, tmp_path, *ge, "--set", "noise=per-seed"))["ddspo base GE"]
+    one = by_claim(planned(capsys, tmp_path, *ge, "--set", "noise=shared"))["ddspo base GE"]
     cut = by_claim(planned(capsys, tmp_path, *ge, "--limit", "60"))["ddspo base GE"]
-    assert own["visible"] < all_["visible"] < cut["visible"]
-    assert not own["design"]["shared_noise"] and cut["design"]["prompts"] < 100
+    assert all_["visible"] <= one["visible"] < cut["visible"]
+    assert one["design"]["shared_noise"] and not all_["design"]["shared_noise"]
+    assert cut["design"]["prompts"] < 100
     asked = by_claim(planned(capsys, tmp_path, *ge, "--effect", "0.03"))
     assert {claim["effect"] for claim in asked.values()} == {0.03}
     assert all(claim["column"] == "GE" for claim in asked.values())
@@ -60,7 +61,7 @@ def test_the_text_fits_a_terminal_and_says_what_it_took(
     assert main(["plan", "--table", "1a", "--power", "--store", str(tmp_path), *FIVE]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines) <= 80
-    assert lines[0].startswith("variances  results/table-1a (profile tiny), 3 training seeds")
+    assert lines[0].startswith("variances  results/table-1a (profile tiny), 8 training seeds")
     assert any(line.startswith("ddspo > diffusion-dpo GE") for line in lines)
     assert any(line.startswith("set to 0, the estimate was below: ") for line in lines)
 

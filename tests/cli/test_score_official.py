@@ -47,7 +47,7 @@ def score(tmp_path: Path, *words: str) -> int:
 
 
 def test_geneval_s_folders_and_results(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = manifest(tmp_path / "m", "geneval-tiny-validation", prompts=3)
+    folder = manifest(tmp_path / "m", "geneval-tiny-live-validation", prompts=3)
     out = tmp_path / "official"
     words = ["--evaluator", "geneval", "--images", str(folder)]
     assert score(tmp_path, *words, "--official", str(out)) == 0
@@ -71,7 +71,7 @@ def test_geneval_s_folders_and_results(tmp_path: Path, capsys: pytest.CaptureFix
 def test_compbench_s_folders_and_results(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = manifest(tmp_path / "m", "compbench-tiny-validation", prompts=4)
+    folder = manifest(tmp_path / "m", "compbench-tiny-live-validation", prompts=4)
     out = tmp_path / "official"
     words = ["--evaluator", "t2i-compbench", "--images", str(folder), "--official", str(out)]
     assert score(tmp_path, *words) == 0
@@ -80,7 +80,7 @@ def test_compbench_s_folders_and_results(
     assert {p.name for p in out.iterdir()} == categories
     for name in found["official"]["results"]:
         assert (out / name).is_file()
-    suite = read_set(COMMITTED, "compbench-tiny-validation").suite
+    suite = read_set(COMMITTED, "compbench-tiny-live-validation").suite
     part = replace(suite, prompts=suite.prompts[:4])
     again = read_folder(out, evaluator="t2i-compbench", suite=part)
     assert len(again.records) == 4 * again.images_per_prompt

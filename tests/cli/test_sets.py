@@ -22,7 +22,7 @@ def trainings(sets: list[str], method: str = "ddspo") -> list[Any]:
 
 
 def test_a_training_setting_for_all_wins_over_the_profiles_own_of_a_method() -> None:
-    assert [t.lr for t in trainings([])] == [5e-6]
+    assert [t.lr for t in trainings([])] == [3e-5]
     assert [t.lr for t in trainings(["training.common.lr=3e-4"])] == [3e-4]
     both = ["training.methods.ddspo.train.lr=7e-4", "training.common.lr=3e-4"]
     assert [t.lr for t in trainings(both)] == [7e-4]  # of two on the command line, the special one

@@ -124,7 +124,7 @@ def test_what_a_training_costs_is_told_before_it_starts(
     assert main([*words, "--set", small, "--json"]) == 0
     first, second = json.loads(capsys.readouterr().out)["trainings"]
     assert first["label"].startswith("train realalign, stage stage1 (1 of 2)")
-    assert second["artifact"].startswith("train/tiny-sd.realalign.t0-")
+    assert second["artifact"].startswith("train/tiny-sd-noisy.realalign.t0-")
     assert first["micro_batches"] == 4  # 6 + 6 + 6 + 2
     assert first["visits"] == 200 and first["epochs"] == pytest.approx(200 / first["pairs"])
     assert 0 < first["trainable"] < 0.2 * first["parameters"]
@@ -159,7 +159,7 @@ def test_images_to_sample_and_the_source_of_settings_are_told(
     assert main([*asked, "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)["trainings"]
     assert (found["images"], found["settings"]) == (images, settings)
-    assert found["data"].startswith("pairs/tiny-sd.") and found["data_there"] is False
+    assert found["data"].startswith("pairs/tiny-sd-noisy.") and found["data_there"] is False
     assert main(asked) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert (f"{images:,} images to sample first" if images else "no image to sample") in text

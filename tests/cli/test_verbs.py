@@ -28,9 +28,7 @@ def test_list_shows_name_origin_and_summary(capsys: pytest.CaptureFixture[str]) 
 
 def test_list_backends_names_their_roles(capsys: pytest.CaptureFixture[str]) -> None:
     rows = {row["name"]: row["role"] for row in printed(capsys, "list", "backends")}
-    assert rows["tiny-detector"] == (
-        "detector (tiny, tiny-2, tiny-2-noisy), detector_r50 (tiny, tiny-2, tiny-2-noisy)"
-    )
+    assert rows["tiny-detector"] == ("detector (tiny, tiny-sd), detector_r50 (tiny, tiny-sd)")
 
 
 def test_list_tables_has_table_1a(capsys: pytest.CaptureFixture[str]) -> None:

@@ -110,7 +110,7 @@ def test_every_role_a_suite_needs_is_filled_and_depth_is_not_made_up() -> None:
 @pytest.mark.parametrize("protocol", ["test", "validation"])
 def test_both_protocols_have_its_prompts(protocol: str) -> None:
     known = load_profile("tiny").protocols[protocol]["t2i-compbench-plus"]
-    assert known.suite.load().name == f"compbench-plus-tiny-{protocol}"
+    assert known.suite.load().name == f"compbench-plus-tiny-live-{protocol}"
 
 
 TABLE = """

@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -153,3 +154,28 @@ def test_images_of_other_formats_become_png_and_own_ids_become_places(image_set,
         assert png.format == "PNG"
         assert np.array_equal(np.asarray(jpeg), np.asarray(png))
     assert import_layout(root, suite=one.suite).records[0].prompt_id == "tiny-a"
+
+
+def test_prompts_asked_more_often_come_back_with_what_they_were_asked(image_set, tmp_path):
+    """A task of few texts has more images a prompt: not a folder that lacks some."""
+    first, *rest = image_set.suite
+    suite = PromptSuite(name="s", version="1", prompts=(replace(first, times=2), *rest))
+    more = [
+        ImageRecord(prompt_id=first.id, ordinal=k, path=f"{first.id}-0.png", sha256="", seed=0)
+        for k in (2, 3)
+    ]
+    records = (*image_set.records[:2], *more, *image_set.records[2:])
+    images = ImageSet(root=image_set.root, suite=suite, images_per_prompt=2, records=records)
+    root = export_layout(images, tmp_path / "official")
+    assert json.loads((root / first.id / "metadata.jsonl").read_text())["times"] == 2
+    for asked in (None, suite):
+        back = import_layout(root, suite=asked)
+        assert back.images_per_prompt == 2 and [p.times for p in back.suite] == [2, 1, 1, 1, 1, 1]
+        assert len(back.records) == 14
+    (root / first.id / "samples" / "00003.png").unlink()
+    with pytest.raises(IncompleteError, match="lacks 1 of 14 images"):
+        import_layout(root)
+    metadata = root / first.id / "metadata.jsonl"
+    metadata.write_text(metadata.read_text().replace('"times": 2', '"times": "two"'))
+    with pytest.raises(UsageError, match="times is 'two'; expected a whole number"):
+        import_layout(root)

@@ -130,11 +130,11 @@ def test_the_positive_control_of_table_1a_has_settings_of_its_own(tmp_path: Path
         for step in [graph.graph[str(cell.step)].upstream["images"]]
     }
     steps = {key: step.identity["train"]["steps"] for key, step in found.items()}
-    assert steps["sft-truth"] == 1500 and steps["sft-truth-small"] < 500 and steps["sft"] == 60
+    assert steps["sft-truth"] == 1500 and steps["sft-truth-small"] == 60 and steps["sft"] == 180
     assert found["sft-truth"].identity["train"]["ema_decay"] == 0.995
     assert found["guidance-probe"].identity["method"]["config"]["scale"] == 2.0
     names = {key: step.name for key, step in found.items()}
-    assert names["sft-truth"] == "tiny-sd.sft.truth.t0" != names["sft"]
+    assert names["sft-truth"] == "tiny-sd-noisy.sft.truth.t0" != names["sft"]
     set_ = ["training.methods.sft-truth.train.steps=9"]
     changed = build_graph(make_request("1a", rows=rows[1:2], columns=["GE"], overrides=set_),
                           Store(tmp_path))  # fmt: skip

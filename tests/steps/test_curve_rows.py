@@ -17,7 +17,7 @@ from bench.store import Store
 TABLE = """\
 title: t
 source: s
-curve: [1, 2, 3]
+curve: [1, 2, 2.5]
 rows:
   - {key: base, label: base, checkpoint: base}
   - {key: ddspo, label: "+ DDSPO", method: ddspo}
@@ -47,8 +47,8 @@ def test_all_rows_but_renders_at_all_scales(file: Path, tmp_path: Path) -> None:
     graph = build_graph(request, Store(tmp_path / "store")).graph
     assert len([step for step in graph if step.kind == "train"]) == 2
     scales = [s.spec.cfg_scale for s in graph if isinstance(s, ImageStep)]
-    assert {scale: scales.count(scale) for scale in scales} == {1.0: 6, 2.0: 6, 3.0: 6}
-    assert empty_table(request, ()).curve == (1.0, 2.0, 3.0)
+    assert {scale: scales.count(scale) for scale in scales} == {1.0: 8, 2.0: 8, 2.5: 8}
+    assert empty_table(request, ()).curve == (1.0, 2.0, 2.5)
 
 
 def test_the_recorded_command_asks_for_the_same(file: Path) -> None:
@@ -66,7 +66,7 @@ def test_refused_on_the_command_line(
     assert main([*words, "--set", "generation.cfg_scale=1.5"]) == 2
     assert "is sampled at guidance scale 1.5, which is none of its" in capsys.readouterr().err
     for given in ("[3, 1]", "[1, 1]", "[2]", "2", "[0.5, 1]", "[1, high]"):
-        file.write_text(TABLE.replace("[1, 2, 3]", given))
+        file.write_text(TABLE.replace("[1, 2, 2.5]", given))
         assert main(words) == 2
         assert "table mine" in (error := capsys.readouterr().err) and "curve" in error
     own = "method: ddspo, note: n, sampling: {cfg_scale: 2.0}"

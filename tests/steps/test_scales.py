@@ -56,7 +56,7 @@ def test_both_rows_at_the_base_s_best_scale_and_each_at_its_own(file: str, tmp_p
     new = [step for step in graph.graph if step.id not in {step.id for step in plain}]
     assert not [step for step in new if step.kind == "train"]  # one training, sampled again
     assert sorted(s.spec.cfg_scale for s in new if isinstance(s, ImageStep)) == [
-        1.5, 1.5, 2.0, 2.0, 2.0,
+        1.5, 1.5, 2.0, 2.0, 2.0, 2.0,
     ]  # fmt: skip
     assert empty_table(request, ()).scales == {"base": 2.0, "ddspo": 1.5}
 

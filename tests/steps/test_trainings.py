@@ -292,7 +292,7 @@ def test_the_table_of_all_methods_has_them_all_and_is_of_validation_prompts(
     assert not found.missing and all(cell.step for cell in found.cells)
     assert request.profile.protocol == "validation"
     assert {node.identity["suite"]["name"] for node in of(found, "images").values()} == {
-        "geneval-tiny-validation"
+        "geneval-tiny-live-validation"
     }
     trained = {node.method for node in of(found, "train").values()}
     assert set(METHODS.names()) - trained == {"ddspo-efficient"}  # there by its presets
@@ -337,6 +337,6 @@ def test_the_chain_of_a_cell_names_every_stage(pure_profile: Path) -> None:
 def test_rows_that_only_sample_differently_share_their_training(tmp_path: Path) -> None:
     request = make_request("guidance", rows=["base", "ddspo"], columns=["GE"], seeds=[0])
     found = build_graph(request, Store(tmp_path))
-    assert sorted(of(found, "train")) == ["tiny-sd.ddspo.t0"]
+    assert sorted(of(found, "train")) == ["tiny-sd-noisy.ddspo.t0"]
     images = [step for step in found.graph if step.kind == "images"]
     assert len(images) == 12  # two models, each at six scales

@@ -92,7 +92,7 @@ def test_every_prompt_is_of_its_split_alone(split: str) -> None:
 
 
 def test_every_task_has_at_least_216_images_a_seed() -> None:
-    asked = load_profile("tiny-2").protocols["test"]["geneval"]
+    asked = load_profile("tiny").protocols["test"]["geneval"]
     suite = asked.suite.load()
     images = Counter(p.tag for p, _ in suite.images(asked.images_per_prompt))
     assert set(images) == set(GENEVAL_TASKS)
@@ -121,19 +121,21 @@ def test_single_objects_and_positions_are_all_that_the_grammar_can_draw() -> Non
 
 
 def test_the_profile_keeps_all_modes_in_caption_suites_and_names_one_scale() -> None:
-    first, second = load_profile("tiny"), load_profile("tiny-2")
+    profile, second = load_profile("tiny"), load_profile("tiny-sd")
     for protocol in ("test", "validation"):
-        same = set(first.protocols[protocol]) - {"geneval", "t2i-compbench", "t2i-compbench-plus"}
-        for name in same:
-            assert second.protocols[protocol][name] == first.protocols[protocol][name]
+        captions = profile.protocols[protocol]["fid"]
+        for name in ("inception-score", "kid", "hpsv2", "pickscore"):
+            assert profile.protocols[protocol][name] == captions
+        assert captions.suite.load().name == captions_tiny(protocol).name
     assert any(is_hard(meaning_of(p)) for p in captions_tiny("test") if p.meta["meaning"]["nouns"])
-    assert second.noise == "per-seed"
-    assert set(second.generation) == {"cfg_scale"}
-    assert second.pairs == first.pairs
+    assert profile.noise == "per-seed"
+    assert set(profile.generation) == {"cfg_scale"}
+    assert (second.pairs, second.training) == (profile.pairs, profile.training)
+    assert second.protocols == profile.protocols
 
 
 def test_protocols_share_no_prompt_where_they_must_not() -> None:
-    protocols = load_profile("tiny-2").protocols
+    protocols = load_profile("tiny").protocols
     for one, other in combinations(("test", "validation", "scale"), 2):
         if {one, other} == {"validation", "scale"}:
             continue
@@ -157,14 +159,14 @@ def test_a_protocol_says_which_tasks_are_asked_more_often(tmp_path: Path) -> Non
     said = {"images_per_prompt": 4, "times": {"single_object": 2, "position": 3}}
     assert _images_line(said) == "images per prompt: 4; single_object 8, position 12"
     assert _images_line({"images_per_prompt": 4}) == "images per prompt: 4"
-    request = make_request("1a", "tiny-2", rows=["base"], columns=["GE"])
+    request = make_request("1a", "tiny", rows=["base"], columns=["GE"])
     (cell,) = build_graph(request, Store(tmp_path)).cells
     assert cell.protocol["times"] == {"single_object": 2, "position": 3}
     assert cell.protocol["noise"] == "per-seed"
 
 
 def test_the_profile_trains_by_what_the_sweep_chose() -> None:
-    profile = load_profile("tiny-2-noisy")
+    profile = load_profile("tiny")
     file = Path(__file__).parents[2] / "results" / "sweeps" / "tiny-2-own" / "points.json"
     for method, found in json.loads(file.read_text())["methods"].items():
         (stage,) = training_plan(profile, method, 0).stages
