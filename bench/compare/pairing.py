@@ -114,10 +114,25 @@ def _unlike_columns(a: Mapping[str, Any], b: Mapping[str, Any]) -> str:
     return f"unlike columns: {', '.join(unlike)}" if unlike else ""
 
 
+def _unlike_sampling(row: str, first: TableData, second: TableData) -> str:
+    """Return in what a row is sampled otherwise in two tables, which no protocol says: it is the
+    columns'.
+    """
+    a, b = (
+        next((r.get("sampling") or {} for r in data.rows if r["key"] == row), {})
+        for data in (first, second)
+    )
+    unlike = sorted(name for name in {*a, *b} if a.get(name) != b.get(name))
+    return f"the row is sampled otherwise: {', '.join(unlike)}" if unlike else ""
+
+
 def _moved(
     row: str, column: Mapping[str, Any], first: TableData, second: TableData, other: str
 ) -> Moved:
     key = str(column["key"])
+    unlike = _unlike_sampling(row, first, second) if other == row else ""
+    if unlike:
+        return Moved(row=row, column=key, reason=unlike)
     noise = other_noise(first, other) or other_noise(second, row)
     before, after = common_cells(first.of(other, key), second.of(row, key), other_noise=noise)
     bare = Moved(row=row, column=key)

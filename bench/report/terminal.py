@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from bench.report import (
@@ -36,10 +37,7 @@ def render_terminal(data: TableData, statistics: Statistics, *, parts: bool = Fa
         parts: also what each interval is made of, a line each below the row.
     """
     lines = [*_wrapped(data.title), *_head(data), "", *_leaderboard(data, statistics)]
-    per_block = max(1, (WIDTH - _LABEL) // _CELL)
-    for start in range(0, len(data.columns), per_block):
-        columns = data.columns[start : start + per_block]
-        lines += [*_block(data, statistics, columns, parts=parts), ""]
+    lines += _grid(list(_table(data, statistics, parts=parts)), len(data.columns))
     lines += _wrapped(
         "Measured ± half the 95 % interval; (number): as published, q: quoted by the paper. "
         f"{words.intervals_note(data)} {words.orientation_notice(data)}"
@@ -84,35 +82,57 @@ def _leaderboard(data: TableData, statistics: Statistics) -> Iterator[str]:
     yield ""
 
 
-def _block(
-    data: TableData,
-    statistics: Statistics,
-    columns: Sequence[Mapping[str, Any]],
-    *,
-    parts: bool,
-) -> Iterator[str]:
-    yield _line("", [f"{c['key']} {words.arrow(c)}" for c in columns])
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """One line of the table, of all columns; `optional` where it is left out if it is empty."""
+
+    label: str
+    cells: Sequence[str]
+    optional: bool = True
+
+
+def _table(data: TableData, statistics: Statistics, *, parts: bool) -> Iterator[_Line]:
+    columns = data.columns
+    heads = [f"{c['key']} {words.arrow(c)}" for c in columns]
+    yield _Line(label="", cells=heads, optional=False)
     variants = [", ".join(words.variant_names(data, c["key"])) for c in columns]
-    if any(variants):
-        yield _line("  measured with", variants)
+    yield _Line(label="  measured with", cells=variants)
     for row in data.shown:
         found = [statistics.value(row["key"], c["key"]) for c in columns]
-        yield _line(row["label"], [_value(s, c) for s, c in zip(found, columns, strict=True)])
+        values = [_value(s, c) for s, c in zip(found, columns, strict=True)]
+        yield _Line(label=row["label"], cells=values, optional=False)
         for part, label in _PARTS if parts else ():
             halves = [_part(s, part, c) for s, c in zip(found, columns, strict=True)]
-            if any(halves):
-                yield _line(label, halves)
+            yield _Line(label=label, cells=halves)
         marks = [words.circular_mark(data, row["key"], c["key"]).strip() for c in columns]
-        if any(marks):
-            yield _line("", marks)
+        yield _Line(label="", cells=marks)
         published = [_published(data, row["key"], c) for c in columns]
-        if any(published):
-            yield _line("  published", published)
+        yield _Line(label="  published", cells=published)
 
 
-def _line(label: str, cells: Sequence[str]) -> str:
+def _grid(table: Sequence[_Line], columns: int) -> Iterator[str]:
+    """Yield the lines in blocks of as many columns as fit beside each other, a blank behind each.
+
+    Columns are as wide as what is in them: no cell touches the next.
+    """
+    width = _width(cell for line in table for cell in line.cells)
+    fits = max(1, (WIDTH - _LABEL) // width)
+    for start in range(0, columns, fits):
+        for line in table:
+            cells = line.cells[start : start + fits]
+            if any(cells) or not line.optional:
+                yield _line(line.label, cells, width)
+        yield ""
+
+
+def _width(cells: Iterable[str]) -> int:
+    """Return how wide columns are in which these cells do not touch each other."""
+    return max(_CELL, *(len(cell) + 1 for cell in cells), 0)
+
+
+def _line(label: str, cells: Sequence[str], width: int) -> str:
     shown = label if len(label) < _LABEL else label[: _LABEL - 2] + "…"
-    return shown.ljust(_LABEL) + "".join(cell.ljust(_CELL) for cell in cells)
+    return shown.ljust(_LABEL) + "".join(cell.ljust(width) for cell in cells)
 
 
 def _short(text: str) -> str:
@@ -203,12 +223,12 @@ def _curves(data: TableData, statistics: Statistics) -> Iterator[str]:
     for name, scales, rows in curve_words.curve_tables(data, statistics):
         yield ""
         yield f"{name} over the guidance scale"
-        fits = (WIDTH - _LABEL) // _CELL
-        for start in range(1, len(scales), fits):
-            yield _line("", scales[start : start + fits])
-            for row in rows:
-                cells = row[start : start + fits]
-                yield _line(row[0], [" ".join(map(_short, c.split())) for c in cells])
+        lines = [_Line(label="", cells=scales[1:], optional=False)]
+        lines += [
+            _Line(label=row[0], cells=[" ".join(map(_short, c.split())) for c in row[1:]])
+            for row in rows
+        ]
+        yield from filter(None, _grid(lines, len(scales) - 1))
 
 
 def _controls(data: TableData, statistics: Statistics) -> Iterator[str]:

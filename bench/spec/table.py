@@ -266,6 +266,10 @@ class TableSpec:
         number = [r.key for r in self.rows].index(row)
         return "" if self.rows[number].added else self._place("rows", number)
 
+    def published_place(self, row: str, column: str) -> str:
+        """Return `file:line: ` of a published number, likewise."""
+        return self._place("published", row, column)
+
     def claim_place(self, claim: ClaimSpec) -> str:
         """Return `file:line: ` of the entry that a claim was made of, likewise."""
         entries = load_yaml(self.file).get("claims", []) if self.file is not None else []
@@ -315,8 +319,12 @@ def load_table(name: str, *, trust: bool = False) -> TableSpec:
         if not trust:
             require_registered(data, file)
         data = from_folder(data, file.resolve().parent)
+    title = table_name(name)
     try:
-        return read_table(table_name(name), data, file=file)
+        found = read_table(title, data, file=file)
+        if title == file.name:  # called like a shipped one
+            found = replace(found, title=f"{found.title} ({title}, a file of the user's own)")
+        return found
     except SpecError as error:
         raise UsageError(f"{file}:{line_of(file, error.place)}: {error}") from None
     except UsageError as error:

@@ -30,12 +30,18 @@ def table_names() -> list[str]:
 def table_name(text: str) -> str:
     """Return the name of a table that is given by its name or by its file.
 
+    That is the file's stem, or the file's name where a shipped table has that stem, so that nobody
+    takes one for the other: neither who reads it, nor what looks for a published table.
+
     Raises:
         UsageError: the file's name is no name of a folder.
     """
     if not text.endswith((".yaml", ".yml")):
         return text
-    stem = Path(text).stem
+    path = Path(text).expanduser()
+    shipped = {file.stem: file for file in FOLDER.glob("*.yaml")}
+    own = path.stem in shipped and path.resolve() != shipped[path.stem].resolve()
+    stem = path.name if own else path.stem
     if not _NAME.fullmatch(stem):
         raise UsageError(
             f"table {text}: {stem!r} cannot be a table's name, which is that of a folder; rename "

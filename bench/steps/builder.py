@@ -12,6 +12,7 @@ from bench.generation.held import HeldWeights
 from bench.spec.profile import Profile
 from bench.spec.table import RowSpec
 from bench.steps.graph import Graph
+from bench.steps.own_packages import require_own_packages
 from bench.store import Source, Store
 
 
@@ -35,6 +36,9 @@ class GraphBuilder:
         missing: prerequisites that were not there, by what they are for. Steps made from them
             carry a placeholder in their identity: the graph can be shown, not run.
         made: ids of steps by what asked for them, for all columns of a row ask for one training.
+
+    Raises:
+        ContractError: methods or evaluators would be taken from a package of another.
     """
 
     profile: Profile
@@ -44,6 +48,9 @@ class GraphBuilder:
     missing: dict[str, PrerequisiteError] = field(default_factory=dict)
     made: dict[tuple[Any, ...], str] = field(default_factory=dict, repr=False)
     _identities: dict[CheckpointRef, Mapping[str, Any]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        require_own_packages()
 
     def base(self) -> CheckpointRef:
         """Return the profile's checkpoint."""

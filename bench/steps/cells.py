@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from bench.api.errors import PrerequisiteError, UsageError, did_you_mean
-from bench.api.evaluator import Evaluator
+from bench.api.evaluator import Evaluator, MetricSpec
 from bench.api.loading import import_target
 from bench.api.prompts import PromptSuite
+from bench.api.registry import EVALUATORS
 from bench.spec.noise import SHARED
 from bench.spec.protocol import ColumnProtocol, StoredName, load_suite
 from bench.spec.request import Request
-from bench.spec.table import WIN_RATE, ColumnSpec, RowSpec
+from bench.spec.table import WIN_RATE, ColumnSpec, RowSpec, TableSpec
 from bench.spec.world import world_of
 from bench.steps.builder import GraphBuilder, NotExpressibleError
 from bench.steps.cost import cost_of
@@ -24,7 +25,7 @@ from bench.steps.references import add_stored_reference, evaluator_of
 from bench.steps.rows import add_row_images, cell_seeds
 from bench.steps.scores import add_scores, settings_changed
 from bench.steps.selectors import refuse_circular
-from bench.store import Store
+from bench.store import Store, plugin_code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -245,6 +246,7 @@ class _Column:
                 "upstream": self.evaluator.spec.upstream,
                 "metric": self.column.metric,
                 **({"settings": changed} if changed else {}),
+                **plugin_code(EVALUATORS.entry(self.name), type(self.evaluator)),
                 **({} if self.column.against is None else {"against": self.column.against}),
             },
             "backends": self.backends,
@@ -273,4 +275,22 @@ def _evaluator(request: Request, column: ColumnSpec, name: str) -> Evaluator:
             f"{str(column.higher_is_better).lower()}, evaluator {column.evaluator} the opposite "
             f"of {column.metric}; mend the table."
         )
+    _require_possible(table, column.key, metrics[column.metric])
     return evaluator
+
+
+def _require_possible(table: TableSpec, column: str, metric: MetricSpec) -> None:
+    """Raise UsageError where a published number cannot be one of the metric: it is in another
+    unit, and would be shown, and planned with, beside what is measured.
+    """
+    low, high = metric.range
+    for row, values in table.published.items():
+        value = values[column].value if column in values else None
+        if value is None or ((low is None or value >= low) and (high is None or value <= high)):
+            continue
+        where = table.published_place(row, column)
+        least, most = ("any" if end is None else f"{end:g}" for end in (low, high))
+        raise UsageError(
+            f"{where}published.{row}.{column} is {value:g}; {metric.name} is from {least} to "
+            f"{most}. Write the number in the metric's own unit ({metric.unit})."
+        )

@@ -20,7 +20,7 @@ from bench.generation.checkpoint import SAFETENSORS, CheckpointRef
 from bench.generation.parts import find_weights, network_folder, require_fits
 from bench.steps.builder import GraphBuilder
 from bench.steps.step import stored_step
-from bench.tiny.assets import expected_hashes
+from bench.tiny.assets import expected_hashes, weights_sha256
 from bench.training.config import TrainConfig
 
 
@@ -49,6 +49,7 @@ def weights_checkpoint(builder: GraphBuilder, text: str, where: str) -> Checkpoi
 
     Raises:
         PrerequisiteError: they are not on this machine.
+        CorruptArtifactError: they bear a shipped name and are not what was shipped.
         UsageError: the text names none, or the weights are of another network than the base's.
     """
     start = weights_start(builder, text, where)
@@ -67,6 +68,7 @@ def weights_start(builder: GraphBuilder, text: str, where: str) -> Start:
     if ref.kind == "train":
         return artifact_start(builder, ref.location)
     if ref.kind == "shipped":
+        weights_sha256(ref.location)  # what bears a shipped name is what was shipped
         ref = CheckpointRef(kind="path", location=str(ref.folder()))
     found = find_weights(ref.location, ref.revision, hub=ref.kind == "hub")
     if found.kind == "pipeline":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from bench.api.errors import IncompleteError, PrerequisiteError
+from bench.api.errors import ContractError, IncompleteError, PrerequisiteError
 from bench.api.evaluator import Backend, Evaluator, Predictions
 from bench.api.generation import ImageSet
 from bench.api.memory import predict_within_memory
@@ -18,6 +19,7 @@ from bench.read.names import artifact_name
 from bench.spec.profile import Profile
 from bench.steps.backends import backend_identity, unfit
 from bench.steps.builder import GraphBuilder, NotExpressibleError
+from bench.steps.each_image import require_each_once
 from bench.steps.step import DivisibleStep, Runtime, image_count
 from bench.store import (
     Artifact,
@@ -35,6 +37,8 @@ from bench.store.shards import shard_identity, shard_name
 
 if TYPE_CHECKING:
     import numpy as np
+
+LOG = logging.getLogger("bench.steps")
 
 PREDICTIONS = "predictions.jsonl"
 ARRAYS = "arrays.safetensors"
@@ -77,6 +81,7 @@ class PredictionStep(DivisibleStep):
             IncompleteError: an image is missing, naming it.
             CorruptArtifactError: an image's bytes were changed.
             PrerequisiteError: the back-end's weights are missing.
+            ContractError: the back-end leaves images out, or says something twice.
             BenchError: the back-end does not see what is on pictures of known content.
         """
 
@@ -94,7 +99,14 @@ class PredictionStep(DivisibleStep):
         )
 
     def _join(self, store: Store, work: Work) -> bool:
-        """Put the predictions of the parts behind each other; False where one is not there."""
+        """Put the predictions of the parts behind each other.
+
+        Where a part begins depends on the size of batches, and parts may be of attempts with
+        different ones: then they leave images out, or have some twice.
+
+        Returns:
+            False where a part is not there, or they are not of each image once.
+        """
         if self.shard is not None or self.shards == 1:
             return False
         parts = []
@@ -105,22 +117,43 @@ class PredictionStep(DivisibleStep):
                 return False
             parts.append(open_predictions(part))
         records = [record for part in parts for record in part.records]
+        try:
+            self._require_each(records, self._looked_at(store))
+        except ContractError:
+            LOG.warning(
+                "%s: its parts were cut at other places, with batches of another size; it is made "
+                "at once",
+                self.label,
+            )
+            return False
         arrays = {
             name: [row for part in parts for row in part.arrays[name]] for name in parts[0].arrays
         }
         _write(work, records, arrays, self.label)
         return True
 
-    def _predict(self, store: Store, work: Work, runtime: Runtime) -> None:
+    def _looked_at(self, store: Store) -> ImageSet:
+        """Return the images of the whole step."""
         from bench.generation.image_set import open_image_set
 
-        artifact = store.get(self.upstream["images"])
-        images = open_image_set(artifact, verify=False)
-        if self.prompts is not None:
-            images = _only(images, set(self.prompts))
+        images = open_image_set(store.get(self.upstream["images"]), verify=False)
+        return images if self.prompts is None else _only(images, set(self.prompts))
+
+    def _require_each(self, records: Sequence[Mapping[str, Any]], images: ImageSet) -> None:
+        """Raise ContractError unless there is one record of each image.
+
+        Of prompts that a back-end is asked nothing about it need not say anything.
+        """
+        asks = bool(self.queries) or BACKENDS.load(self.backend).batches_of == "asked"
+        unasked = {p.id for p in images.suite if asks and not self.queries.get(p.id)}
+        require_each_once(records, images.records, self.calls, optional=unasked)
+
+    def _predict(self, store: Store, work: Work, runtime: Runtime) -> None:
+        images = self._looked_at(store)
         backend: Backend = BACKENDS.load(self.backend)()
         if self.shard is not None:
             images = self._share(images, backend.batches_of, runtime.prediction_batch)
+        artifact = store.get(self.upstream["images"])
         for image in images.records:
             artifact.file(image.path)
         backend.device = runtime.device
@@ -135,6 +168,7 @@ class PredictionStep(DivisibleStep):
             for name, array in named.items():
                 arrays.setdefault(name, []).append(array)
             runtime.progress(done, len(images.records))
+        self._require_each(records, images)
         _write(work, records, arrays, self.label)
 
     def _share(self, images: ImageSet, batches_of: str, size: int) -> ImageSet:

@@ -103,9 +103,16 @@ def cell_seeds(
         seeds: training seeds of the table; a row that says how many takes the first of them.
 
     Raises:
-        UsageError: a training seed is too large for noise of its own.
+        UsageError: a training seed is too large for noise of its own, or a row that says that its
+            noise is another has that of all rows.
     """
     own, seeds = row.sampling_seed, seeds[: row.seeds]
+    if own is not None and own == (profile.sampling_seed if profile.noise == SHARED else 0):
+        raise UsageError(
+            f"row {row.key!r} says sampling_seed: {own}, noise that no other row has, and with "
+            f"sampling_seed {profile.sampling_seed} and noise {profile.noise} all rows are sampled "
+            "from it: the row would be equal to the one it is compared with. Choose another."
+        )
     if profile.noise == SHARED:
         noise = profile.sampling_seed if own is None else own
         return [(s, noise) for s in seeds] if row.trained else [(None, noise)]

@@ -12,6 +12,7 @@ from bench.api.prompts import PromptSuite
 from bench.api.registry import EVALUATORS
 from bench.read.names import artifact_name
 from bench.steps.builder import GraphBuilder
+from bench.steps.each_image import require_each_once
 from bench.steps.graph import Graph
 from bench.steps.predictions import add_predictions, open_predictions
 from bench.steps.step import Runtime, Step, image_count
@@ -49,6 +50,7 @@ class ScoreStep(Step):
 
         Raises:
             IncompleteError: an image lacks a prediction, naming it.
+            ContractError: the evaluator leaves images out, or gives some twice.
             BenchError: a value is NaN or infinite; it is never counted as 0.
         """
         return store.build(
@@ -63,12 +65,14 @@ class ScoreStep(Step):
     def _score(self, store: Store, work: Work) -> None:
         from bench.generation.image_set import open_image_set
 
-        suite = open_image_set(store.get(self.upstream["images"])).suite
+        images = open_image_set(store.get(self.upstream["images"]))
+        suite = images.suite
         evaluator: Evaluator = EVALUATORS.load(self.evaluator)(**self.settings)
         predictions = {r: open_predictions(a) for r, a in self._of(store, "predictions/")}
         reference = {r: open_predictions(a) for r, a in self._of(store, "reference/")}
         try:
             records = [dict(record) for record in evaluator.score(suite, predictions)]
+            require_each_once(records, images.records, self.calls)
             metrics = evaluator.aggregate(records, predictions, reference or None)
         except ValueError as error:
             raise BenchError(f"{self.label}: {error}") from error

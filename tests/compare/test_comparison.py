@@ -14,7 +14,7 @@ from bench.report.model import CellData, TableData
 from bench.report.statistics import compute
 from bench.report.stored import make_report, write_report
 from bench.stats import CrossedEstimate, holm
-from tests.report.tables import mean_cell, set_cell, table
+from tests.report.tables import ROWS, mean_cell, set_cell, table
 
 
 def of(found: tuple[Moved, ...], row: str, column: str) -> Moved:
@@ -167,6 +167,15 @@ def test_unlike_protocols_are_named_and_not_compared() -> None:
     ]
     moved = of(compare_tables(table(), with_cells(table(), other)), "dpo", "GE")
     assert moved.word == "not compared" and moved.reason == "unlike protocols: images_per_prompt"
+
+
+def test_a_row_that_is_sampled_otherwise_is_not_compared_with_itself() -> None:
+    rows = tuple({**r, "sampling": {"cfg_scale": 5.0}} if r["key"] == "dpo" else r for r in ROWS)
+    found = compare_tables(table(), replace(table(), rows=rows))
+    moved = of(found, "dpo", "GE")
+    assert moved.word == "not compared"
+    assert moved.reason == "the row is sampled otherwise: cfg_scale"
+    assert of(found, "ddspo", "GE").word == "equal"
 
 
 def test_against_a_row_compares_every_other_with_it() -> None:

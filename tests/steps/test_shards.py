@@ -21,7 +21,7 @@ from bench.harness.work import Work
 from bench.spec.profile import Profile
 from bench.steps.graph import Graph
 from bench.steps.images import RenderStep
-from bench.steps.predictions import PredictionStep
+from bench.steps.predictions import PredictionStep, open_predictions
 from bench.steps.step import Runtime, Step
 from bench.store import Store
 from bench.tiny import truth
@@ -114,6 +114,25 @@ def test_a_part_of_what_is_there_is_not_made(tmp_path: Path) -> None:
     assert not (tmp_path / first.id).exists()
     make_step(first, store, Runtime(**runtime))
     assert not (tmp_path / first.id).exists()
+
+
+@pytest.mark.parametrize(("first_size", "size"), [(4, 6), (6, 4)])
+def test_parts_that_were_cut_at_other_places_are_not_joined(
+    tmp_path: Path, first_size: int, size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    # killed for want of memory, and begun again with smaller batches
+    graph, targets = seen_by_all(1.0)
+    store, runtime = Store(tmp_path), {"device": "cpu", "prediction_batch": size}
+    whole = graph[targets[0]]
+    assert isinstance(whole, PredictionStep)
+    (first, second), joined = whole.cut(2)
+    run_graph(graph, [graph[first.upstream["images"]].id], store, jobs=1, runtime=runtime)
+    make_step(first, store, Runtime(device="cpu", prediction_batch=first_size))
+    make_step(second, store, Runtime(**runtime))
+    make_step(joined, store, Runtime(**runtime))
+    assert "cut at other places" in caplog.text
+    records = open_predictions(store.get(whole.id)).records
+    assert len({(r["prompt_id"], r["ordinal"]) for r in records}) == len(records) == whole.images
 
 
 BACKENDS = (
