@@ -10,8 +10,8 @@ from typing import Any
 from bench.api.errors import UsageError, unknown
 from bench.api.generation import GenerationSpec, image_seed
 from bench.api.prompts import Prompt, PromptSuite
-from bench.data.perturbation import PERTURBATIONS, Perturbation, Rule
-from bench.data.perturbation.rule import Pick
+from bench.data.perturbation import PERTURBATIONS, Rule
+from bench.data.perturbation.rule import Immediate, Pick
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.image_set import spec_identity, suite_identity
 from bench.read.names import artifact_name
@@ -143,12 +143,12 @@ def plan_pairs(suite: PromptSuite, spec: PairSpec, pick: Pick | None = None) -> 
     """
     rule = spec.rule()
     if pick is None:
-        if not isinstance(rule, Perturbation):
+        if not isinstance(rule, Immediate):
             raise UsageError(
-                f"perturbation {rule.name} asks a model first: call its prepare(), and pass on "
+                f"perturbation {rule.name} is prepared first: call its prepare(), and pass on "
                 "what it returns."
             )
-        pick = rule.pick
+        pick = rule.picked(spec.perturbation_options)
     rows: list[PairRow] = []
     prompts: list[Prompt] = []
     for prompt in long_enough(suite, spec):

@@ -16,7 +16,7 @@ from random import Random
 from bench.api.errors import UsageError, did_you_mean
 from bench.data.perturbation import PERTURBATIONS
 from bench.data.perturbation.rand_removal import LEAST_RATIO, MOST_RATIO, rand_removal
-from bench.data.perturbation.rule import Perturbation
+from bench.data.perturbation.rule import Immediate
 
 NONE = "none"
 
@@ -33,7 +33,7 @@ def negative_texts(rule: str, texts: Sequence[str]) -> list[str]:
     """
     name, ratio = parse_negative(rule)
     found = PERTURBATIONS[name]
-    assert isinstance(found, Perturbation)
+    assert isinstance(found, Immediate)
     negatives = []
     for text in texts:
         rng = Random(f"negative\x1f{rule}\x1f{text}")
@@ -41,7 +41,7 @@ def negative_texts(rule: str, texts: Sequence[str]) -> list[str]:
             least, most = (LEAST_RATIO, MOST_RATIO) if ratio is None else (ratio, ratio)
             degraded = rand_removal(text, rng, least=least, most=most)
         else:
-            degraded = found.pick(text, rng)
+            degraded = found.picked({})(text, rng)
         negatives.append(degraded or "")
     return negatives
 
@@ -53,7 +53,7 @@ def parse_negative(rule: str) -> tuple[str, float | None]:
         UsageError: there is no such rule, or the share is none.
     """
     name, colon, share = rule.partition(":")
-    known = [n for n, found in PERTURBATIONS.items() if isinstance(found, Perturbation)]
+    known = [n for n, found in PERTURBATIONS.items() if isinstance(found, Immediate)]
     if name not in known:
         near = did_you_mean(name, [NONE, *known])
         raise UsageError(

@@ -75,7 +75,9 @@ def test_a_moved_metric_is_named_with_its_distance(
     assert drift["change"] == pytest.approx(0.25)
     assert drift["allowed"] == TOLERANCE
     assert main(["check", "--evaluators", "geneval", "--from", str(folder)]) == 1
-    assert "geneval: counting: committed 0.875, found 0.625: moved by 0.25" in capsys.readouterr().out
+    assert (
+        "geneval: counting: committed 0.875, found 0.625: moved by 0.25" in capsys.readouterr().out
+    )
     far = ("--evaluators", "geneval", "--from", str(folder), "--tolerance", "0.3")
     assert main(["check", *far]) == 0
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from random import Random
 
 import pytest
 
+from bench.api.errors import UsageError
 from bench.data.perturbation import PERTURBATIONS
 from bench.data.perturbation.rand_removal import TRIALS, pick, rand_removal, variants
+from bench.data.perturbation.rule import Immediate
+from bench.store import Store
 
 
 def words(count: int) -> str:
@@ -99,5 +103,38 @@ def test_the_same_numbers_give_the_same_text() -> None:
 
 def test_the_rule_is_registered() -> None:
     rule = PERTURBATIONS["rand-removal"]
-    assert rule.pick is pick
+    assert isinstance(rule, Immediate)
+    text = words(12)
+    assert rule.picked({})(text, Random(3)) == pick(text, Random(3))
     assert rule.name == "rand-removal"
+
+
+@pytest.mark.parametrize(("least", "most"), [(0.1, 0.3), (0.7, 0.9)])
+def test_other_shares_are_options_and_enter_the_identity(least: float, most: float) -> None:
+    rule = PERTURBATIONS["rand-removal"]
+    options = {"least": least, "most": most}
+    assert isinstance(rule, Immediate)
+    pick_ = rule.picked(options)
+    left = [len((pick_(words(20), Random(n)) or "").split()) for n in range(200)]
+    assert 20 - max(left) >= math.floor(20 * least) and 20 - min(left) <= math.floor(20 * most)
+    assert rule.identity(options) == {**rule.identity({}), **options}
+    assert rule.identity({"least": 0.4, "most": 0.7}) == rule.identity({})
+
+
+def test_shares_that_are_none_are_refused() -> None:
+    rule = PERTURBATIONS["rand-removal"]
+    for least, most in ((0.5, 0.4), (-0.1, 0.4), (0.4, 1.0)):
+        with pytest.raises(UsageError, match="expected shares of the words"):
+            rule.identity({"least": least, "most": most})
+    with pytest.raises(UsageError, match="leats"):
+        rule.identity({"leats": 0.4})
+
+
+def test_another_prompt_is_any_of_the_others(tmp_path: Path) -> None:
+    rule, texts = PERTURBATIONS["other-prompt"], ["a", "b", "c", "b"]
+    pick_ = rule.prepare(Store(tmp_path), texts, {}, seed=0)
+    drawn = Counter(pick_("a", Random(n)) for n in range(600))
+    assert set(drawn) == {"b", "c"} and min(drawn.values()) > 240
+    assert rule.prepare(Store(tmp_path), ["a", "a"], {}, seed=0)("a", Random(0)) is None
+    with pytest.raises(UsageError, match="has no options"):
+        rule.identity({"least": 0.1})

@@ -31,13 +31,17 @@ def rand_removal(
     return " ".join(word for place, word in enumerate(words) if place not in removed)
 
 
-def variants(prompt: str, rng: Random) -> tuple[str, ...]:
+def variants(
+    prompt: str, rng: Random, *, least: float = LEAST_RATIO, most: float = MOST_RATIO
+) -> tuple[str, ...]:
     """Return the distinct variants of `TRIALS` draws, in the order they were first drawn."""
-    drawn = [rand_removal(prompt, rng) for _ in range(TRIALS)]
+    drawn = [rand_removal(prompt, rng, least=least, most=most) for _ in range(TRIALS)]
     return tuple(dict.fromkeys(variant for variant in drawn if variant is not None))
 
 
-def pick(prompt: str, rng: Random) -> str | None:
+def pick(
+    prompt: str, rng: Random, *, least: float = LEAST_RATIO, most: float = MOST_RATIO
+) -> str | None:
     """Return one of the prompt's variants, each with the same chance; None where there is none."""
-    found = variants(prompt, rng)
+    found = variants(prompt, rng, least=least, most=most)
     return rng.choice(found) if found else None

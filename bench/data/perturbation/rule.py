@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from bench.api.errors import UsageError
 from bench.store import Store
@@ -59,6 +59,14 @@ class Rule(Protocol):
         """
 
 
+@runtime_checkable
+class Immediate(Protocol):
+    """A rule that needs nothing but the prompt and its options."""
+
+    def picked(self, options: Mapping[str, Any]) -> Pick:
+        """Return what degrades a prompt (UsageError: an option is unknown or out of range)."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Perturbation:
     """A rule that needs nothing but the prompt; a `Rule` without options.
@@ -91,5 +99,9 @@ class Perturbation:
         progress: Progress | None = None,
     ) -> Pick:
         """Return `pick`; see `Rule.prepare`."""
+        return self.picked(options)
+
+    def picked(self, options: Mapping[str, Any]) -> Pick:
+        """Return `pick`; see `Immediate.picked`."""
         self.identity(options)
         return self.pick
