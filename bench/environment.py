@@ -9,6 +9,8 @@ from pathlib import Path
 
 _WAIT_SETTINGS = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 _ALLOCATOR_SETTINGS = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD", "JEMALLOC", "MIMALLOC")
+_WORLD_SIZES = ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+_RANK = ("RANK", "LOCAL_RANK")
 KEPT_BYTES = 1 << 28
 """Blocks up to this size are taken from, and given back to, memory that the process keeps."""
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
@@ -38,6 +40,20 @@ def visible_gpus(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
     names = [name.strip() for name in visible.split(",")]
     # as CUDA reads it: what follows a name that is none is not seen
     return tuple(takewhile(lambda name: name not in ("", "-1"), names))
+
+
+def launched(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the variables by which a launcher says that this process is one of several.
+
+    Those of torchrun and `accelerate launch`, and of MPI, which accelerate reads as well; none
+    where the process is alone.
+    """
+    variables = os.environ if environ is None else environ
+    sizes = {name: variables[name] for name in _WORLD_SIZES if name in variables}
+    several = {name: text for name, text in sizes.items() if text.isdigit() and int(text) > 1}
+    if "WORLD_SIZE" in several:
+        several |= {name: variables[name] for name in _RANK if name in variables}
+    return several
 
 
 def prefer_passive_waiting(environ: MutableMapping[str, str] | None = None) -> bool:

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from bench.api.errors import BenchError
+from bench.api.errors import BenchError, CorruptArtifactError
 
 end_process = os._exit
 """The real `os._exit`."""
@@ -111,6 +111,34 @@ def refused(error: BaseException, who: str) -> Exception:
     failure = PluginExitError(_explained(who, what + _place(stack)))
     failure.__cause__ = error
     return failure
+
+
+def failure_of(error: BaseException, who: str) -> dict[str, Any]:
+    """Return what is to be known of a failure: message, exit code, damaged artifact, trace.
+
+    Args:
+        error, who: as for `refused`.
+    """
+    error = refused(error, who)
+    expected = isinstance(error, BenchError)
+    try:
+        told = str(error)
+    except Exception:  # a plug-in's error need not even have a text
+        told = "(it has no text)"
+    damaged = error.artifact_path if isinstance(error, CorruptArtifactError) else None
+    return {
+        "message": told if expected else f"{type(error).__name__}: {told}",
+        "exit_code": error.exit_code if isinstance(error, BenchError) else 1,
+        "damaged": None if damaged is None else str(damaged),
+        "trace": None if expected else "".join(traceback.format_exception(error)),
+    }
+
+
+def how_ended(code: int) -> str:
+    """Return in words how a process ended that should not have, by its exit code."""
+    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    hint = " (out of memory?)" if code == -9 else ""
+    return f"{how}{hint}; run the same command again to continue"
 
 
 def _explained(who: str, what: str) -> str:

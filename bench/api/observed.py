@@ -13,7 +13,7 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -74,6 +74,26 @@ class Observed:
             return False
         self._new.add(key)
         return True
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was read, JSON-able, without the values of variables."""
+        return {
+            "files": self.files,
+            "folders": self.folders,
+            "variables": list(self.variables),
+            "relative": self.relative,
+        }
+
+    def include(self, told: Mapping[str, Any]) -> None:
+        """Take in what `to_json` told of a process that this one started, with its variables."""
+        for path, then in told["files"].items():
+            self.files.setdefault(path, None if then is None else tuple(then))
+        for path, names in told["folders"].items():
+            self.folders.setdefault(path, tuple(names))
+        for name in told["variables"]:
+            self.variables.setdefault(name, variable(name))
+        for path, folder in told["relative"].items():
+            self.relative.setdefault(path, folder)
 
 
 SEEN = Observed()

@@ -9,13 +9,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from bench.cli._request import BARS_WANTED
 
 if TYPE_CHECKING:
     from bench.harness import Event, TableResult
-    from bench.harness.work import Work
 
 LOG = logging.getLogger("bench.cli")
 
@@ -104,13 +103,15 @@ def _ahead(event: Event) -> str:
 
 
 @contextmanager
-def shown_work(args: argparse.Namespace) -> Iterator[Work]:
-    """Give the work that the options of `add_work` ask for, its progress shown on stderr."""
-    from bench.harness.work import Work
-
+def shown_work(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """Give what the options of `add_work` and `add_ranks` say, by the names that `bench.harness`
+    gives it; progress is shown on stderr.
+    """
     progress = Progress(quiet=args.quiet)
     try:
-        yield Work(jobs=args.jobs, gpus=args.gpus, device=args.device, on_event=progress)
+        asked = {"jobs": args.jobs, "gpus": args.gpus, "device": args.device}
+        ranks = {"ranks": args.ranks} if "ranks" in args else {}
+        yield {**asked, **ranks, "on_event": progress}
     finally:
         progress.clear()
 

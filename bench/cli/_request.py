@@ -115,6 +115,17 @@ def add_work(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_ranks(parser: argparse.ArgumentParser) -> None:
+    """Add `--ranks`."""
+    parser.add_argument(
+        "--ranks",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that share each training, a GPU or a core each (default: 1)",
+    )
+
+
 def request_of(args: argparse.Namespace) -> Request:
     """Return the request of the options `add_request` added.
 
@@ -141,7 +152,7 @@ def request_of(args: argparse.Namespace) -> Request:
         weights=args.row,
         trust=args.trust,
     )
-    refuse_device(request, args.device)
+    refuse_device(request, args.device, getattr(args, "ranks", 1))
     return request
 
 
@@ -176,7 +187,8 @@ def job_count(args: argparse.Namespace, profile: ProfileHead) -> int:
     """
     from bench.harness.work import Work
 
-    return Work(jobs=args.jobs, gpus=args.gpus, device=args.device).job_count(profile)
+    asked = Work(jobs=args.jobs, gpus=args.gpus, device=args.device, ranks=args.ranks)
+    return asked.job_count(profile)
 
 
 def names(text: str) -> tuple[str, ...]:

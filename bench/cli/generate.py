@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
             images_per_prompt=args.images_per_prompt,
             seed=args.seed,
             **setting_of(args),
-            **vars(work),
+            **work,
         )
     if args.official_folder is not None:
         found.write_folder(args.official_folder, DEFAULT_EVALUATOR)

@@ -13,7 +13,7 @@ from bench.api.errors import UsageError
 from bench.cli._output import WIDTH, hanging, print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._progress import duration, size
-from bench.cli._request import add_request, add_work, job_count, request_of
+from bench.cli._request import add_ranks, add_request, add_work, job_count, request_of
 from bench.cli._verbs import VERBS
 
 _LONG = 3600.0
@@ -34,6 +34,7 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
         metavar="NAME",
         help="times on this GPU, by arithmetic (a100, h100, ...); --gpus says how many",
     )
+    add_ranks(parser)
     _add_power(parser)
     add_common(parser, json=True)
     return parser
@@ -83,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     from bench.harness.plans import plan
 
-    found = plan(request, store=args.store)
+    found = plan(request, store=args.store, ranks=args.ranks)
     # times on a named GPU are for as many as are planned with, not for those that can be seen
     jobs = args.jobs or args.gpus or 1 if found.times else job_count(args, request.profile)
     return print_plan(request.table.name, request.profile.name, found, jobs=jobs, as_json=args.json)
@@ -107,7 +108,9 @@ def print_plan(table: str, profile: str, plan: Plan, *, jobs: int, as_json: bool
         )
         return code
     for step in plan.steps:
-        cost = f", about {duration(step.seconds)}, {size(step.bytes)}" if step.seconds else ""
+        ranks = "" if step.ranks == 1 else f", by {step.ranks} ranks"
+        time = f"{duration(step.seconds / step.ranks)}{ranks}"
+        cost = f", about {time}, {size(step.bytes)}" if step.seconds else ""
         why = f" ({step.reason})" if step.reason and step.state != "missing" else ""
         print(f"{step.state:<10}  {step.label}{cost}{why}")
     for text in plan.not_measured:

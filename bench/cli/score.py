@@ -162,7 +162,7 @@ def run(args: argparse.Namespace) -> int:
             limit=args.limit,
             seed=args.seed,
             **setting,
-            **vars(work),
+            **work,
         )
     _show(args, scores)
     return 0

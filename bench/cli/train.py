@@ -16,7 +16,7 @@ from bench.api.errors import UsageError
 from bench.cli._output import hanging, print_json
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._progress import duration, shown_work, size
-from bench.cli._request import add_profile, add_work, go_offline, setting_of
+from bench.cli._request import add_profile, add_ranks, add_work, go_offline, setting_of
 from bench.cli._verbs import VERBS
 from bench.spec.table import PAIRINGS
 
@@ -51,6 +51,7 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
         "-n", "--dry-run", action="store_true", help="say what it would cost, and start nothing"
     )
     add_work(parser)
+    add_ranks(parser)
     add_common(parser, json=True)
     return parser
 
@@ -72,9 +73,9 @@ def run(args: argparse.Namespace) -> int:
     from bench.harness.training import plan_training, train
 
     if args.dry_run:
-        return _show(args, plan_training(**asked))
+        return _show(args, plan_training(**asked, ranks=args.ranks))
     with shown_work(args) as work:
-        found = train(**asked, **vars(work))
+        found = train(**asked, **work)
     result: dict[str, Any] = {
         "artifact": found.id,
         "export": str(found.export),
@@ -106,7 +107,9 @@ def _estimate_lines(found: TrainingEstimate) -> list[str]:
     """Return an estimate as lines for reading."""
     train = found.train
     share = f"{train.micro_batch} x {found.micro_batches} micro-batches"
-    processes = "1 process" if found.processes == 1 else f"{found.processes} processes"
+    one = found.processes == 1
+    processes = "1 process" if one else f"{found.processes} ranks"
+    devices = "one device" if one else f"{found.processes} devices, at best"
     warm_up = f", warm-up over {train.warmup_steps} updates" if train.warmup_steps else ""
     rows = {
         "method": _settings(found.method),
@@ -119,8 +122,8 @@ def _estimate_lines(found: TrainingEstimate) -> list[str]:
         "trained": _trained(found),
         "precision": {"no": "float32"}.get(train.precision, train.precision),
         "moving average": "none" if train.ema_decay is None else _average(found),
-        "memory, estimate": _memory(found.memory),
-        "time, estimate": f"{duration(3600 * found.hours)} on one device "
+        "memory, estimate": _memory(found.memory) + ("" if one else ", on each device"),
+        "time, estimate": f"{duration(3600 * found.hours / found.processes)} on {devices} "
         f"({found.hours:.2f} device-hours), at the profile's speed",
         "artifact": found.artifact,
     }

@@ -8,7 +8,6 @@ halves and precision.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -90,24 +89,24 @@ class TrainingEstimate:
         return {**data, "memory_total": sum(self.memory.values())}
 
 
-def training_estimates(builder: GraphBuilder, key: str) -> list[TrainingEstimate]:
+def training_estimates(builder: GraphBuilder, key: str, ranks: int = 1) -> list[TrainingEstimate]:
     """Return the estimates of a training in the graph and of those it starts from, in order.
 
     Raises:
-        UsageError, ContractError: the method cannot be made.
+        UsageError, ContractError: the method cannot be made, or a batch has no pair for each rank.
     """
     step = builder.graph[key]
     if not isinstance(step, TrainingStep):  # a training of before, taken from the store
         return []
     before = step.upstream.get("start")
-    found = [] if before is None else training_estimates(builder, before)
-    return [*found, _estimate(builder, step)]
+    found = [] if before is None else training_estimates(builder, before, ranks)
+    return [*found, _estimate(builder, step, ranks)]
 
 
-def _estimate(builder: GraphBuilder, step: TrainingStep) -> TrainingEstimate:
+def _estimate(builder: GraphBuilder, step: TrainingStep, processes: int) -> TrainingEstimate:
     config = step.train
     method = stage_method(step.method, step.settings, step.stage)
-    processes = max(1, int(os.environ.get("WORLD_SIZE", "1")))
+    step.require_ranks(processes)
     data = builder.graph[step.upstream["pairs"]]
     assert isinstance(data, PairStep)
     sizes = _network_shapes(builder)
@@ -115,7 +114,7 @@ def _estimate(builder: GraphBuilder, step: TrainingStep) -> TrainingEstimate:
     trainable = parameters if config.mode == "full" else _lora_parameters(sizes, config)
     memory = {}
     if parameters is not None and trainable is not None:
-        memory = _memory(builder, config, method, parameters, trainable)
+        memory = _memory(builder, config, method, parameters, trainable, processes)
     return TrainingEstimate(
         label=step.label,
         artifact=step.id,
@@ -175,9 +174,14 @@ def _published(builder: GraphBuilder, name: str) -> int | None:
 
 
 def _memory(
-    builder: GraphBuilder, config: TrainConfig, method: Method, parameters: int, trainable: int
+    builder: GraphBuilder,
+    config: TrainConfig,
+    method: Method,
+    parameters: int,
+    trainable: int,
+    ranks: int,
 ) -> dict[str, int]:
-    """Bytes on the device by what they are for, an estimate."""
+    """Bytes on each device by what they are for, an estimate."""
     network, trained = _WORD * parameters, _WORD * trainable
     adapter = trained if config.mode == "lora" else 0
     reference = 0
@@ -189,6 +193,7 @@ def _memory(
         "base, text encoders and VAE": _pipeline_bytes(builder.base(), network),
         "reference": reference,
         "gradients": trained,
+        "gradients in exchange": trained if ranks > 1 else 0,
         "optimiser": (_FACTORED if config.optimiser == "adafactor" else 2.0) * trained,
         "moving average": 0 if config.ema_decay is None else trained,
     }
@@ -196,7 +201,8 @@ def _memory(
     halves = 2 if method.needs.batch_has_loser else 1
     share = 0.5 if config.precision in ("bf16", "fp16") else 1.0
     share *= _RECOMPUTED if config.gradient_checkpointing else 1.0
-    found["activations"] = int(image * share * halves * config.micro_batch)
+    pairs = min(config.micro_batch, math.ceil(config.batch / ranks))
+    found["activations"] = int(image * share * halves * pairs)
     return {name: int(size) for name, size in found.items() if size}
 
 

@@ -15,14 +15,14 @@ from dataclasses import replace
 from typing import Any
 
 from bench.api.errors import BenchError
-from bench.api.exits import is_users
+from bench.api.exits import failure_of, is_users
 from bench.executors.numerics import usual_numerics
 from bench.executors.outcome import Listener, Outcome, Tally, ignore
 from bench.executors.plugins import may_be_made_here
 from bench.executors.pool import Pool
 from bench.executors.schedule import Schedule, complete_steps, with_damaged
 from bench.executors.shards import cut_graph
-from bench.executors.worker import failure_of, make_step, one_thread, require_sources
+from bench.executors.worker import make_step, one_thread, require_sources
 from bench.steps.graph import Graph
 from bench.steps.step import DivisibleStep, Runtime, Step
 from bench.store import MANIFEST, Store
@@ -70,7 +70,8 @@ def run_graph(
     schedule = Schedule(cut.graph, needed, known)
     if not needed:
         return schedule.outcome
-    jobs = min(jobs, len(needed))
+    most = max(cut.graph[key].places(Runtime(**settings)) for key in needed)
+    jobs = min(jobs, max(len(needed), most))
     seconds = {key: cut.graph[key].seconds for key in needed}
     tally = Tally(seconds, jobs=max(jobs, 1), listener=listener)
     if jobs <= 1 and may_be_made_here(cut.graph[key] for key in needed):
@@ -96,7 +97,7 @@ def _run_here(schedule: Schedule, store: Store, runtime: Runtime, tally: Tally) 
         except BaseException as error:
             if is_users(error):
                 raise
-            _tell_failure(schedule, step, failure_of(error, step), store, tally, began)
+            _tell_failure(schedule, step, failure_of(error, step.calls), store, tally, began)
         else:
             _tell_done(schedule, step, store, tally, began)
     schedule.require_finished()
@@ -104,14 +105,18 @@ def _run_here(schedule: Schedule, store: Store, runtime: Runtime, tally: Tally) 
 
 def _run_in_workers(schedule: Schedule, store: Store, pool: Pool, tally: Tally) -> None:
     began: dict[str, float] = {}
+    held: Step | None = None  # the most urgent one, where it takes more places than are free
     while not schedule.finished:
-        while pool.idle and (step := schedule.next(pool.suits)) is not None:
+        while pool.idle and (step := held or schedule.next(pool.suits)) is not None:
+            held = None if pool.fits(step) else step
+            if held is not None:
+                break
             began[step.id] = time.monotonic()
             tally.tell("started", step)
             try:
                 require_sources(step)  # this process made the graph, with what it has loaded
             except BenchError as error:
-                failure = failure_of(error, step)
+                failure = failure_of(error, step.calls)
                 _tell_failure(schedule, step, failure, store, tally, began[step.id])
             else:
                 pool.start(step)

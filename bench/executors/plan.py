@@ -28,6 +28,7 @@ class Step:
         kind: of artifact, the first part of the id.
         rows: keys of the rows whose cells need it.
         upstream: ids of what it is made from.
+        ranks: processes that work at it at the same time; `seconds` are those of one.
     """
 
     id: str
@@ -40,6 +41,7 @@ class Step:
     kind: str = ""
     rows: tuple[str, ...] = ()
     upstream: tuple[str, ...] = ()
+    ranks: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,7 @@ class Plan:
         jobs = max(1, jobs)
         ends: dict[str, float] = {}
         for step in self.steps:
-            own = step.seconds / (jobs if step.divisible else 1)
+            own = step.seconds / (jobs if step.divisible else min(step.ranks, jobs))
             ends[step.id] = own + max((ends.get(key, 0.0) for key in step.upstream), default=0.0)
         return max(max(ends.values(), default=0.0), self.worker_seconds / jobs)
 
@@ -123,13 +125,19 @@ class Plan:
         }
 
 
-def make_plan(graph: TableGraph, store: Store) -> Plan:
+def make_plan(graph: TableGraph, store: Store, *, ranks: int = 1) -> Plan:
     """Return what a run of the graph would do. Changes nothing, imports no torch.
+
+    Args:
+        graph: of the table.
+        store: what is there.
+        ranks: processes that share each training.
 
     Raises:
         StoreError: the store cannot be read.
     """
     states, listing = {}, Listing(store.root)
+    runtime = Runtime(ranks=ranks)
     for step in graph.graph:
         states[step.id] = store.status(step.kind, step.name, step.identity, listing=listing)
     complete = {key for key, status in states.items() if status.state == "complete"}
@@ -156,10 +164,11 @@ def make_plan(graph: TableGraph, store: Store) -> Plan:
                 reason=reason if making else "",
                 seconds=step.seconds if making else 0.0,
                 bytes=step.bytes if making else 0,
-                divisible=may_be_cut(step) and step.batches(Runtime()) > 1,
+                divisible=may_be_cut(step) and step.batches(runtime) > 1,
                 kind=step.kind,
                 rows=tuple(sorted(rows.get(step.id, ()))),
                 upstream=tuple(step.upstream.values()),
+                ranks=step.places(runtime),
             )
         )
     return Plan(

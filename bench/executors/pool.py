@@ -15,10 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+from bench.api.exits import how_ended
 from bench.api.messages import Kinds, read_message
 from bench.environment import keep_freed_memory
 from bench.executors.plugins import foreign, plugins_of
-from bench.steps.step import Step, step_to_json
+from bench.steps.step import Runtime, Step, step_to_json
 
 _GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 2.0
@@ -39,6 +40,7 @@ class _Worker:
     ) -> None:
         self.step: Step | None = None
         self.place = place
+        self.places: frozenset[int] = frozenset()
         self.imported: frozenset[str] = frozenset()
         self.dead = False
         self.process = subprocess.Popen(
@@ -108,6 +110,7 @@ class Pool:
             "sys_path": [entry or str(Path.cwd()) for entry in sys.path],
             "log_level": logging.getLogger("bench").getEffectiveLevel(),
         }
+        self._runtime = Runtime(**runtime)
         self._size = size
         self._gpus = tuple(gpus)
         self._messages: queue.Queue[Any] = queue.Queue()
@@ -129,29 +132,73 @@ class Pool:
 
     @property
     def idle(self) -> bool:
-        """Whether another step can be started now."""
-        return sum(worker.step is not None for worker in self._workers) < self._size
+        """Whether another step can be started now, if it takes one place."""
+        return bool(self._free())
+
+    def fits(self, step: Step) -> bool:
+        """Whether all places that a step takes are free now."""
+        return len(self._places(step)) == self._wanted(step)
 
     def suits(self, step: Step) -> bool:
         """Whether a worker that is idle now can make a step; `start` replaces one otherwise."""
-        return any(worker.suits(step) for worker in self._workers)
+        return bool(self._suiting(step))
 
     def start(self, step: Step) -> None:
-        """Give a step to an idle worker, starting a process where none suits it."""
-        worker = next((w for w in self._workers if w.suits(step)), None)
-        if worker is None:
-            if len(self._workers) >= self._size:
-                other = next(w for w in self._workers if w.step is None)
-                self._workers.remove(other)
-                other.stop()
-            taken = {worker.place for worker in self._workers}
-            place = next(number for number in range(self._size) if number not in taken)
-            gpu = self._gpus[place % len(self._gpus)] if self._gpus else None
-            worker = _Worker(self._start, self._messages, place, gpu)
+        """Give a step to an idle worker, starting a process where none suits it.
+
+        A step of several ranks takes as many places. GPUs are cleared for them: workers that are
+        idle there, and may hold memory, are ended.
+        """
+        places = self._places(step)
+        several = len(places) > 1
+        suiting = [] if several and self._gpus else self._suiting(step)
+        if several and self._gpus:
+            self._clear(places)
+        if suiting:
+            worker = suiting[0]
+        else:
+            self._clear(places[:1])
+            gpu = self._gpu(places[0]) if self._gpus else None
+            worker = _Worker(self._start, self._messages, places[0], gpu)
             self._workers.append(worker)
         worker.step = step
+        worker.places = frozenset(places)
         worker.imported |= plugins_of(step)
-        worker.send({"step": step_to_json(step)})
+        gpus = [self._gpu(place) for place in places] if several and self._gpus else []
+        worker.send({"step": step_to_json(step), "gpus": gpus})
+
+    def _wanted(self, step: Step) -> int:
+        """How many places a step takes; on CPUs ranks may be more than there are places."""
+        return min(step.places(self._runtime), self._size)
+
+    def _free(self) -> list[int]:
+        taken = {place for w in self._workers if w.step is not None for place in w.places}
+        return [place for place in range(self._size) if place not in taken]
+
+    def _suiting(self, step: Step) -> list[_Worker]:
+        free = self._free()
+        return [worker for worker in self._workers if worker.place in free and worker.suits(step)]
+
+    def _places(self, step: Step) -> list[int]:
+        """Return the places a step would take, its worker's first; fewer than it takes where not
+        enough are free. No two of them are on one GPU.
+        """
+        suiting = [worker.place for worker in self._suiting(step)[:1]]
+        used = {worker.place for worker in self._workers}
+        order = sorted(self._free(), key=lambda place: (place not in suiting, place in used, place))
+        if self._gpus:
+            gpus = [self._gpu(place) for place in order]
+            order = [p for number, p in enumerate(order) if gpus[number] not in gpus[:number]]
+        return order[: self._wanted(step)]
+
+    def _gpu(self, place: int) -> str:
+        return self._gpus[place % len(self._gpus)]
+
+    def _clear(self, places: Sequence[int]) -> None:
+        """End the idle workers in some places."""
+        for worker in [w for w in self._workers if w.step is None and w.place in places]:
+            self._workers.remove(worker)
+            worker.stop()
 
     def wait(self) -> tuple[Step, dict[str, Any]]:
         """Return the next message and the step it is about; a dead worker is a failed step."""
@@ -195,11 +242,9 @@ def message_of(line: str) -> dict[str, Any] | None:
 
 
 def _death(code: int) -> dict[str, Any]:
-    how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    hint = " (out of memory?)" if code == -9 else ""
     return {
         "event": "failed",
-        "message": f"its worker process {how}{hint}; run the same command again to continue",
+        "message": f"its worker process {how_ended(code)}",
         "exit_code": 1,
         "damaged": None,
         "trace": None,

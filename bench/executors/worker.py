@@ -1,7 +1,7 @@
 """A worker process: makes one step after another, told so by JSON lines on its standard input.
 
     <- {"store": ..., "runtime": {...}, "sys_path": [...]}     once
-    <- {"step": {...}}                                          for each step
+    <- {"step": {...}, "gpus": [...]}      for each step; GPUs for its ranks, where it has several
     -> {"event": "progress", "done": 3, "total": 10}
     -> {"event": "done"} | {"event": "failed", ...}            with "imported": [...]
 
@@ -18,21 +18,19 @@ import queue
 import signal
 import sys
 import threading
-import time
-import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
-from bench.api.errors import BenchError, CorruptArtifactError
-from bench.api.exits import end_process, refused, watched
+from bench.api.exits import end_process, failure_of, watched
+from bench.api.messages import Channel, log_to_stderr
 from bench.executors.plugins import imported, plugins_of
 from bench.steps.step import DivisibleStep, Runtime, Step, step_from_json
 from bench.store import Store, require_unchanged, watching
 from bench.store.shards import remove_shards
 
-_PROGRESS_SECONDS = 0.5
 _INTERRUPTED = 130
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -73,24 +71,6 @@ def require_sources(step: Step) -> None:
         require_unchanged(source)
 
 
-def failure_of(error: BaseException, step: Step) -> dict[str, Any]:
-    """Return what is to be known of a failure: message, exit code, damaged artifact, trace."""
-    error = refused(error, step.calls)
-    expected = isinstance(error, BenchError)
-    try:
-        told = str(error)
-    except Exception:  # a plug-in's error need not even have a text
-        told = "(it has no text)"
-    text = told if expected else f"{type(error).__name__}: {told}"
-    damaged = error.artifact_path if isinstance(error, CorruptArtifactError) else None
-    return {
-        "message": text,
-        "exit_code": error.exit_code if isinstance(error, BenchError) else 1,
-        "damaged": None if damaged is None else str(damaged),
-        "trace": None if expected else "".join(traceback.format_exception(error)),
-    }
-
-
 def use_one_thread() -> None:
     """Let torch use one thread, whether it is imported already or only later.
 
@@ -124,26 +104,6 @@ def one_thread() -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-class _Channel:
-    """Writes JSON lines to what was the standard output when the process started."""
-
-    def __init__(self, stream: IO[str]) -> None:
-        self._stream = stream
-        self._lock = threading.Lock()
-        self._last = 0.0
-
-    def send(self, message: Mapping[str, Any]) -> None:
-        with self._lock:
-            self._stream.write(json.dumps(message) + "\n")
-            self._stream.flush()
-
-    def progress(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if done == total or now - self._last >= _PROGRESS_SECONDS:
-            self._last = now
-            self.send({"event": "progress", "done": done, "total": total})
-
-
 def _read(stream: IO[str], messages: queue.Queue[dict[str, Any]]) -> None:
     """Pass messages on; at the end of the stream end the process, whatever it does."""
     for line in stream:
@@ -154,34 +114,26 @@ def _read(stream: IO[str], messages: queue.Queue[dict[str, Any]]) -> None:
 def main() -> None:
     """Serve until the standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, and closes our input
-    channel = _Channel(os.fdopen(os.dup(1), "w", encoding="utf-8"))
-    os.dup2(2, 1)
+    channel = Channel()
     messages: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_read, args=(sys.stdin, messages), daemon=True).start()
     start = messages.get()
     sys.path += [entry for entry in start["sys_path"] if entry not in sys.path]
     store = Store(Path(start["store"]))
     runtime = Runtime(**start["runtime"], progress=channel.progress)
-    _log(start["log_level"])
+    log_to_stderr(start["log_level"])
     use_one_thread()
     while True:
-        step = step_from_json(messages.get()["step"])
+        message = messages.get()
+        step = step_from_json(message["step"])
         try:
             with watched():
-                make_step(step, store, runtime)
+                make_step(step, store, replace(runtime, gpus=tuple(message["gpus"])))
         except BaseException as error:  # nobody interrupts a worker: it is the plug-in's
-            ended: dict[str, Any] = {"event": "failed", **failure_of(error, step)}
+            ended: dict[str, Any] = {"event": "failed", **failure_of(error, step.calls)}
         else:
             ended = {"event": "done"}
         channel.send({**ended, "imported": sorted(imported())})
-
-
-def _log(level: int) -> None:
-    import logging
-
-    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
-    for name in ("bench", "methods", "evaluators"):
-        logging.getLogger(name).setLevel(level)
 
 
 if __name__ == "__main__":

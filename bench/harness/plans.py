@@ -23,6 +23,7 @@ def plan(
     profile: str = "tiny",
     *,
     store: Path | str = DEFAULT_STORE,
+    ranks: int = 1,
     **asked: Unpack[Asked],
 ) -> Plan:
     """Return what `run` would do: what is there, what would be made, how long it takes.
@@ -33,6 +34,7 @@ def plan(
         table: its name, the path of a YAML file, or what `request_for` returned.
         profile: a shipped name, or the path of a YAML file.
         store: the folder artifacts lie in.
+        ranks: processes that share each training.
         asked: rows, columns and more; see `bench.harness.requests.Asked`.
 
     Raises:
@@ -43,7 +45,7 @@ def plan(
     request = checked(table, profile, store, asked)
     found = Store(Path(store))
     graph = build_graph(request, found)
-    planned = make_plan(graph, found)
+    planned = make_plan(graph, found, ranks=ranks)
     if request.table.world is not None:
         return planned
     notes = (

@@ -90,7 +90,7 @@ def checked(table: str | Request, profile: str, store: Path | str, asked: Asked)
     return request_for(table, profile, store=store, **asked)
 
 
-def refuse_device(request: Request, device: str | None) -> None:
-    """Refuse a device that the table's world knows nothing of (UsageError)."""
+def refuse_device(request: Request, device: str | None, ranks: int = 1) -> None:
+    """Refuse a device, or several, that the table's world knows nothing of (UsageError)."""
     other = device not in (None, "auto", request.profile.device)
-    world_of(request.table).refuse(request.table, {"--device": other})
+    world_of(request.table).refuse(request.table, {"--device": other, "--ranks": ranks != 1})

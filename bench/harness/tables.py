@@ -50,6 +50,7 @@ def run(
     jobs: int | None = None,
     gpus: int | None = None,
     device: str | None = None,
+    ranks: int = 1,
     on_event: Listener = ignore,
     **asked: Unpack[Asked],
 ) -> TableResult:
@@ -66,6 +67,8 @@ def run(
         jobs: worker processes, at most; one per core by default, or one per GPU.
         gpus: GPUs that are used, one to a worker; all that are visible by default.
         device: `"cpu"`, `"cuda"`, `"auto"`, or None for the profile's.
+        ranks: processes that share each training, a GPU each, or a worker's place on CPUs; no
+            number depends on it beyond float rounding.
         on_event: told of all that happens, as a `bench.harness.Event` each.
         asked: rows, columns and more; see `bench.harness.requests.Asked`.
 
@@ -75,9 +78,9 @@ def run(
         StoreError: the store or the folder cannot be written.
         KeyboardInterrupt: after all workers have ended.
     """
-    work = Work(jobs=jobs, gpus=gpus, device=device, on_event=on_event)
+    work = Work(jobs=jobs, gpus=gpus, device=device, ranks=ranks, on_event=on_event)
     request = checked(table, profile, store, asked)
-    refuse_device(request, device)
+    refuse_device(request, device, ranks)
     target = Path(store) / "tables" / request.table.name if folder is None else Path(folder)
     return with_repairs(lambda: _run(request, Store(Path(store)), target, work))
 

@@ -82,6 +82,7 @@ def train(
     jobs: int | None = None,
     gpus: int | None = None,
     device: str | None = None,
+    ranks: int = 1,
     on_event: Listener = ignore,
 ) -> Training:
     """Train one method, or continue what was interrupted; what is there is not trained again.
@@ -99,7 +100,7 @@ def train(
         protocol: in place of the profile's own.
         trust: whether YAML files may name code that nobody registered.
         store: the folder artifacts lie in.
-        jobs, gpus, device, on_event: as in `bench.harness.run`.
+        jobs, gpus, device, ranks, on_event: as in `bench.harness.run`.
 
     Raises:
         UsageError: something is unknown, or nothing reads one of `overrides`.
@@ -110,7 +111,7 @@ def train(
         profile=profile, overrides=overrides, protocol=protocol, trust=trust, store=store
     )
     row = _row(method, pairs=pairs, data=data, start=start_from)
-    work = Work(jobs=jobs, gpus=gpus, device=device, on_event=on_event)
+    work = Work(jobs=jobs, gpus=gpus, device=device, ranks=ranks, on_event=on_event)
 
     def action() -> Training:
         builder, key = _built(setting, row, seed, stage)
@@ -135,6 +136,7 @@ def plan_training(
     protocol: str | None = None,
     trust: bool = False,
     store: Path | str = "outputs",
+    ranks: int = 1,
 ) -> TrainingPlan:
     """Return what `train` would cost; starts nothing.
 
@@ -146,7 +148,7 @@ def plan_training(
     row = _row(method, pairs=pairs, data=data, start=start_from)
     builder, key = _built(setting, row, seed, stage)
     return TrainingPlan(
-        trainings=tuple(training_estimates(builder, key)),
+        trainings=tuple(training_estimates(builder, key, ranks)),
         missing=tuple(str(error) for error in builder.missing.values()),
     )
 

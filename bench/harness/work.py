@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.api.errors import UsageError
-from bench.environment import cuda_requested, visible_gpus
+from bench.environment import cuda_requested, launched, visible_gpus
 from bench.executors.local import run_graph
 from bench.executors.outcome import Listener, Outcome, ignore
 from bench.executors.schedule import complete_steps, with_damaged
 from bench.spec.head import ProfileHead
 from bench.steps.graph import Graph
+from bench.steps.ranks import RankedStep
 from bench.store import Store
 
 
@@ -26,19 +27,38 @@ class Work:
         gpus: GPUs that are used, at most; None means all that are visible. Each worker sees one.
         device: `"cpu"`, `"cuda"`, `"auto"`, or None for the profile's.
         on_event: told of all that happens, as a `bench.executors.outcome.Event` each.
+        ranks: processes that share each training.
 
     Raises:
-        UsageError: there would be no worker.
+        UsageError: there would be no worker, or this process is one of several that a launcher
+            started.
     """
 
     jobs: int | None = None
     gpus: int | None = None
     device: str | None = None
     on_event: Listener = ignore
+    ranks: int = 1
 
     def __post_init__(self) -> None:
+        self._refuse_launched()
         if self.jobs is not None and self.jobs < 1:
             raise UsageError(f"--jobs {self.jobs}; expected at least 1.")
+        if self.ranks < 1:
+            raise UsageError(f"--ranks {self.ranks}; expected at least 1.")
+
+    @staticmethod
+    def _refuse_launched() -> None:
+        """Refuse to be one of several: one would hold the lease that all others wait for."""
+        found = launched()
+        if found:
+            told = ", ".join(f"{name}={value}" for name, value in found.items())
+            size = next(iter(found.values()))
+            raise UsageError(
+                f"a launcher started this command {size} times ({told}), and they would wait for "
+                "each other for ever. Start it once, without a launcher; with --ranks "
+                f"{size}, bench run and bench train start {size} processes for each training."
+            )
 
     def on(self, profile: ProfileHead) -> str | None:
         """Return the device, None for whatever is there."""
@@ -66,17 +86,30 @@ class Work:
             UsageError: more are asked for than there are, or none are, or the device is the CPU.
         """
         on_cpu = self.on(profile) == "cpu"
-        launched = int(os.environ.get("WORLD_SIZE", "1")) > 1  # its launcher gives out the GPUs
-        names = () if on_cpu or launched else visible_gpus()
+        names = () if on_cpu else visible_gpus()
         if self.gpus is None:
-            return names
+            return self._for_ranks(names)
         if not 1 <= self.gpus <= len(names):
             seen = "the device is the CPU" if on_cpu else f"{len(names)} can be seen"
             raise UsageError(
                 f"--gpus {self.gpus}: {seen}. Expected at least 1 and at most those there are; "
                 "CUDA_VISIBLE_DEVICES says which they are."
             )
-        return names[: self.gpus]
+        return self._for_ranks(names[: self.gpus])
+
+    def _for_ranks(self, gpus: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the GPUs; each rank has one of its own (UsageError)."""
+        if gpus and self.ranks > len(gpus):
+            raise UsageError(
+                f"--ranks {self.ranks}: there are {len(gpus)} GPUs to use, and each rank needs one "
+                f"of its own. Take --ranks {len(gpus)} or fewer."
+            )
+        if gpus and self.jobs is not None and self.jobs < self.ranks:
+            raise UsageError(
+                f"--ranks {self.ranks} with --jobs {self.jobs}: a training takes the GPUs of as "
+                f"many workers as it has ranks. Take --jobs {self.ranks} or more."
+            )
+        return gpus
 
     def runtime(self, profile: ProfileHead) -> dict[str, Any]:
         """Return the fields of `bench.steps.step.Runtime`."""
@@ -84,6 +117,7 @@ class Work:
             "device": self.on(profile),
             "generation_batch": profile.batch_size("generation"),
             "prediction_batch": profile.batch_size("prediction"),
+            "ranks": self.ranks,
         }
 
 
@@ -107,13 +141,18 @@ def execute(
         What was made and what failed; `was_complete` where nothing was to be done.
 
     Raises:
-        UsageError: the number of jobs is not positive.
+        UsageError: a training has fewer pairs in a batch than ranks.
         KeyboardInterrupt: after all workers have ended.
     """
     jobs = work.job_count(profile)
     complete = complete_steps(graph, targets, store)
-    if not graph.needed(with_damaged(graph, targets, store), complete):
+    needed = graph.needed(with_damaged(graph, targets, store), complete)
+    if not needed:
         return Outcome()
+    for key in needed:
+        step = graph[key]
+        if isinstance(step, RankedStep):
+            step.require_ranks(work.ranks)
     return run_graph(
         graph,
         targets,

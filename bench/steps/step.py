@@ -39,12 +39,17 @@ class Runtime:
     Attributes:
         device: `"cpu"`, `"cuda"`, or None to choose.
         generation_batch, prediction_batch: images per forward.
+        ranks: processes that share a training, each with a device of its own.
+        gpus: what `CUDA_VISIBLE_DEVICES` calls those that the ranks are given; where there are
+            none, they see what this process sees.
         progress: told how far the step is.
     """
 
     device: str | None = None
     generation_batch: int = 32
     prediction_batch: int = 32
+    ranks: int = 1
+    gpus: tuple[str, ...] = ()
     progress: Progress = _silent
 
 
@@ -82,6 +87,10 @@ class Step(ABC):
     def calls(self) -> str:
         """The plug-in that is called when it is made, e.g. `method mine.py:Mine`, for messages."""
         return self.label or self.id
+
+    def places(self, runtime: Runtime) -> int:
+        """Return how many processes work at it at the same time."""
+        return 1
 
     def require_unchanged(self, store: Store) -> None:
         """Compare what it is made with, and the store does not seal, with what it was.

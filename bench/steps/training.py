@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bench.api.errors import UsageError
@@ -18,7 +19,8 @@ from bench.steps.builder import GraphBuilder
 from bench.steps.cost import cost_of
 from bench.steps.data import add_data
 from bench.steps.initial import Start, bases, training_start, weights_start
-from bench.steps.step import Runtime, Step
+from bench.steps.ranks import SCRATCH, RankedStep, Trained
+from bench.steps.step import Runtime
 from bench.store import Artifact, Store, Work, code_identity, source_of
 from bench.training.config import ALL, TrainConfig
 
@@ -35,7 +37,7 @@ _CONTROLS: dict[str, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingStep(Step):
+class TrainingStep(RankedStep):
     """One stage of a method to be trained; exports under `exports/`, metrics in `metrics.jsonl`.
 
     Attributes:
@@ -63,6 +65,11 @@ class TrainingStep(Step):
         """The method, for messages."""
         return f"method {self.method}"
 
+    @property
+    def shares(self) -> int:
+        """Pairs of a batch."""
+        return self.train.batch
+
     def make(self, store: Store, runtime: Runtime) -> Artifact:
         """Train the stage.
 
@@ -79,19 +86,34 @@ class TrainingStep(Step):
             seeds={"training": self.train.seed},
             config=self.train.to_json(),
             device=runtime.device,
-            exclude=("checkpoints/*",),
+            exclude=("checkpoints/*", f"{SCRATCH}/*"),
         )
 
     def _train(self, store: Store, work: Work, runtime: Runtime) -> None:
+        from bench.generation.checkpoint import weights_folder
+        from bench.generation.weights import content_hash
+
+        trained = self.train_on_ranks(work.path, store, runtime)
+        for name, value in asdict(trained).items():
+            work.note(name, value)
+        work.note("backbone", self.backbone.to_json())
+        if self.start is not None:
+            digest = content_hash(weights_folder(self.start, store))
+            work.note("start", {**self.start.to_json(), "content_sha256": digest})
+
+    def train_in(self, folder: Path, store: Store, runtime: Runtime) -> Trained:
+        """Train in this process, alone or as one of several.
+
+        Raises:
+            DivergedError, PrerequisiteError, UsageError: as `bench.training.runner.train`.
+        """
         from bench.data.pairing import open_pairs
         from bench.data.texts import conditions_of
         from bench.generation.checkpoint import load_pipeline_backbone, weights_folder
-        from bench.generation.weights import content_hash
         from bench.training.runner import train
 
         method = stage_method(self.method, self.settings, self.stage)
         backbone = load_pipeline_backbone(self.backbone, store, device=runtime.device)
-        start_from = None if self.start is None else weights_folder(self.start, store)
         artifact = store.get(self.upstream["pairs"])
         encode = conditions_of(artifact, store, device=runtime.device)
         source = open_pairs(artifact, method.needs.pairing, **_CONTROLS[self.pairs], encode=encode)
@@ -104,19 +126,18 @@ class TrainingStep(Step):
             backbone,
             source,
             self.train,
-            work_dir=work.path,
-            start_from=start_from,
+            work_dir=folder,
+            start_from=None if self.start is None else weights_folder(self.start, store),
             suppliers=suppliers,
             progress=lambda done, total, _row: runtime.progress(done, total),
         )
-        work.note("steps", result.steps)
-        work.note("exports", sorted(result.exports))
-        work.note("seconds", result.seconds)
-        work.note("peak_memory_mb", result.peak_memory_mb)
-        work.note("backbone", self.backbone.to_json())
-        if self.start is not None and start_from is not None:
-            digest = content_hash(start_from)
-            work.note("start", {**self.start.to_json(), "content_sha256": digest})
+        return Trained(
+            steps=result.steps,
+            exports=tuple(sorted(result.exports)),
+            seconds=result.seconds,
+            peak_memory_mb=result.peak_memory_mb,
+            ranks=result.ranks,
+        )
 
 
 def trained_checkpoint(builder: GraphBuilder, row: RowSpec, seed: int) -> CheckpointRef:

@@ -22,7 +22,10 @@ class Points(World):
     row = PointRow
     column = PointColumn
     meaningless = frozenset(
-        {"--limit", "--protocol", "--controls", "--scales", "--profile", "--row", "--device"}
+        (
+            *("--limit", "--protocol", "--controls", "--scales", "--profile", "--row"),
+            *("--device", "--ranks"),
+        )
     )
     reason = (
         "the 2D toy has one form and runs on the CPU. Its settings are changed with --set, e.g. "

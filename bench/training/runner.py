@@ -56,6 +56,7 @@ class TrainResult:
         steps: optimiser steps done.
         seconds: time spent in them, over all resumed runs.
         peak_memory_mb: highest memory use of this process, MiB.
+        ranks: processes that took the steps, one number for each time that changed.
     """
 
     export: Path
@@ -64,6 +65,7 @@ class TrainResult:
     steps: int
     seconds: float
     peak_memory_mb: float
+    ranks: tuple[int, ...] = (1,)
 
 
 def train(
@@ -117,6 +119,7 @@ def train(
     ) as session:
         loop = _Loop(method, backbone, source, session)
         if session.step < config.steps:
+            session.note_ranks()
             loop.run(progress, tracker)
         exports = session.exports()
         return TrainResult(
@@ -126,6 +129,7 @@ def train(
             steps=session.step,
             seconds=session.seconds,
             peak_memory_mb=peak_memory_mb(session.accelerator.device),
+            ranks=session.ranks,
         )
 
 

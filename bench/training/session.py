@@ -69,6 +69,7 @@ class Session:
         sealed: the hashes of the exports, as they were written.
         step: optimiser steps done.
         seconds: time spent in them.
+        ranks: processes that took them, one number for each time that changed.
     """
 
     config: TrainConfig
@@ -88,6 +89,7 @@ class Session:
     sealed: dict[str, dict[str, str]] = field(default_factory=dict)
     step: int = 0
     seconds: float = 0.0
+    ranks: tuple[int, ...] = ()
 
     @property
     def metrics_path(self) -> Path:
@@ -122,6 +124,12 @@ class Session:
             if self.config.saves_at(step)
         }
         return {step: path for step, path in paths.items() if path.is_dir()}
+
+    def note_ranks(self) -> None:
+        """Write down by how many processes the steps that follow are taken."""
+        count = self.accelerator.num_processes
+        if self.ranks[-1:] != (count,):
+            self.ranks = (*self.ranks, count)
 
     def save(self) -> None:
         """Export the network, then write the checkpoint: a checkpoint implies its export."""
@@ -167,6 +175,7 @@ class Session:
             "optimiser": rest,
             "scaler": None if scaler is None else scaler.state_dict(),
             "exports": self.sealed,
+            "ranks": list(self.ranks),
         }
         ckpt.save_checkpoint(
             self.checkpoints,
@@ -210,6 +219,7 @@ class Session:
         if self.accelerator.scaler is not None and saved.state["scaler"] is not None:
             self.accelerator.scaler.load_state_dict(saved.state["scaler"])
         self.seconds = float(saved.state["seconds"])
+        self.ranks = tuple(saved.state.get("ranks", (1,)))  # of before they were written down
         log.info("resuming after step %d from %s", self.step, saved.folder)
         self.accelerator.wait_for_everyone()
 

@@ -166,12 +166,12 @@ def test_images_to_sample_and_the_source_of_settings_are_told(
 
 
 def test_the_rate_does_not_depend_on_the_number_of_processes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = []
     for processes in ("1", "4"):
-        monkeypatch.setenv("WORLD_SIZE", processes)
-        assert main(["train", "ddspo", "-n", "--json", "--store", str(tmp_path / "s")]) == 0
+        asked = ["train", "ddspo", "-n", "--json", "--store", str(tmp_path / "s")]
+        assert main([*asked, "--ranks", processes]) == 0
         found += json.loads(capsys.readouterr().out)["trainings"]
     one, four = found
     assert (one["micro_batches"], four["micro_batches"]) == (1, 1)

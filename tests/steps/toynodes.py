@@ -26,6 +26,9 @@ class ToyStep(Step):
     does: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    def places(self, runtime: Runtime) -> int:
+        return int(self.options.get("places", 1))
+
     def make(self, store: Store, runtime: Runtime) -> Artifact:
         def build(work: Work) -> None:
             for source in self.sources:
@@ -36,6 +39,7 @@ class ToyStep(Step):
             if "log" in self.options:
                 with Path(self.options["log"]).open("a") as log:
                     seen = os.environ.get(self.options.get("variable", ""), os.getpid())
+                    seen = ",".join(runtime.gpus) or seen
                     log.write(f"{self.name} {seen}\n")
             runtime.progress(1, 2)
             _misbehave(self.does, self.options)

@@ -7,7 +7,8 @@ held to `FLOAT32` for two cases only.
 
 `accelerate launch` starts the processes; on a machine without MPI its own CPU launcher starts one
 alone, so the one for several devices is taken and told by the environment to use the CPU (gloo).
-All cases are run in one launch: starting the processes costs more than training in them.
+Cases are run in two launches, the quick ones first: starting the processes costs more than training
+in them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ from bench.data.pairing import RePaired
 from bench.training.runner import TrainResult
 from methods.ddspo import DDSPO
 from methods.ddspo_efficient import DDSPOEfficient
+from methods.diffusion_dpo import DiffusionDPO
 from methods.diffusion_kto import DiffusionKTO
 from methods.realalign import RealAlignStage1
 from tests.precision import EXACT, double_precision, doubled
@@ -83,6 +85,8 @@ def stage_1(**options: Any) -> Callable[[], Method]:
 CASES = {
     "ddspo-full": Case(method=lambda: DDSPO(kappa=KAPPA)),
     "ddspo-lora": Case(method=lambda: DDSPO(kappa=KAPPA), settings=LORA),
+    "dpo-full": Case(method=lambda: DiffusionDPO(kappa=KAPPA)),
+    "dpo-lora": Case(method=lambda: DiffusionDPO(kappa=KAPPA), settings=LORA),
     "ddspo-unlike-shares": Case(method=lambda: DDSPO(kappa=KAPPA), settings={"batch": 5}),
     "ddspo-dropout-ema": Case(
         method=lambda: DDSPO(kappa=KAPPA),
@@ -107,6 +111,8 @@ CASES = {
     ),
 }
 
+QUICK = ("ddspo-full", "ddspo-lora", "dpo-full", "dpo-lora")
+
 
 def train(case: Case, backbone: Backbone, folder: Path, *, pieces: int, steps: int) -> TrainResult:
     """Run the case in `folder` with micro-batches of `pieces`."""
@@ -118,8 +124,8 @@ def train(case: Case, backbone: Backbone, folder: Path, *, pieces: int, steps: i
     return run(backbone, folder, method, pairs=pairs, steps=steps, micro_batch=pieces, **options)
 
 
-def launch(folder: Path, checkpoints: Path, ranks: int) -> None:
-    """Run `worker` in `ranks` processes joined by gloo."""
+def launch(folder: Path, checkpoints: Path, names: Iterable[str], ranks: int = 2) -> None:
+    """Run `worker` on some cases in `ranks` processes joined by gloo."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -134,16 +140,18 @@ def launch(folder: Path, checkpoints: Path, ranks: int) -> None:
         *("--num_processes", str(ranks), "--num_machines", "1", "--mixed_precision", "no"),
         *("--dynamo_backend", "no", "--main_process_port", str(port)),
         *("--module", "tests.training.test_distributed", str(folder), str(checkpoints)),
+        *names,
     ]
     subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=600)
 
 
-def worker(folder: Path, checkpoints: Path) -> None:
+def worker(folder: Path, checkpoints: Path, names: Iterable[str]) -> None:
     """Train one step; train three, lose the last checkpoint and resume."""
     rank = os.environ["RANK"]
     assert os.environ["WORLD_SIZE"] == "2"
     scratch = folder / f"scratch-{rank}"
-    for name, case in CASES.items():
+    for name in names:
+        case = CASES[name]
         with case.backbone(checkpoints, scratch) as backbone:
             train(case, backbone, folder / name / "one-step", pieces=1, steps=1)
             train(case, backbone, folder / name / "three-steps", pieces=1, steps=3)
@@ -167,9 +175,16 @@ def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def two(tmp_path_factory: pytest.TempPathFactory, checkpoints: Path) -> Path:
-    folder = tmp_path_factory.mktemp("two")
-    launch(folder, checkpoints, ranks=2)
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("quick")
+    launch(folder, folder, QUICK)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rest(tmp_path_factory: pytest.TempPathFactory, checkpoints: Path) -> Path:
+    folder = tmp_path_factory.mktemp("rest")
+    launch(folder, checkpoints, [name for name in CASES if name not in QUICK])
     return folder
 
 
@@ -189,11 +204,21 @@ def assert_same_run(
     assert relative_difference(exported(one), exported(other)) < 1000 * bound
 
 
+@pytest.mark.parametrize("name", QUICK)
+def test_two_processes_and_small_pieces_are_one(quick: Path, tmp_path: Path, name: str) -> None:
+    assert_two_are_one(quick, tmp_path, tmp_path, name)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_two_processes_and_small_pieces_are_one(
-    two: Path, checkpoints: Path, tmp_path: Path, name: str
+@pytest.mark.parametrize("name", [name for name in CASES if name not in QUICK])
+def test_two_processes_are_one_for_all_methods(
+    rest: Path, checkpoints: Path, tmp_path: Path, name: str
 ) -> None:
+    assert_two_are_one(rest, checkpoints, tmp_path, name)
+
+
+def assert_two_are_one(two: Path, checkpoints: Path, tmp_path: Path, name: str) -> None:
+    """What two processes left in `two` is what one leaves, in one piece and in eight."""
     case = CASES[name]
     one, pieces = tmp_path / "one", tmp_path / "pieces"
     results = {}
@@ -208,4 +233,4 @@ def test_two_processes_and_small_pieces_are_one(
 
 
 if __name__ == "__main__":
-    worker(Path(sys.argv[1]), Path(sys.argv[2]))
+    worker(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
