@@ -142,7 +142,7 @@ def launch(folder: Path, checkpoints: Path, names: Iterable[str], ranks: int = 2
         *("--module", "tests.training.test_distributed", str(folder), str(checkpoints)),
         *names,
     ]
-    subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=600)
+    subprocess.run(command, env=environment, cwd=ROOT, check=True, timeout=3600)
 
 
 def worker(folder: Path, checkpoints: Path, names: Iterable[str]) -> None:
