@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import ProtocolError
+from bench.read.holes import jpeg_hole, jpeg_scan, webp_hole
 from bench.read.text import shown
 
 if TYPE_CHECKING:
@@ -224,27 +225,22 @@ def _require_readable(file: Image, data: bytes, where: str) -> str:
 
 
 def _cut_short(format_: str, data: bytes) -> str:
-    """Return what a file lacks that was cut short and filled with zeros, which decoders pass over.
+    """Return what a file lacks where zeros stand for a part of it, which decoders pass over.
 
     Programs that fetch files reserve their space first.
     """
-    if format_ in ("JPEG", "MPO") and data.find(b"\xff\xd9", _scan_of(data)) < 0:
-        return "the JPEG does not end; zeros in place of its rest?"
-    if format_ == "WEBP":
+    if format_ in ("JPEG", "MPO"):
+        if data.find(b"\xff\xd9", jpeg_scan(data)) < 0:
+            return "the JPEG does not end; zeros in place of its rest?"
+        place = jpeg_hole(data)
+    elif format_ == "WEBP":
         end = min(len(data), 8 + int.from_bytes(data[4:8], "little"))
         if not any(data[max(0, end - _ZEROS) : end]):
             return "the WebP ends in zeros alone"
-    return ""
-
-
-def _scan_of(data: bytes) -> int:
-    """Return where the pixels of a JPEG begin, behind segments that may hold other JPEGs."""
-    at = 2
-    while data[at : at + 1] == b"\xff" and at + 4 <= len(data):
-        if data[at + 1] == 0xDA:
-            return at
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return 0
+        place = webp_hole(data)
+    else:
+        return ""
+    return "" if place is None else f"zeros in place of its pixels from byte {place} on"
 
 
 def foreign_profile(profile: bytes | None) -> str:

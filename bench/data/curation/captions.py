@@ -17,6 +17,7 @@ from bench.read.pictures import PICTURES
 from bench.read.table_text import SEPARATORS, parse_table, read_text_table, require_spelt
 from bench.read.text import (
     MissingFileError,
+    read_lines,
     read_text,
     says_nothing,
     shown,
@@ -147,12 +148,16 @@ def _table(folder: Path, captions: str | None) -> Path | None:
 def _with_sidecar(path: Path, folder: Path) -> Candidate:
     uid = _uid_of(path, folder)
     try:
-        caption = read_text(path.with_suffix(".txt")).strip()
+        lines = [one.strip() for one in read_lines(path.with_suffix(".txt"))]
     except MissingFileError:
         return Candidate(uid=uid, file=path, fault="no caption: no text file beside it")
     except UsageError as error:
         return Candidate(uid=uid, file=path, fault=f"no caption: the text is unreadable ({error})")
-    return _checked(Candidate(uid=uid, caption=" ".join(caption.split()), file=path))
+    told = [one for one in lines if not says_nothing(one)]
+    if len(told) > 1:  # captions of several people, a wrapped one, a caption and its tags?
+        fault = f"no caption: {len(told)} lines in its text; keep the one that is meant"
+        return Candidate(uid=uid, file=path, fault=fault)
+    return _checked(Candidate(uid=uid, caption=" ".join(" ".join(told).split()), file=path))
 
 
 def _uid_of(path: Path, folder: Path) -> str:

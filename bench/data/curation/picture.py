@@ -10,8 +10,9 @@ from PIL import Image
 from bench.read.pictures import PictureError, read_picture
 
 VERSION = 1
-READER = 2
-"""Of files of users; 2: an MPO is one photograph, what one can see through is refused."""
+READER = 3
+"""Of files of users; 2: an MPO is one photograph, what one can see through is refused; 3: zeros in
+place of pixels are damage."""
 
 
 class UnusableError(Exception):
