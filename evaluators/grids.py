@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,8 +31,12 @@ from evaluators.whole_folder import appearing
 if TYPE_CHECKING:
     from PIL import Image
 
+LOG = logging.getLogger(__name__)
+
 _FORMATS = {"png": "PNG", "webp": "WEBP", "jpg": "JPEG"}
 _SHOWN = 5
+_SEAM = 1.5
+"""A line between two tiles differs at least so much more than lines inside them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,11 +176,12 @@ def import_grids(
         raise UsageError(f"{tiles} tiles of a grid of {columns} x {rows}")
     sources = _sources(suite, find)
     records: list[ImageRecord] = []
+    seams: list[float] = []
     with appearing(target) as folder:
         for prompt in suite:
-            parts = split(
-                _read(sources[prompt.id], columns, rows, size), columns=columns, rows=rows
-            )
+            grid = _read(sources[prompt.id], columns, rows, size)
+            seams.append(seam(grid, columns=columns, rows=rows))
+            parts = split(grid, columns=columns, rows=rows)
             for ordinal, tile in enumerate(parts[:tiles]):
                 path = f"{len(records):06d}.{tile_format.ending}"
                 tile_format.save(tile, folder / path)
@@ -189,6 +195,7 @@ def import_grids(
                         seed=UNKNOWN_SEED,
                     )
                 )
+    _say_seamless(next(iter(sources.values())).parent, seams, columns, rows)
     described = [suite.sha256, asdict(tile_format), [[r.key, r.sha256] for r in records]]
     return ImageSet(
         root=target,
@@ -197,6 +204,37 @@ def import_grids(
         records=tuple(records),
         identity=hashlib.sha256(json.dumps(described).encode()).hexdigest(),
     )
+
+
+def seam(grid: Image.Image, *, columns: int, rows: int) -> float:
+    """Return how much pixels differ across the lines between tiles, by how much beside them.
+
+    About 1 inside a picture that goes on there, several times that between two pictures.
+    """
+    import numpy as np
+
+    pixels = np.asarray(grid.convert("RGB"), dtype=np.float32)
+    across, beside = [], []
+    for turned, count in ((pixels, rows), (pixels.swapaxes(0, 1), columns)):
+        step = len(turned) // count
+        for line in range(step, step * count, step) if step > 2 else ():
+            gaps = np.abs(np.diff(turned[line - 3 : line + 3], axis=0)).mean(axis=(1, 2))
+            across.append(float(gaps[2]))
+            beside += [float(gap) for place, gap in enumerate(gaps) if place != 2]
+    if not across:
+        return _SEAM
+    return (float(np.mean(across)) + 1e-3) / (float(np.mean(beside)) + 1e-3)
+
+
+def _say_seamless(root: Path, seams: Sequence[float], columns: int, rows: int) -> None:
+    """Log that files look like single pictures, where most of them have no seam."""
+    without = sum(value < _SEAM for value in seams)
+    if columns * rows > 1 and 2 * without > len(seams):
+        LOG.warning(
+            "%s: in %d of %d files no edge is seen between tiles: are they single pictures? Each "
+            "is taken for a grid of %d x %d and measured in parts",
+            *(shown(root), without, len(seams), columns, rows),
+        )
 
 
 def _sources(suite: PromptSuite, find: Callable[[str], Sequence[Path]]) -> dict[str, Path]:

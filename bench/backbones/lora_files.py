@@ -94,6 +94,22 @@ class LoraFacts:
         """The alphas that occur."""
         return tuple(sorted({layer.alpha for layer in self.layers.values()}))
 
+    def changes_nothing(self) -> bool:
+        """Whether B A or alpha is 0 in every layer, as in a LoRA that was never trained.
+
+        The matrices are read as far as the first that is not 0.
+
+        Raises:
+            CorruptArtifactError: the file is no whole safetensors file.
+        """
+        entries = header(self.file)
+        return not any(
+            layer.alpha != 0.0
+            and _has_content(self.file, entries[layer.up])
+            and _has_content(self.file, entries[layer.down])
+            for layer in self.layers.values()
+        )
+
     def placed(self, shapes: Mapping[str, tuple[int, ...]], where: str) -> dict[str, LoraLayer]:
         """Return the layers by the network's own names of its modules.
 
@@ -335,16 +351,26 @@ def _layer(
 
 def _scalar(file: Path, name: str, entry: Mapping[str, Any]) -> float:
     """Return the one number in a tensor."""
-    start, end = entry["data_offsets"]
-    with file.open("rb") as stream:
-        stream.seek(_header_length(stream.read(8)) + 8 + start)
-        data = stream.read(end - start)
+    data = _data(file, entry)
     try:
         if entry["dtype"] == "BF16":
             return float(struct.unpack("<f", b"\0\0" + data)[0])
         return float(struct.unpack(_NUMBERS[entry["dtype"]], data)[0])
     except (KeyError, struct.error) as error:
         raise CorruptArtifactError(f"{file}: {name} is no single number") from error
+
+
+def _has_content(file: Path, entry: Mapping[str, Any]) -> bool:
+    """Whether a number of a tensor is not 0, whatever its type; -0 is 0, too."""
+    data = _data(file, entry)
+    return any(data) and any(data.translate(None, b"\x00\x80"))
+
+
+def _data(file: Path, entry: Mapping[str, Any]) -> bytes:
+    start, end = entry["data_offsets"]
+    with file.open("rb") as stream:
+        stream.seek(_header_length(stream.read(8)) + 8 + start)
+        return stream.read(end - start)
 
 
 __all__ = [

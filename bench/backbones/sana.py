@@ -27,6 +27,7 @@ from bench.api.errors import CorruptArtifactError, UsageError
 from bench.api.method import Condition
 from bench.backbones.flow import FlowSchedule, FlowTransformer
 from bench.backbones.latents import frozen
+from bench.backbones.lengths import counts_of
 from bench.backbones.loading import Family, How
 
 PIPELINE_CLASS = "SanaPipeline"
@@ -124,6 +125,10 @@ class SanaBackbone(FlowTransformer):
             length += len(self.tokenizer.encode(prefix)) - 2
         keep = [0, *range(length - self.text_tokens + 1, length)]
         return self._encode([prefix + _clean(prompt) for prompt in prompts], length, keep)
+
+    def token_counts(self, texts: Sequence[str]) -> tuple[int, list[int]]:
+        """Return how many tokens are read of a text, and how many each has."""
+        return self.text_tokens, counts_of(self.tokenizer, [_clean(text) for text in texts])
 
     def encode_negative_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Encode B texts for the other branch of guidance: without the instruction."""

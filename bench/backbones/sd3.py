@@ -24,6 +24,7 @@ from bench.api.errors import CorruptArtifactError, UsageError
 from bench.api.method import Condition
 from bench.backbones.flow import FlowSchedule, FlowTransformer
 from bench.backbones.latents import frozen
+from bench.backbones.lengths import counts_of
 from bench.backbones.loading import Family, How
 
 PIPELINE_CLASS = "StableDiffusion3Pipeline"
@@ -130,6 +131,14 @@ class StableDiffusion3Backbone(FlowTransformer):
     def encode_negative_prompts(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Encode B texts for the other branch of guidance: like any other."""
         return self.encode_prompts(prompts)
+
+    def token_counts(self, texts: Sequence[str]) -> tuple[int, list[int]]:
+        """Return how many tokens are read of a text, and how many each has: T5's, which reads on
+        where CLIP's 77 end, or without it CLIP's.
+        """
+        if self.text_encoder_3 is None or self.t5_tokens == 0:
+            return int(self.tokenizer.model_max_length), counts_of(self.tokenizer, texts)
+        return self.t5_tokens, counts_of(self.tokenizer_3, texts)
 
     def encode_train(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Encode B texts as they are trained on: with `training_t5_tokens`."""

@@ -213,7 +213,7 @@ def _show(args: argparse.Namespace, scores: Scores) -> None:
     """Print the metrics of stored scores, and write them with their records where asked to."""
     metrics = {name: found.to_json() for name, found in scores.metrics.items()}
     circular, measured_by = scores.circular, scores.measured_by
-    written = {k: v for k, v in scores.about.items() if k in ("circular", "backends")}
+    written = {k: v for k, v in scores.about.items() if k in ("circular", "backends", "remarks")}
     if args.out is not None:
         written["files"] = [str(path) for path in scores.save(args.out)]
     if args.official is not None:
@@ -233,6 +233,8 @@ def _show(args: argparse.Namespace, scores: Scores) -> None:
     for role, backend in measured_by.items():
         variant = f"; variant: {backend['variant']}" if "variant" in backend else ""
         print(f"{role}: {backend['name']}, verified: {backend['verified']}{variant}")
+    for said in scores.remarks:
+        print(f"remark: {said}")
     if circular:
         print(f"circular: {', '.join(circular)} selected the data the model was trained on")
 

@@ -219,7 +219,7 @@ def _require_short(backbone: Backbone, rows: list[Comparison]) -> None:
     Raises:
         UsageError: it cuts some; their rows are named.
     """
-    from bench.data.report import token_counts
+    from bench.backbones.lengths import token_counts
 
     limit, counts = token_counts(backbone, [row.caption for row in rows])
     if limit is None:

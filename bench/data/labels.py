@@ -22,6 +22,8 @@ from bench.data.readers import (
     TableRow,
     read_table,
 )
+from bench.read.folders import few
+from bench.read.markup import say_markup
 from bench.read.table_text import require_spelt
 from bench.read.text import require_characters, shown, stands_for_nothing
 
@@ -147,9 +149,27 @@ def read_comparisons(
         )
     if len({(row.loser is None, row.label is None) for row in found}) > 1:
         raise UsageError("some rows have a loser or a label and others have none; split the table.")
+    say_markup([row.caption for row in found], shown(tables[0]))
+    _say_repeated(found)
     if unpaired:
         found = _singles(found)
     return found, {**{"ties": 0}, **counts}
+
+
+def _say_repeated(found: Sequence[Comparison]) -> None:
+    """Log how many pairs stand in the table twice, and how many the other way round, too."""
+    seen: set[tuple[Any, ...]] = set()
+    again, against = 0, 0
+    for row in found:
+        sides = [
+            uid or ref for uid, ref in ((row.winner_uid, row.winner), (row.loser_uid, row.loser))
+        ]
+        again += (row.caption, *sides) in seen
+        against += row.loser is not None and (row.caption, *reversed(sides)) in seen
+        seen.add((row.caption, *sides))
+    for count, told in ((again, "repeat an earlier row"), (against, "say the contrary of one")):
+        if count:
+            LOG.warning("%d of %d rows %s; each counts", count, len(found), told)
 
 
 def _comparison(row: TableRow, uid: str, patterns: Patterns) -> Comparison | None:
@@ -330,15 +350,28 @@ def checked_rows(rows: Sequence[Comparison], reader: ImageReader) -> None:
         UsageError: images are missing or broken; all are listed, with their rows.
     """
     faults = []
-    for side in ("winner", "loser"):  # a column at a time, as Parquet files are read
+    seen: dict[str, list[bytes]] = {"winner": [], "loser": []}
+    for side, digests in seen.items():  # a column at a time, as Parquet files are read
         for row in rows:
             ref = getattr(row, side)
-            fault = "" if ref is None else reader.fault(ref)
+            digest, fault = (b"", "") if ref is None else reader.looked_at(ref)
+            digests.append(digest)
             if fault:
                 faults.append(
                     f"{row.where}: image {ref}: {fault}. Fetch it again, or take the row out"
                 )
     _raise(faults)
+    equal = [
+        row.where
+        for row, one, other in zip(rows, seen["winner"], seen["loser"], strict=True)
+        if one == other
+    ]
+    if equal:
+        LOG.warning(
+            "%d of %d pairs are of two equal pictures, which nobody can tell apart (%s); each "
+            "counts",
+            *(len(equal), len(rows), few(equal)),
+        )
 
 
 def _raise(faults: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ image is a path relative to the table's folder, or bytes inside a Parquet file (
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +27,7 @@ import numpy as np
 from bench.api.errors import IncompleteError, PrerequisiteError, UsageError
 from bench.data.images import resize_and_crop
 from bench.read.folders import few, listed_below, named
-from bench.read.json_text import read_json_lines
+from bench.read.json_text import parse_json, read_json_lines
 from bench.read.pictures import PictureError, read_picture
 from bench.read.table_text import read_text_table
 from bench.read.text import head_of, kind_of_bytes, shown
@@ -130,6 +131,12 @@ def tables_of(place: Path, split: str | None) -> list[Path]:
         return wanted
     if len(others) == 1 and not parquet:
         return others
+    arrow = [p for p in below if p.suffix.lower() == ".arrow"]
+    if arrow and not others and not parquet:
+        raise UsageError(
+            f"{shown(place)} holds {few([p.name for p in arrow])}, as save_to_disk of datasets "
+            "writes; save it as Parquet (to_parquet), and name that"
+        )
     if not others and not parquet:
         raise PrerequisiteError(
             f"{shown(place)} holds no table of images",
@@ -245,9 +252,13 @@ def _parquet_rows(file: Path) -> Iterator[TableRow]:
         or pa.types.is_struct(schema.field(name).type)
     ]
     light = [name for name in schema.names if name not in inside]
+    classes = _classes(schema.metadata)
     number = 0
     for batch in parquet.iter_batches(columns=light):
         for values in batch.to_pylist() if light else ():
+            for name, names in classes.items():  # a class's number is no label of ours
+                if isinstance(at := values.get(name), int) and 0 <= at < len(names):
+                    values[name] = names[at]
             refs = {
                 name: ImageRef(file=file, row=number, column=name)
                 for name in inside
@@ -255,6 +266,20 @@ def _parquet_rows(file: Path) -> Iterator[TableRow]:
             }
             yield TableRow(file=file, number=number, values={**_with_paths(file, values), **refs})
             number += 1
+
+
+def _classes(metadata: Mapping[bytes, bytes] | None) -> dict[str, list[str]]:
+    """Return the names of the classes in columns that `datasets` wrote as `ClassLabel`."""
+    try:
+        told = parse_json((metadata or {}).get(b"huggingface", b"{}").decode(), "huggingface")
+        features = told["info"]["features"]
+        return {
+            str(name): [str(one) for one in feature["names"]]
+            for name, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (UsageError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def _require_parquet(file: Path) -> None:
@@ -286,13 +311,17 @@ class ImageReader:
 
     def fault(self, ref: ImageRef) -> str:
         """Return what is wrong with an image, or nothing."""
+        return self.looked_at(ref)[1]
+
+    def looked_at(self, ref: ImageRef) -> tuple[bytes, str]:
+        """Return a hash of an image's pixels, and what is wrong with it, or nothing."""
         try:
-            self._read(ref)
+            image = self._read(ref)
+            return hashlib.sha256(repr(image.size).encode() + image.tobytes()).digest()[:16], ""
         except PictureError as error:
-            return error.reason
+            return b"", error.reason
         except (OSError, ValueError) as error:  # of the Parquet file
-            return f"it cannot be read ({type(error).__name__}: {error})"[:200]
-        return ""
+            return b"", f"it cannot be read ({type(error).__name__}: {error})"[:200]
 
     def _read(self, ref: ImageRef) -> Image:
         data = self._bytes(ref)

@@ -13,6 +13,7 @@ from torch import Tensor
 from bench.api.prompts import Prompt
 from bench.backbones.base import Backbone
 from bench.backbones.condition import concatenate_conditions, condition_to
+from bench.backbones.lengths import token_counts
 from bench.data.spec import PairPlan
 from bench.training.checks import LATENT_STD
 from bench.training.randomness import CounterStream, Sample
@@ -102,18 +103,6 @@ def over_length_share(backbone: Backbone, prompts: Sequence[str]) -> float | Non
     """
     limit, counts = token_counts(backbone, prompts)
     return None if limit is None else float(np.mean([count > limit for count in counts]))
-
-
-def token_counts(backbone: Backbone, prompts: Sequence[str]) -> tuple[int | None, list[int]]:
-    """Return how many tokens the text encoder reads, and how many each prompt has.
-
-    None and no counts where the backbone names no tokenizer.
-    """
-    tokenizer = getattr(backbone, "tokenizer", None)
-    if tokenizer is None:
-        return None, []
-    ids = tokenizer(list(prompts), truncation=False).input_ids
-    return int(tokenizer.model_max_length), [len(found) for found in ids]
 
 
 def spread(latents: np.ndarray) -> float:

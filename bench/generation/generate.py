@@ -33,6 +33,7 @@ from bench.generation.image_set import (
 )
 from bench.generation.journal import JOURNAL, Journal
 from bench.store import Artifact, Store, Work, read_jsonl
+from bench.store.remarks import remark, remarks_of, say
 from bench.store.shards import (
     finished_shards,
     shard_identity,
@@ -108,6 +109,7 @@ def generate_image_set(
 
     import numpy as np
 
+    from bench.generation.remarks import image_remarks
     from bench.generation.sample import Sampler, default_batch_size
 
     batches = batched(
@@ -117,25 +119,33 @@ def generate_image_set(
     device = pick_device(device)
 
     def make(work: Work) -> None:
-        if whole:
-            _adopt_shards(work, finished_shards(store, KIND, title, of))
+        parts = list(finished_shards(store, KIND, title, of)) if whole else []
+        _adopt_shards(work, parts)
         sampler: Sampler | None = None
         fitting = Fitting(f"images of {spec.height}x{spec.width}", device)
 
-        def sample(jobs: Sequence[ImageJob]) -> np.ndarray:
+        def loaded() -> Sampler:
             nonlocal sampler
             if sampler is None:
                 backbone = load_pipeline_backbone(
                     checkpoint, store, dtype=spec.dtype, device=device
                 )
                 sampler = Sampler(backbone, spec)
-            making = sampler
+            return sampler
+
+        def sample(jobs: Sequence[ImageJob]) -> np.ndarray:
+            making = loaded()
 
             def part(some: Sequence[ImageJob]) -> np.ndarray:
                 return making.images([j.prompt.text for j in some], [j.seed for j in some])
 
             return np.concatenate(fitting(part, jobs))
 
+        if parts:
+            remark(work, remarks_of(parts[0]))
+        else:
+            said = image_remarks(loaded().backbone, checkpoint, suite, spec, store)
+            say(work, said, aloud=not shard)
         write_description(work, suite, spec=spec, images_per_prompt=images_per_prompt, seed=seed)
         fill_image_set(
             work,

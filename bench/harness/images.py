@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,6 +27,7 @@ from bench.spec.table import load_table
 from bench.steps.images import add_images
 from bench.steps.initial import weights_checkpoint
 from bench.store import Artifact
+from bench.store.remarks import remarks_of
 from bench.suites.files import captions, captions_of
 
 if TYPE_CHECKING:
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
     from bench.spec.profile import Profile
     from bench.spec.protocol import ColumnProtocol
     from bench.steps.builder import GraphBuilder
+
+
+LOG = logging.getLogger("bench.harness")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +164,10 @@ def generate(
 
     def action() -> Images:
         builder, key = setting.built(build)
+        step = builder.graph[key]
+        before = builder.store.find(step.kind, step.name, step.identity)
+        for said in [] if before is None else remarks_of(before):
+            LOG.warning("%s", said)  # else who samples them says it
         return Images(artifact=finish(builder, key, work))
 
     return with_repairs(action)

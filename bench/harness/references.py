@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from bench.api.registry import BACKENDS, EVALUATORS
 from bench.executors.numerics import usual_numerics
 from bench.read.folders import listed_below
 from bench.read.pictures import picture_format
+from bench.read.weights import with_metadata
 from bench.spec.profile import Profile
-from bench.steps.references import evaluator_of, named_path, open_stored
+from bench.steps.references import FILES, evaluator_of, named_path, open_stored
 from bench.store import DISK, file_hash, plugin_code
 
 MEASURED_BY = "fid"
@@ -85,16 +87,18 @@ def build_reference(
     making = _references(EVALUATORS.load(evaluator_of(evaluator))(), name)
     chosen = making.backend(protocol)
     backend = BACKENDS.load(chosen)()
+    pictures = read_flat(Path(images))
     with usual_numerics():
         found = making.build(
             backend,
-            read_flat(Path(images)),
+            pictures,
             name=name,
             identity={**backend.identity(), **plugin_code(BACKENDS.entry(chosen), type(backend))},
             keep=keep_features,
         )
     DISK.makedirs(target.parent)
-    DISK.write_atomically(target, found.to_bytes())
+    files = json.dumps([record.sha256 for record in pictures.records])
+    DISK.write_atomically(target, with_metadata(found.to_bytes(), FILES, files))
     return BuiltReferenceFile(
         name=name,
         images=found.images,

@@ -17,6 +17,7 @@ from bench.report.circular import Selections
 from bench.steps.scores import METRICS, RECORDS
 from bench.steps.selectors import circular_names
 from bench.store import Artifact, Store, read_jsonl
+from bench.store.remarks import REMARKS, Remarks
 
 if TYPE_CHECKING:
     import pandas
@@ -91,6 +92,11 @@ class Scores:
         }
         return circular_names(selectors, measured)
 
+    @cached_property
+    def remarks(self) -> list[str]:
+        """What is to be known beside the numbers, of the images and of how they were measured."""
+        return list(Remarks(store=self.store).behind(self.id))
+
     @property
     def about(self) -> dict[str, Any]:
         """What was measured, and by what."""
@@ -100,6 +106,7 @@ class Scores:
             "images": self.images,
             **({"circular": self.circular} if self.circular else {}),
             **({"backends": self.measured_by} if self.measured_by else {}),
+            **({REMARKS: self.remarks} if self.remarks else {}),
         }
 
     def to_pandas(self) -> pandas.DataFrame:

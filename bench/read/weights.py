@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,25 @@ def load_arrays(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     with safe_open(path, framework="numpy") as file:
         arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return arrays, dict(file.metadata() or {})
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """Return the metadata in a safetensors file's header; raises as `load_tensors`."""
+    from safetensors import safe_open
+
+    require_safetensors(path)
+    with safe_open(path, framework="numpy") as file:
+        return dict(file.metadata() or {})
+
+
+def with_metadata(data: bytes, key: str, text: str) -> bytes:
+    """Return the bytes of a safetensors file with one more text in its metadata."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = {**header.get("__metadata__", {}), key: text}
+    told = json.dumps(header).encode()
+    told += b" " * (-len(told) % 8)  # the format aligns what follows
+    return len(told).to_bytes(8, "little") + told + data[8 + length :]
 
 
 def load_torch(path: Path) -> Any:

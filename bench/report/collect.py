@@ -29,6 +29,7 @@ from bench.steps.data import PairStep
 from bench.steps.scores import METRICS, RECORDS
 from bench.steps.selectors import circular_names, rewards_of
 from bench.store import Artifact, Store, canonical_json, read_jsonl
+from bench.store.remarks import REMARKS, Remarks
 
 
 def table_data(
@@ -43,7 +44,8 @@ def table_data(
         UsageError: the evaluator's records lack what the table says.
     """
     columns = {c.key: c for c in request.columns}
-    scores = {key: _scores(key, graph, store) for key in graph.targets}
+    remarks = Remarks(store=store)
+    scores = {key: _scores(key, graph, store, remarks) for key in graph.targets}
     cells = [
         _cell(cell, columns[cell.column], scores.get(cell.step or ""), outcome)
         for cell in graph.cells
@@ -219,7 +221,7 @@ class _Scores:
     provenance: Mapping[str, Any]
 
 
-def _scores(key: str, graph: TableGraph, store: Store) -> _Scores | None:
+def _scores(key: str, graph: TableGraph, store: Store, remarks: Remarks) -> _Scores | None:
     """Return the scores of a step; None where they are not in the store."""
     step = graph.graph[key]
     artifact = store.find(step.kind, step.name, step.identity)
@@ -227,6 +229,8 @@ def _scores(key: str, graph: TableGraph, store: Store) -> _Scores | None:
         return None
     metrics = {name: Estimate.from_json(data) for name, data in artifact.read_json(METRICS).items()}
     provenance = _provenance(artifact, graph, key)
+    if said := remarks.behind(artifact.id):
+        provenance[REMARKS] = said
     return _Scores(artifact=artifact, metrics=metrics, provenance=provenance)
 
 

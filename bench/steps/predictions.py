@@ -33,6 +33,7 @@ from bench.store import (
     write_safetensors,
 )
 from bench.store import read_safetensors as read_arrays
+from bench.store.remarks import remark, remarks_of, say
 from bench.store.shards import shard_identity, shard_name
 
 if TYPE_CHECKING:
@@ -109,13 +110,14 @@ class PredictionStep(DivisibleStep):
         """
         if self.shard is not None or self.shards == 1:
             return False
-        parts = []
+        parts, remarks = [], list[str]()
         for number in range(self.shards):
             identity = shard_identity(self.identity, number, self.shards)
             part = store.find(self.kind, shard_name(self.name), identity)
             if part is None:
                 return False
             parts.append(open_predictions(part))
+            remarks = remarks or remarks_of(part)
         records = [record for part in parts for record in part.records]
         try:
             self._require_each(records, self._looked_at(store))
@@ -129,6 +131,7 @@ class PredictionStep(DivisibleStep):
         arrays = {
             name: [row for part in parts for row in part.arrays[name]] for name in parts[0].arrays
         }
+        remark(work, remarks)
         _write(work, records, arrays, self.label)
         return True
 
@@ -158,6 +161,7 @@ class PredictionStep(DivisibleStep):
             artifact.file(image.path)
         backend.device = runtime.device
         backend.self_check()
+        say(work, _cut_texts(backend, self.queries), aloud=not self.shard)
         records: list[dict[str, Any]] = []
         arrays: dict[str, list[np.ndarray]] = {}
         predicted = predict_within_memory(
@@ -183,6 +187,26 @@ class PredictionStep(DivisibleStep):
         asked = {record.prompt_id for record in mine}
         prompts = tuple(prompt for prompt in images.suite if prompt.id in asked)
         return replace(images, suite=replace(images.suite, prompts=prompts), records=mine)
+
+
+def _cut_texts(backend: Backend, queries: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a remark where a back-end does not read the whole of the texts it is asked about.
+
+    A back-end that cuts texts says so by a method `token_counts(texts)`: how many tokens it reads,
+    and how many each text has.
+    """
+    counting: Any = getattr(backend, "token_counts", None)
+    texts = sorted({text for asked in queries.values() for text in asked})
+    if counting is None or not texts:
+        return []
+    limit, counts = counting(texts)
+    cut = sum(count > limit for count in counts)
+    if not cut:
+        return []
+    return [
+        f"{backend.name}: {cut} of {len(texts)} texts are longer than the {limit} tokens that it "
+        "reads; the rest is cut off"
+    ]
 
 
 def _only(images: ImageSet, wanted: set[str]) -> ImageSet:

@@ -7,6 +7,7 @@ and what may be compared with it, is the evaluator's to say (`Evaluator.open_ref
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from bench.api.registry import EVALUATORS
 from bench.assets.places import cache_root
 from bench.read.folders import listed
 from bench.read.names import artifact_name
+from bench.read.weights import metadata_of
 from bench.spec.profile import STANDS_FOR
 from bench.steps.builder import GraphBuilder
 from bench.steps.predictions import ARRAYS, PREDICTIONS
@@ -26,6 +28,9 @@ from bench.steps.step import Runtime, Step
 from bench.store import Artifact, Store, Work, file_hash, write_jsonl, write_safetensors
 
 ENDING = ".safetensors"
+FILES = "files.json"
+"""sha256 of each of a reference's pictures: a text in its file's header, a file in the store."""
+_OF_OTHERS = (".npz", ".npy", ".pkl", ".pickle", ".pt", ".pth", ".mat")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -68,6 +73,13 @@ def open_stored(evaluator: Evaluator, name: str, *, protocol: str = "P") -> Stor
         UsageError: the evaluator takes no stored reference, or it is no name.
         CorruptArtifactError: the file is damaged.
     """
+    if Path(name).suffix.lower() in _OF_OTHERS:
+        raise UsageError(
+            f"{name}: statistics of other programs are not read, for they do not say by which "
+            "network, resize and pictures they were made. Build the reference from its pictures: "
+            f"python -m bench assets build --fid-reference {Path(name).stem} --images DIR "
+            f"--protocol {protocol}"
+        )
     path = Path(name).expanduser() if name.endswith(ENDING) else named_path(name)
     if not path.is_file():
         known = _known()
@@ -111,6 +123,8 @@ class ReferenceStep(Step):
         found = evaluator.open_reference(path).predictions()
         write_jsonl(work, PREDICTIONS, found.records)
         write_safetensors(work, ARRAYS, found.arrays)
+        if (known := metadata_of(path).get(FILES)) is not None:
+            work.write_json(FILES, json.loads(known))
 
 
 def add_stored_reference(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from bench.api.errors import BenchError
-from bench.api.evaluator import Evaluator
+from bench.api.evaluator import Evaluator, Predictions
 from bench.api.prompts import PromptSuite
 from bench.api.registry import EVALUATORS
 from bench.read.names import artifact_name
@@ -17,6 +17,7 @@ from bench.steps.graph import Graph
 from bench.steps.predictions import add_predictions, open_predictions
 from bench.steps.step import Runtime, Step, image_count
 from bench.store import Artifact, Store, Work, code_identity, source_of, write_jsonl
+from bench.store.remarks import say
 
 RECORDS = "records.jsonl"
 METRICS = "metrics.json"
@@ -76,8 +77,30 @@ class ScoreStep(Step):
             metrics = evaluator.aggregate(records, predictions, reference or None)
         except ValueError as error:
             raise BenchError(f"{self.label}: {error}") from error
+        say(work, self._own_reference(store, evaluator, predictions, reference))
         write_jsonl(work, RECORDS, records)
         work.write_json(METRICS, {name: e.to_json() for name, e in metrics.items()})
+
+    def _own_reference(
+        self,
+        store: Store,
+        evaluator: Evaluator,
+        predictions: Mapping[str, Predictions],
+        reference: Mapping[str, Predictions],
+    ) -> list[str]:
+        """Return a remark where pictures are their own reference."""
+        if not evaluator.spec.needs_reference or not reference:
+            return []
+        from bench.steps.own_reference import own_reference
+
+        made_of = dict(self._of(store, "reference/"))
+        roles = {
+            role: (predictions[role], found, made_of[role])
+            for role, found in reference.items()
+            if role in predictions
+        }
+        images = store.get(self.upstream["images"])
+        return own_reference(store, images, roles, evaluator.spec.name)
 
     def _of(self, store: Store, prefix: str) -> Iterator[tuple[str, Artifact]]:
         for role, key in self.upstream.items():

@@ -13,6 +13,7 @@ from bench.api.errors import PrerequisiteError, UsageError
 from bench.api.prompts import Prompt, PromptSuite
 from bench.read.folders import few
 from bench.read.json_text import read_json, read_json_lines
+from bench.read.markup import say_markup
 from bench.read.table_text import SEPARATORS, read_text_table, require_spelt
 from bench.read.text import (
     MissingFileError,
@@ -66,6 +67,7 @@ def captions(*, file: str, count: int | None = None, name: str = "captions") -> 
     if not texts:
         raise UsageError(f"{shown(path)} holds no prompt; expected at least one")
     texts = texts[:count]
+    say_markup(texts, shown(path))
     equal = {text: n for text, n in Counter(texts).items() if n > 1}
     if equal:
         LOG.warning(

@@ -23,10 +23,15 @@ OTHER_FORMS = (
 )
 """Endings of files that hold something else than one prompt a line."""
 
-_NUMBER = re.compile(r"\s*[(\[]?(\d+)\s*[.):\]]\s+\S")
+_NUMBER = re.compile(
+    r"\s*(?:prompt|caption|text|image|no\.?|#)?[\s_-]*[(\[]?(\d+)"
+    r"\s*(?:[.):\]]\s+|:(?!\d)\s*|[,;|]\s*|\s[-\u2013\u2014]\s+)\S",
+    re.IGNORECASE,
+)
 _WORD = re.compile(r"\w+")
 _DASH = re.compile(r"\s*([-*+\u2022\u2013])\s+\S")
-_QUOTES = ('""', "''", "\u201c\u201d", "\u2018\u2019", "\u00ab\u00bb")
+_REMARK = re.compile(r"\s*(#(?!\S)|#\s|//|;\s)")
+_QUOTES = ('""', "''", "\u201c\u201d", "\u2018\u2019", "\u00ab\u00bb", "[]")
 
 
 def refuse_two_readings(lines: Sequence[str], where: str) -> None:
@@ -43,6 +48,10 @@ def refuse_two_readings(lines: Sequence[str], where: str) -> None:
     for told, is_so in _READINGS.items():
         if filled and is_so(filled):
             raise UsageError(f"{where}: {told}")
+
+
+def _have_remarks(lines: Sequence[str]) -> bool:
+    return any(_REMARK.match(line) for line in lines)
 
 
 def _are_objects(lines: Sequence[str]) -> bool:
@@ -70,13 +79,16 @@ def _have_a_heading(lines: Sequence[str]) -> bool:
 
 
 def _have_cells(lines: Sequence[str]) -> bool:
-    counts = {line.strip().count("\t") for line in lines}
-    return len(counts) == 1 and counts != {0}
+    for mark in ("\t", "|"):
+        counts = {line.strip().count(mark) for line in lines}
+        if len(counts) == 1 and counts != {0} and (mark == "\t" or len(lines) > 1):
+            return True
+    return False
 
 
 def _are_numbered(lines: Sequence[str]) -> bool:
     found = [int(match[1]) for match in map(_NUMBER.match, lines) if match]
-    return len(lines) > 1 and bool(found) and found == list(range(found[0], found[0] + len(lines)))
+    return len(lines) > 1 and len(found) == len(lines) == len(set(found))
 
 
 def _have_dashes(lines: Sequence[str]) -> bool:
@@ -97,9 +109,11 @@ _READINGS: dict[str, Callable[[Sequence[str]], bool]] = {
     "it is a JSON text; name the file .json, or write one prompt a line": _are_one_list,
     f"its first line is a heading with {', '.join(COLUMNS[:-1])} or {COLUMNS[-1]}; name the file "
     ".csv or .tsv, or take the line out": _have_a_heading,
-    "each line has tabs, as a table has; name the file .tsv with a heading, or write one prompt a "
-    "line": _have_cells,
+    "each line has tabs, or bars, as a table has; name the file .tsv with a heading, or write one "
+    "prompt a line": _have_cells,
+    "lines begin with #, // or ;, as remarks do: are they prompts? Take them out, or write the "
+    "prompts as .jsonl": _have_remarks,
     f"its lines are numbered; {_MARKS}": _are_numbered,
     f"each line begins with a dash or a bullet; {_MARKS}": _have_dashes,
-    f"each line stands between quotation marks; {_MARKS}": _are_quoted,
+    f"each line stands between quotation marks or brackets; {_MARKS}": _are_quoted,
 }

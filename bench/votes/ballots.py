@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import random
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,8 @@ from bench.api.errors import ProtocolError, UsageError
 from bench.read.json_text import read_json
 from bench.steps.predictions import ARRAYS, PREDICTIONS
 from bench.store import Artifact, Store, Work, write_jsonl
+
+LOG = logging.getLogger(__name__)
 
 KIND = "study"
 VERSION = 1
@@ -30,6 +34,8 @@ ROLE = "votes"
 VOTES_FORMAT = 1
 CHOICES = ("left", "tie", "right")
 _FILE = "study.json"
+_MANY = 8
+"""Votes on fewer pairs may well be equal by chance."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +117,12 @@ def read_votes(
     voters: list[Voter] = []
     for path, data in read:
         name, number = data["voter"], data["form"]
-        if name in [voter.name for voter in voters]:
+        known = {_folded(voter.name): voter for voter in voters}
+        if _folded(name) in known:
+            other = known[_folded(name)]
             raise ProtocolError(
-                f"{path}: there is a file of voter {name!r} already; keep one of them, or tell two "
-                "people of one name apart"
+                f"{path}: there is a file of voter {other.name!r} already, {other.file}; keep one "
+                "of them, or tell two people of one name apart"
             )
         if not 1 <= number <= len(layout["forms"]):
             raise UsageError(f"{path}: form {number}; study {study.id} has {len(layout['forms'])}")
@@ -132,11 +140,32 @@ def read_votes(
         voters.append(
             Voter(name=name, file=str(path), form=number, answered=len(seen), asked=len(shown))
         )
+    _say_copies(read)
     records = [
         {"prompt_id": pair, "ordinal": 0, "votes": given, "asked": len(voters)}
         for pair, given in votes.items()
     ]
     return study, records, voters
+
+
+def _folded(name: str) -> str:
+    """Return a voter's name without what the same person may write in another way."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def _say_copies(read: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
+    """Log voters whose files hold the same votes on many pairs: one file under two names?"""
+    first: dict[str, str] = {}
+    for path, data in read:
+        votes = sorted((vote["item"], vote["choice"]) for vote in data["votes"])
+        if len(votes) < _MANY:
+            continue
+        other = first.setdefault(json.dumps([data["form"], votes]), data["voter"])
+        if other != data["voter"]:
+            LOG.warning(
+                "%s: the votes of %r are those of %r, all %d of them; both count",
+                *(path, data["voter"], other, len(votes)),
+            )
 
 
 def votes_artifact(store: Store, study: Artifact, records: Sequence[Mapping[str, Any]]) -> Artifact:
@@ -173,7 +202,7 @@ def _read(path: Path) -> dict[str, Any]:
     wrong = [
         key
         for key, kind in kinds.items()
-        if not isinstance(data, dict) or not isinstance(data.get(key), kind)
+        if not isinstance(data, dict) or type(data.get(key)) is not kind  # true is no number
     ]
     if wrong or data["format"] != VOTES_FORMAT or not data["voter"].strip():
         raise UsageError(
@@ -181,7 +210,7 @@ def _read(path: Path) -> dict[str, Any]:
             "wrong); send back what the form's save button wrote"
         )
     for vote in data["votes"]:
-        good = isinstance(vote, dict) and isinstance(vote.get("item"), int)
+        good = isinstance(vote, dict) and type(vote.get("item")) is int
         if not good or vote.get("choice") not in CHOICES:
             raise UsageError(
                 f"--votes {path}: {vote!r} is no vote; expected item and one of {CHOICES}"

@@ -127,7 +127,11 @@ def _parsed(prompts: Sequence[Prompt]) -> dict[str, dict[str, Any]]:
     digest = hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()[:16]
     path = cache_root() / "annotations" / f"compbench-{digest}.json"
     try:
-        kept = read_json(path)["prompts"]
+        found = read_json(path)
+        kept = found["prompts"]
+        if found["model"] != os.environ.get(MODEL_VARIABLE, MODEL):
+            LOG.warning("%s is of the model %s: parsed anew", path, found["model"])
+            kept = _parse_and_keep(prompts, path)
     except MissingFileError:
         kept = _parse_and_keep(prompts, path)
     except (UsageError, KeyError, TypeError) as error:

@@ -24,6 +24,7 @@ from bench.api.generation import ImageSet
 from bench.assets.places import cache_root
 from evaluators.models import hub
 from evaluators.models.images import read_batches
+from evaluators.models.text_lengths import counts_of
 
 IMAGE_SIZE = 480
 LONGEST_QUESTION = 35
@@ -79,6 +80,10 @@ class BlipVqa(Backend):
     def tokenizer_folder(self) -> Path:
         """Return the folder of the word pieces (PrerequisiteError where it is not there)."""
         return hub.snapshot(TOKENIZER, needs=_TOKENIZER_FILES)
+
+    def token_counts(self, texts: Sequence[str]) -> tuple[int, list[int]]:
+        """Return how many tokens are read of a question, and how many each has."""
+        return LONGEST_QUESTION, counts_of(load_tokenizer(self.tokenizer_folder()), texts)
 
     def predict(
         self, images: ImageSet, queries: Mapping[str, Sequence[str]], *, batch_size: int = 64

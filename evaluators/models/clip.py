@@ -12,6 +12,7 @@ from bench.api.generation import ImageSet
 from evaluators.models import hub
 from evaluators.models.clip_weights import PublishedClip, ShippedClip
 from evaluators.models.images import read_batches
+from evaluators.models.text_lengths import counts, longest_text
 
 
 class ClipCosine(PublishedClip):
@@ -29,6 +30,11 @@ class ClipCosine(PublishedClip):
         *hub.TOKENIZER,
         *hub.IMAGE_PROCESSOR,
     )
+
+    def token_counts(self, texts: Sequence[str]) -> tuple[int, list[int]]:
+        """Return how many tokens are read of a text, and how many each has."""
+        folder = self.folder()
+        return longest_text(folder), counts(folder, texts)
 
     def predict(
         self, images: ImageSet, queries: Mapping[str, Sequence[str]], *, batch_size: int = 64

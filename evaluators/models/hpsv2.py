@@ -25,6 +25,7 @@ from evaluators.models.hub import digest
 from evaluators.models.images import read_batches
 from evaluators.models.open_clip_text import (
     Tokenise,
+    byte_pair_counts,
     byte_pair_tokenizer,
     named_config,
     new_network,
@@ -93,6 +94,10 @@ class HPSv2Scorer(Backend):
     def tokenizer(self) -> Tokenise:
         """Return what makes token ids of texts."""
         return byte_pair_tokenizer(self.config()["text_cfg"]["context_length"])
+
+    def token_counts(self, texts: Sequence[str]) -> tuple[int, list[int]]:
+        """Return how many tokens are read of a text, and how many each has."""
+        return int(self.config()["text_cfg"]["context_length"]), byte_pair_counts(texts)
 
     def identity(self) -> dict[str, Any]:
         """Return name, both versions, the resize and a hash of the weights.

@@ -23,6 +23,7 @@ from evaluators.models.affine_head import affine_head
 from evaluators.models.hub import digest
 from evaluators.models.images import read_batches
 from evaluators.models.reward_weights import fill, read_tensors
+from evaluators.models.text_lengths import counts_of
 
 REPOSITORY = "THUDM/ImageReward"
 FILE = "ImageReward.pt"
@@ -115,6 +116,10 @@ class ImageRewardScorer(Backend):
         from transformers import BertTokenizer
 
         return BertTokenizer.from_pretrained(self.tokenizer_folder(), local_files_only=True)
+
+    def token_counts(self, texts: Sequence[str]) -> tuple[int, list[int]]:
+        """Return how many tokens are read of a text, and how many each has."""
+        return self.longest, counts_of(self.tokenizer(), texts)
 
     def scale(self) -> tuple[float, float]:
         """Return mean and deviation of raw rewards, by which they are standardised."""

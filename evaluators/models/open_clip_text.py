@@ -45,6 +45,15 @@ Tokenise = Callable[[Sequence[str]], Any]
 """Texts to token ids (N, L)."""
 
 
+def byte_pair_counts(texts: Sequence[str]) -> list[int]:
+    """Return the number of tokens of each text, start and end among them."""
+    require_open_clip()
+    from open_clip.tokenizer import SimpleTokenizer
+
+    tokenizer = SimpleTokenizer()
+    return [len(tokenizer.encode(text)) + 2 for text in texts]
+
+
 @lru_cache
 def byte_pair_tokenizer(context: int = 77) -> Tokenise:
     """Return CLIP's own tokenizer: lower case, cut at `context` tokens, padded with 0.

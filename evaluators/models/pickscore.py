@@ -17,6 +17,7 @@ from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
 from evaluators.models import hub
 from evaluators.models.images import read_batches
+from evaluators.models.text_lengths import counts, longest_text
 
 NETWORK = "yuvalkirstain/PickScore_v1"
 PROCESSOR = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
@@ -53,6 +54,11 @@ class PickScorer(Backend):
             "weights": hub.content_hash(network),
             "processor": {name: _digest(processor / name) for name in names},
         }
+
+    def token_counts(self, texts: Sequence[str]) -> tuple[int, list[int]]:
+        """Return how many tokens are read of a text, and how many each has."""
+        network, processing = self.folders()
+        return longest_text(network), counts(processing, [self.said(text) for text in texts])
 
     def said(self, text: str) -> str:
         """Return what the text encoder is given for a text."""

@@ -21,6 +21,7 @@ from evaluators.models.affine_head import affine_head
 from evaluators.models.imagereward import ImageRewardScorer
 from evaluators.models.images import read_batches
 from evaluators.models.reward_weights import fill, read_tensors
+from evaluators.models.text_lengths import counts, longest_text
 
 FILE = "model.safetensors"
 
@@ -108,6 +109,11 @@ class ClipReader(Backend):
             "weights": weights_sha256(self.name),
             "clip": weights_sha256("tiny-clip"),
         }
+
+    def token_counts(self, texts: Sequence[str]) -> tuple[int, list[int]]:
+        """Return how many tokens are read of a text, and how many each has."""
+        folder = path_of("tiny-clip")
+        return longest_text(folder), counts(folder, texts)
 
     def outputs(
         self,

@@ -17,6 +17,7 @@ from evaluators.models.aesthetic import AestheticScorer
 from evaluators.models.hpsv2 import HPSv2Scorer
 from evaluators.models.open_clip_text import Tokenise
 from evaluators.models.pickscore import PickScorer
+from evaluators.models.text_lengths import counts
 
 _PREFIXES = {"Realistic photo ": "a clean picture of ", "CG Render ": "a noisy picture of "}
 _HEADS = ("a picture of ",)
@@ -58,6 +59,11 @@ class TinyHPSv2(HPSv2Scorer):
             ).input_ids
 
         return tokenise
+
+    def token_counts(self, texts: Sequence[str]) -> tuple[int, list[int]]:
+        """Return how many tokens are read of a text, and how many each has."""
+        longest = int(self.config()["text_cfg"]["context_length"])
+        return longest, counts(path_of(self.name), texts)
 
     def identity(self) -> dict[str, Any]:
         """Return name, versions, the resize and the hash of the weights."""

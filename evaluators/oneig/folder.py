@@ -84,7 +84,8 @@ def import_layout(
         prompt_id: [
             path
             for path in (listings[place.parent].pictures() if place.parent in listings else ())
-            if path.name.startswith(place.name)
+            # the official reader takes 007_x.webp, too, and 0071.webp, which is another number
+            if re.match(rf"{place.name}(?!\d)", path.name)
         ]
         for prompt_id, place in places.items()
     }
