@@ -34,11 +34,13 @@ __all__ = [
 
 FOLDER = Path(__file__).parent
 _BACKBONES = "backbones"
+_NO_METHODS = (_BACKBONES, "gpus")
+"""Files that hold no settings of a method."""
 
 
 def methods() -> list[str]:
     """Return the methods there are entries for."""
-    return sorted(path.stem for path in shipped(FOLDER, ".yaml") if path.stem != _BACKBONES)
+    return sorted(path.stem for path in shipped(FOLDER, ".yaml") if path.stem not in _NO_METHODS)
 
 
 @cache

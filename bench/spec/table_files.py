@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.api.errors import ContractError, UsageError
 from bench.api.registry import Registry, import_target
-from bench.read.folders import shipped
+from bench.read.folders import shipped as shipped_files
 
 FOLDER = Path(__file__).parents[1] / "tables"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -17,7 +17,7 @@ TABLES: Registry[Any] = Registry(
     kind="table",
     bases=(),
     group="bench.tables",
-    built_in={path.stem: f"bench.tables:{path.name}" for path in shipped(FOLDER, ".yaml")},
+    built_in={path.stem: f"bench.tables:{path.name}" for path in shipped_files(FOLDER, ".yaml")},
 )
 """The tables by name: files beside `bench.tables`, and entry points that hold a file's path."""
 
@@ -39,7 +39,7 @@ def table_name(text: str) -> str:
     if not text.endswith((".yaml", ".yml")):
         return text
     path = Path(text).expanduser()
-    shipped = {file.stem: file for file in FOLDER.glob("*.yaml")}
+    shipped = {file.stem: file for file in shipped_files(FOLDER, ".yaml")}
     own = path.stem in shipped and path.resolve() != shipped[path.stem].resolve()
     stem = path.name if own else path.stem
     if not _NAME.fullmatch(stem):
