@@ -15,7 +15,7 @@ from bench.spec.placed import placed
 RENDERS = ("exact", "through-vae")
 SAMPLING = ("cfg_scale", "negative", "negative_prompt")
 CHANGES = ("train", "method")
-PAIRINGS = ("standard", "identity-degraded", "shuffled")
+PAIRINGS = ("standard", "identity-degraded", "shuffled", "exchanged")
 IMPROVES, NULL, PROBE, CEILING = "improves", "null", "probe", "ceiling"
 CONTROLS = (IMPROVES, NULL, PROBE, CEILING)
 TESTED = (IMPROVES, NULL)
@@ -38,7 +38,9 @@ class RowSpec:
         start: what the method starts from in place of the base: another row's key, or weights as
             above.
         data: the profile's named data set the method is trained on; None takes the method's own.
-        pairs: which pairs the method sees: `"standard"`, or a control in `PAIRINGS`.
+        pairs: which pairs the method sees: `"standard"`, or a control in `PAIRINGS`: the degraded
+            prompt is the prompt; in a random half of the pairs winner and loser exchange their
+            images (`"shuffled"`), or all that makes them so, targets too (`"exchanged"`).
         seeds: the most training seeds, or noises of a row without training, the first of those
             asked for; None takes all. It is compared in those that the other row has too.
         sampling_seed: of the images; None takes the profile's.

@@ -14,6 +14,7 @@ from bench.api.errors import PrerequisiteError
 from bench.api.exits import end_process, failure_of, watched
 from bench.api.messages import log_to_stderr
 from bench.api.observed import SEEN
+from bench.read.json_text import read_json
 from bench.steps.ranks import RankedStep
 from bench.steps.step import Runtime, step_from_json
 from bench.store import Store, modules_of, require_unchanged, watching
@@ -49,7 +50,7 @@ def main() -> None:
     """
     place = Path(sys.argv[1])
     channel = RankChannel()
-    job = json.loads((place / "job.json").read_text(encoding="utf-8"))
+    job = read_json(place / "job.json")
     sys.path += [entry for entry in job["sys_path"] if entry not in sys.path]
     log_to_stderr(job["log_level"] if channel.rank == 0 else logging.ERROR)
     step = step_from_json(job["step"])

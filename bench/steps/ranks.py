@@ -21,6 +21,7 @@ from typing import Any, Protocol
 from bench.api.errors import BenchError, CorruptArtifactError, UsageError
 from bench.api.exits import how_ended
 from bench.api.observed import SEEN
+from bench.read.json_text import read_json
 from bench.steps.step import Runtime, Step, step_to_json
 from bench.store import Store
 from bench.training import ranks
@@ -176,6 +177,6 @@ def _error(message: str, failure: Mapping[str, Any]) -> BenchError:
 
 def _told(place: Path, rank: int) -> dict[str, Any]:
     """Return what a rank left; nothing where it was ended."""
-    with suppress(OSError, ValueError):
-        return dict(json.loads((place / f"rank-{rank}.json").read_text(encoding="utf-8")))
+    with suppress(BenchError, OSError, ValueError):
+        return dict(read_json(place / f"rank-{rank}.json"))
     return {}

@@ -28,12 +28,15 @@ TRAINING_VERSION = 1
 """Bumped when the training of unchanged settings may end in other weights."""
 
 _SHUFFLE_SEED = 1
+_EXCHANGE = "exchange_seed"
 _CONTROLS: dict[str, dict[str, Any]] = {
     "standard": {},
     "identity-degraded": {"identity_degraded": True},
     "shuffled": {"shuffle_seed": _SHUFFLE_SEED},
+    "exchanged": {_EXCHANGE: _SHUFFLE_SEED},
 }
-"""What a row's `pairs` changes: arguments of `bench.data.pairing.open_pairs`."""
+"""What a row's `pairs` changes: arguments of `bench.data.pairing.open_pairs`, and a seed by which
+the method's preference is turned round (`bench.training.exchanged`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,13 +113,17 @@ class TrainingStep(RankedStep):
         from bench.data.pairing import open_pairs
         from bench.data.texts import conditions_of
         from bench.generation.checkpoint import load_pipeline_backbone, weights_folder
+        from bench.training.exchanged import exchanged
         from bench.training.runner import train
 
         method = stage_method(self.method, self.settings, self.stage)
         backbone = load_pipeline_backbone(self.backbone, store, device=runtime.device)
         artifact = store.get(self.upstream["pairs"])
         encode = conditions_of(artifact, store, device=runtime.device)
-        source = open_pairs(artifact, method.needs.pairing, **_CONTROLS[self.pairs], encode=encode)
+        control = dict(_CONTROLS[self.pairs])
+        if (seed := control.pop(_EXCHANGE, None)) is not None:
+            method = exchanged(method, seed)
+        source = open_pairs(artifact, method.needs.pairing, **control, encode=encode)
         suppliers = {
             name: load_pipeline_backbone(ref, store, device=runtime.device).denoiser
             for name, ref in self.suppliers.items()
