@@ -5,6 +5,7 @@ And which tests are `numeric`: those whose numbers hang on the order in which a 
 """
 
 import os
+import signal
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -12,6 +13,9 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # started in the background of a shell: the tests that interrupt must be heard all the same
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import bench  # noqa: F401  (installs the torchvision guard)
 from bench.api import loading, observed
