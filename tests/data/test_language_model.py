@@ -301,7 +301,7 @@ def test_the_model_enters_the_identity_of_the_pairs(
     # sets without such options are what they were
     assert spec.identity()["perturbation"] == {"name": "rand-removal", "version": 1}
     assert "losers" not in spec.identity()
-    with pytest.raises(UsageError, match="asks a model first"):
+    with pytest.raises(UsageError, match="is prepared first"):
         plan_pairs(suite(), asked)
 
 
@@ -349,7 +349,7 @@ def test_bad_options_are_named(llama: Path, tmp_path: Path) -> None:
     ):
         with pytest.raises(UsageError, match=says):
             read_options("llm-ta", data)
-    with pytest.raises(UsageError, match="no options"):
+    with pytest.raises(UsageError, match="unknown key .model."):
         PERTURBATIONS["rand-removal"].identity({"model": "m"})
     with pytest.raises(PrerequisiteError, match=r"not in the Hugging Face cache"):
         LocalChat(ModelOptions(model="nobody/nothing"), "cpu")
