@@ -41,13 +41,16 @@ class Population:
 
     Attributes:
         name: table, row and column.
-        images: shape (stored seeds, J, K), J prompts by task, K images each.
+        images: shape (stored seeds, J, K), J prompts by task, K images each, NaN behind those of a
+            task whose prompts have fewer.
         tasks: where each task's prompts begin, and J at the end.
+        each: images of a prompt, by task.
     """
 
     name: str
     images: Floats
     tasks: tuple[int, ...]
+    each: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,32 +97,30 @@ def populations(folder: Path, base: dict[str, str] | None = None) -> list[Popula
         cells = [c for c in data.cells if c.row == row["key"] and c.training_seed is not None]
         for column in sorted({c.column for c in cells if c.values}):
             partner = data.rows[0]["key"] if base is None else base[row["key"]]
-            found.append(
-                _population(
-                    f"{data.table} {row['key']} {column}",
-                    [c for c in cells if c.column == column],
-                    data.of(partner, column)[0],
-                )
-            )
+            theirs = {cell.noise_seed: cell for cell in data.of(partner, column)}
+            ours = [c for c in cells if c.column == column]
+            pairs = [(cell, theirs[cell.noise_seed]) for cell in ours]
+            found.append(_population(f"{data.table} {row['key']} {column}", pairs))
     return found
 
 
-def _population(name: str, ours: list[CellData], base: CellData) -> Population:
+def _population(name: str, pairs: list[tuple[CellData, CellData]]) -> Population:
+    """Return the differences of cells from those of their base with the same noise."""
     prompts: dict[str, dict[str, list[str]]] = {}
-    for value in ours[0].values:
+    for value in pairs[0][0].values:
         prompts.setdefault(value.tag, {}).setdefault(value.prompt_id, []).append(value.key)
     tasks = [sorted(prompts[tag].values()) for tag in sorted(prompts)]
     keys = [prompt for task in tasks for prompt in task]
-    theirs = {v.key: v.value for v in base.values}
-    images = []
-    for cell in ours:
-        own = {v.key: v.value for v in cell.values}
-        images.append([[own[k] - theirs[k] for k in prompt] for prompt in keys])
     ends = np.cumsum([0, *(len(task) for task in tasks)])
-    array = np.array(images)
+    each = tuple(len(task[0]) for task in tasks)
+    array = np.full((len(pairs), len(keys), max(each)), np.nan)
+    for seed, (cell, base) in enumerate(pairs):
+        own, theirs = ({v.key: v.value for v in c.values} for c in (cell, base))
+        for place, prompt in enumerate(keys):
+            array[seed, place, : len(prompt)] = [own[k] - theirs[k] for k in prompt]
     for a, b in pairwise(ends):
-        array[:, a:b] -= array[:, a:b].mean()
-    return Population(name=name, images=array, tasks=tuple(ends.tolist()))
+        array[:, a:b] -= np.nanmean(array[:, a:b])
+    return Population(name=name, images=array, tasks=tuple(ends.tolist()), each=each)
 
 
 def studies(
@@ -145,21 +146,21 @@ def studies(
     least = max(1, _CHUNK // (seeds * prompts * images))
     for start in range(0, count, least):
         n = min(least, count - start)
-        yield _drawn(population, (n, seeds, stored, images), noise, training_sd, generator)
+        yield _drawn(population, (n, seeds, stored), noise, training_sd, generator)
 
 
 def _drawn(
     population: Population,
-    sizes: tuple[int, int, int, int],
+    sizes: tuple[int, int, int],
     noise: str,
     training_sd: float,
     generator: np.random.Generator,
 ) -> Studies:
-    n, seeds, stored, images = sizes
+    n, seeds, stored = sizes
     tasks = population.tasks
     values = training_sd * generator.normal(size=(n, seeds))
     shares = np.empty((n, seeds, tasks[-1]))
-    for a, b in pairwise(tasks):
+    for (a, b), images in zip(pairwise(tasks), population.each, strict=True):
         shape = (n, seeds, b - a, images)
         kept = generator.integers(a, b, size=(n, 1, b - a, 1), dtype=np.int32)
         prompt = generator.integers(a, b, size=shape, dtype=np.int32) if noise == "own" else kept

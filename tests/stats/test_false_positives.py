@@ -64,7 +64,7 @@ def false_positives(
 def test_false_positives_on_committed_records(
     program: ModuleType, committed: list[Any], noise: str, seeds: int
 ) -> None:
-    names = {"guidance ddspo-cfg3 GE", "1a diffusion-dpo-shuffled CB"}
+    names = {"guidance ddspo-cfg3 GE", "1a diffusion-dpo CB"}
     pair = [p for p in committed if p.name in names]
     assert len(pair) == 2
     studies = 1200
@@ -73,7 +73,7 @@ def test_false_positives_on_committed_records(
             population, seeds=seeds, noise=noise, training_sd=training_sd, count=studies
         )
         require_size(found, seeds, studies, (population.name, training_sd))
-        if noise == "shared":  # what the error term is for
+        if noise == "shared" and not training_sd:  # what the error term is for
             assert by_seeds > 0.10
 
 
