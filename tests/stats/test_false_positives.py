@@ -73,7 +73,8 @@ def test_false_positives_on_committed_records(
             population, seeds=seeds, noise=noise, training_sd=training_sd, count=studies
         )
         require_size(found, seeds, studies, (population.name, training_sd))
-        if noise == "shared" and not training_sd:  # what the error term is for
+        # what the error term is for; table 1a's stored seeds have noise of their own
+        if noise == "shared" and population.name.startswith("guidance"):
             assert by_seeds > 0.10
 
 
