@@ -234,7 +234,7 @@ def test_published_controls_count_under_the_same_protocol_alone(tmp_path: Path) 
 def test_a_request_without_controls_says_which_it_leaves_out() -> None:
     """Of Table 1a, and only those that are tested; `--controls` leaves none out."""
     left_out = {r["key"] for r in empty_table(make_request("1a"), ()).unrun}
-    assert {"sft-truth", "sft-truth-small", "base-again", "ddspo-shuffled"} <= left_out
+    assert {"sft-truth", "sft-truth-small", "base-again", "ddspo-exchanged"} <= left_out
     assert not left_out & {"ceiling", "guidance-probe", "sft"}
     assert empty_table(make_request("1a", controls=True), ()).unrun == ()
 

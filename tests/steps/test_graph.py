@@ -49,7 +49,7 @@ def test_what_cells_share_is_made_once(pure_profile: Path, store: Store) -> None
 
 def test_control_rows_share_what_they_can(pure_profile: Path, store: Store) -> None:
     found = graph(pure_profile, store, controls=True, columns=["GE"])
-    assert kinds(found) == {"pairs": 1, "train": 6, "images": 10, "predictions": 10, "scores": 10}
+    assert kinds(found) == {"pairs": 1, "train": 7, "images": 11, "predictions": 11, "scores": 11}
     again = graph(pure_profile, store, rows=["base", "base-again"], columns=["GE"])
     images = [node for node in again.graph if node.kind == "images"]
     assert {node.identity["seed"] for node in images} == {0, 9001}

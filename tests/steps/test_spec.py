@@ -72,7 +72,8 @@ def test_table_1a_claims_and_controls() -> None:
         "sft": ("probe",),
         "ddspo-identity": ("null", *both),
         "diffusion-dpo-shuffled": ("null", *both),
-        "ddspo-shuffled": ("null", *both),
+        "ddspo-exchanged": ("null", *both),
+        "ddspo-shuffled": ("probe",),
     }
     assert {"authors", "official"} == set(table.protocols)
     assert table.protocols["official"]["GE"].generation.cfg_scale == 9.0
