@@ -224,6 +224,9 @@ EVALUATORS: Registry[Evaluator] = Registry(
 DEFAULT_EVALUATOR = "geneval"
 """What images are scored by where no evaluator is named."""
 
+DEFAULT_PROFILE = "tiny"
+"""What a verb is about where no profile is named."""
+
 BACKENDS: Registry[Backend] = Registry(
     kind="back-end",
     bases=(Backend,),

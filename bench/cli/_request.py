@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.api.registry import DEFAULT_PROFILE
+
 if TYPE_CHECKING:
     from bench.spec.head import ProfileHead
     from bench.spec.request import Request
@@ -65,7 +67,10 @@ def add_request(parser: argparse.ArgumentParser) -> None:
 def add_profile(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose and change the profile, and the store."""
     parser.add_argument(
-        "--profile", default="tiny", metavar="NAME", help="tiny, paper, or a YAML file of your own"
+        "--profile",
+        default=DEFAULT_PROFILE,
+        metavar="NAME",
+        help="tiny, paper, or a YAML file of your own",
     )
     parser.add_argument(
         "--protocol", metavar="NAME", help="how images are made, e.g. authors or official"

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.api.registry import DEFAULT_PROFILE
 from bench.cli._output import print_json, print_rows
 from bench.cli._parser import Subparsers, add_common, count
 from bench.cli._request import add_store, add_trust, go_offline, no_bars
@@ -34,7 +35,10 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Add the verb's arguments."""
     parser = subparsers.add_parser("curate", help=VERBS["curate"], description=__doc__)
     parser.add_argument(
-        "--profile", default="tiny", metavar="NAME", help="tiny, paper, or a YAML file of your own"
+        "--profile",
+        default=DEFAULT_PROFILE,
+        metavar="NAME",
+        help="tiny, paper, or a YAML file of your own",
     )
     parser.add_argument("--images", metavar="DIR", help="folder of images, or hub:owner/name")
     parser.add_argument(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 
 from bench.api.errors import ContractError
+from bench.api.registry import DEFAULT_PROFILE
 from bench.cli._output import print_json
 from bench.cli._parser import Subparsers, add_common
 from bench.cli._request import add_trust, no_bars
@@ -36,7 +37,10 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     parser.add_argument("--checkpoint", metavar="DIR", help="of a backbone: what it loads")
     parser.add_argument(
-        "--profile", default="tiny", metavar="NAME", help="whose back-ends look (default: tiny)"
+        "--profile",
+        default=DEFAULT_PROFILE,
+        metavar="NAME",
+        help="whose back-ends look (default: %(default)s)",
     )
     parser.add_argument(
         "--set",

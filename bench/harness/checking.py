@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import BenchError, PrerequisiteError, UsageError
-from bench.api.registry import EVALUATORS
+from bench.api.registry import DEFAULT_PROFILE, EVALUATORS
 from bench.check.committed import (
     SCORES,
     changed_packages,
@@ -87,7 +87,7 @@ class CheckReport:
 
 def check(
     evaluators: Sequence[str] | None = None,
-    profile: str = "tiny",
+    profile: str = DEFAULT_PROFILE,
     *,
     folder: Path | None = None,
     tolerance: float | None = None,

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from bench.api.registry import DEFAULT_PROFILE
 from bench.data.curation.run import Curation as Steps
 from bench.data.curation.run import Plan as Plan
 from bench.data.curation.settings import CurationSettings, load_settings
@@ -39,7 +40,7 @@ class CurationRequest:
         store: the folder artifacts lie in.
     """
 
-    profile: str = "tiny"
+    profile: str = DEFAULT_PROFILE
     images: str | None = None
     captions: str | None = None
     uids: str | None = None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.api.errors import UsageError
+from bench.api.registry import DEFAULT_PROFILE
 from bench.generation.image_set import open_image_set
 from bench.harness.parts import Setting
 from bench.harness.repairs import with_repairs
@@ -39,7 +40,7 @@ def make_forms(
     images: tuple[Pictures, Pictures],
     folder: Path | str,
     evaluator: str = "human",
-    profile: str = "tiny",
+    profile: str = DEFAULT_PROFILE,
     *,
     per_prompt: int = 1,
     limit: int | None = None,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from bench.api.errors import PrerequisiteError, UsageError
 from bench.api.generation import ImageSet
 from bench.api.prompts import PromptSuite
-from bench.api.registry import EVALUATORS
+from bench.api.registry import DEFAULT_PROFILE, EVALUATORS
 from bench.executors.outcome import Listener, ignore
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.image_set import open_image_set
@@ -99,7 +99,7 @@ class Images:
 
 def generate(
     checkpoint: str | Path | Training | None = None,
-    profile: str = "tiny",
+    profile: str = DEFAULT_PROFILE,
     *,
     table: str = "1a",
     column: str = "GE",

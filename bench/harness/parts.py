@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.api.errors import BenchError
+from bench.api.registry import DEFAULT_PROFILE
 from bench.executors.outcome import Outcome
 from bench.harness.sets import require_part_sets
 from bench.harness.work import Work, execute
@@ -56,7 +57,7 @@ class Setting:
         store: the folder artifacts lie in.
     """
 
-    profile: str = "tiny"
+    profile: str = DEFAULT_PROFILE
     overrides: Sequence[str] = ()
     protocol: str | None = None
     trust: bool = False

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
+from bench.api.registry import DEFAULT_PROFILE
 from bench.assets.weights import registry
 from bench.executors.plan import Plan, make_plan
 from bench.executors.published import far_from_published
@@ -20,7 +21,7 @@ from bench.store import Store
 
 def plan(
     table: str | Request,
-    profile: str = "tiny",
+    profile: str = DEFAULT_PROFILE,
     *,
     store: Path | str = DEFAULT_STORE,
     ranks: int = 1,

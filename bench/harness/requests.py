@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from bench.api.registry import DEFAULT_PROFILE
 from bench.harness.sets import require_table_sets
 from bench.spec.request import Request, make_request
 from bench.spec.world import world_of
@@ -52,7 +53,11 @@ def with_overrides(asked: Asked, overrides: Sequence[str]) -> Asked:
 
 
 def request_for(
-    table: str, profile: str = "tiny", *, store: Path | str = DEFAULT_STORE, **asked: Unpack[Asked]
+    table: str,
+    profile: str = DEFAULT_PROFILE,
+    *,
+    store: Path | str = DEFAULT_STORE,
+    **asked: Unpack[Asked],
 ) -> Request:
     """Return the checked request for a table.
 

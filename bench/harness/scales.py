@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bench.api.errors import BenchError, PrerequisiteError, UsageError
 from bench.api.estimate import Estimate
+from bench.api.registry import DEFAULT_PROFILE
 from bench.executors.outcome import Listener, ignore
 from bench.harness.requests import DEFAULT_STORE, request_for
 from bench.harness.tables import run
@@ -30,7 +31,7 @@ PROTOCOL = "scale"
 
 
 def measure_scales(
-    profile: str = "tiny",
+    profile: str = DEFAULT_PROFILE,
     *,
     scales: Sequence[float] = SCALES,
     protocol: str = PROTOCOL,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.api.errors import UsageError
-from bench.api.registry import EVALUATORS
+from bench.api.registry import DEFAULT_PROFILE, EVALUATORS
 from bench.executors.outcome import Listener, ignore
 from bench.generation.image_set import open_image_set
 from bench.harness.folders import Folder, is_artifact, no_images, take_folder
@@ -32,7 +32,7 @@ Pictures = Images | Folder | Path | str
 def score(
     images: Pictures | tuple[Pictures, Pictures] | None = None,
     evaluator: str = "geneval",
-    profile: str = "tiny",
+    profile: str = DEFAULT_PROFILE,
     *,
     reference: str | None = None,
     judges: Path | str | None = None,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Unpack
 
 from bench.api.errors import PrerequisiteError, UsageError, together
+from bench.api.registry import DEFAULT_PROFILE
 from bench.executors.outcome import Listener, ignore
 from bench.harness.repairs import with_repairs
 from bench.harness.requests import DEFAULT_STORE, Asked, checked, refuse_device
@@ -43,7 +44,7 @@ LOG = logging.getLogger("bench.harness")
 
 def run(
     table: str | Request,
-    profile: str = "tiny",
+    profile: str = DEFAULT_PROFILE,
     *,
     store: Path | str = DEFAULT_STORE,
     folder: Path | str | None = None,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import UsageError, did_you_mean
+from bench.api.registry import DEFAULT_PROFILE
 from bench.executors.estimate import TrainingEstimate as TrainingEstimate
 from bench.executors.estimate import training_estimates
 from bench.executors.outcome import Listener, ignore
@@ -68,7 +69,7 @@ class TrainingPlan:
 
 def train(
     method: str,
-    profile: str = "tiny",
+    profile: str = DEFAULT_PROFILE,
     *,
     seed: int = 0,
     stage: str | None = None,
@@ -125,7 +126,7 @@ def train(
 
 def plan_training(
     method: str,
-    profile: str = "tiny",
+    profile: str = DEFAULT_PROFILE,
     *,
     seed: int = 0,
     stage: str | None = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.api.evaluator import Evaluator
+from bench.api.registry import DEFAULT_PROFILE
 from bench.spec.profile import load_profile
 from bench.validate import EvaluatorSample, Validation
 from bench.validate import validate as checked
@@ -12,7 +13,7 @@ from bench.validate import validate as checked
 
 def validate(
     target: str,
-    profile: str = "tiny",
+    profile: str = DEFAULT_PROFILE,
     *,
     kind: str | None = None,
     suite: str | None = None,

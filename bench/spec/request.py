@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.api.errors import UsageError
+from bench.api.registry import DEFAULT_PROFILE
 from bench.spec.added import weights_row
 from bench.spec.head import ProfileHead
 from bench.spec.overrides import asked_of
@@ -14,8 +15,6 @@ from bench.spec.profile import Profile
 from bench.spec.scales import curve_rows, scale_rows
 from bench.spec.table import ColumnSpec, RowSpec, TableSpec, load_table
 from bench.spec.world import world_of
-
-DEFAULT_PROFILE = "tiny"
 
 
 @dataclass(frozen=True, kw_only=True)

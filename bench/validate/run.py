@@ -20,7 +20,14 @@ from typing import Any
 from bench.api.errors import ContractError, UsageError, unknown
 from bench.api.evaluator import Backend, Evaluator
 from bench.api.method import Method
-from bench.api.registry import BACKENDS, EVALUATORS, METHODS, Registry, import_target
+from bench.api.registry import (
+    BACKENDS,
+    DEFAULT_PROFILE,
+    EVALUATORS,
+    METHODS,
+    Registry,
+    import_target,
+)
 from bench.api.stages import StagedMethod
 from bench.backbones import BACKBONES
 from bench.spec.profile import load_profile
@@ -82,7 +89,7 @@ def validate(
     *,
     kind: str | None = None,
     sample: Callable[[Evaluator], EvaluatorSample] | None = None,
-    profile: str = "tiny",
+    profile: str = DEFAULT_PROFILE,
     overrides: Sequence[str] = (),
     checkpoint: str | None = None,
     trust: bool = False,

@@ -16,7 +16,7 @@ from bench.api.evaluator import Evaluator, Predictions
 from bench.api.files import file_hash
 from bench.api.generation import ImageRecord, ImageSet, image_seed
 from bench.api.prompts import PromptSuite
-from bench.api.registry import BACKENDS, EVALUATORS, Entry
+from bench.api.registry import BACKENDS, DEFAULT_PROFILE, EVALUATORS, Entry
 from bench.spec.profile import Profile, load_profile
 from bench.tiny.graph_suites import dpg_tiny, oneig_tiny
 from bench.tiny.plus_suites import compbench_plus_tiny
@@ -98,7 +98,7 @@ def rendered_sample(
     Raises:
         UsageError: a role has no back-end in the profile.
     """
-    backends = (profile or load_profile("tiny")).of_evaluator(evaluator.spec.name).backends
+    backends = (profile or load_profile(DEFAULT_PROFILE)).of_evaluator(evaluator.spec.name).backends
     name = suite_name or _SUITE_OF.get(evaluator.spec.name, "captions-tiny")
     suite = _suite(name)
     with tempfile.TemporaryDirectory(prefix="bench-validate-") as folder:
