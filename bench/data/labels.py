@@ -361,6 +361,7 @@ def checked_rows(rows: Sequence[Comparison], reader: ImageReader) -> None:
                     f"{row.where}: image {ref}: {fault}. Fetch it again, or take the row out"
                 )
     _raise(faults)
+    reader.odd.say(few(sorted({shown(row.winner.file) for row in rows})))
     equal = [
         row.where
         for row, one, other in zip(rows, seen["winner"], seen["loser"], strict=True)

@@ -28,7 +28,8 @@ from bench.api.errors import IncompleteError, PrerequisiteError, UsageError
 from bench.data.images import resize_and_crop
 from bench.read.folders import few, listed_below, named
 from bench.read.json_text import parse_json, read_json_lines
-from bench.read.pictures import PictureError, read_picture
+from bench.read.oddities import Oddities
+from bench.read.pictures import Picture, PictureError, read_picture
 from bench.read.table_text import read_text_table
 from bench.read.text import head_of, kind_of_bytes, shown
 
@@ -297,6 +298,8 @@ class ImageReader:
         # winners and losers come from two columns in turn
         self._columns: dict[tuple[Path, str], tuple[int, list[Any]]] = {}
         self._files: dict[Path, list[int]] = {}
+        self.odd = Oddities()
+        """Of the images that were looked at."""
 
     def pixels(self, ref: ImageRef, size: int, *, flip: bool = False) -> np.ndarray:
         """Return (size, size, 3) uint8, resized and cropped; `flip` mirrors left and right.
@@ -316,7 +319,9 @@ class ImageReader:
     def looked_at(self, ref: ImageRef) -> tuple[bytes, str]:
         """Return a hash of an image's pixels, and what is wrong with it, or nothing."""
         try:
-            image = self._read(ref)
+            found = self._picture(ref)
+            self.odd.look(ref.file.name if ref.row is None else str(ref), found)
+            image = found.image
             return hashlib.sha256(repr(image.size).encode() + image.tobytes()).digest()[:16], ""
         except PictureError as error:
             return b"", error.reason
@@ -324,8 +329,11 @@ class ImageReader:
             return b"", f"it cannot be read ({type(error).__name__}: {error})"[:200]
 
     def _read(self, ref: ImageRef) -> Image:
+        return self._picture(ref).image
+
+    def _picture(self, ref: ImageRef) -> Picture:
         data = self._bytes(ref)
-        return read_picture(ref.file if data is None else data, shown(str(ref))).image
+        return read_picture(ref.file if data is None else data, shown(str(ref)))
 
     def _bytes(self, ref: ImageRef) -> bytes | None:
         if ref.row is None:

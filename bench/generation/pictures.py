@@ -11,13 +11,14 @@ from pathlib import Path
 from bench.api.errors import IncompleteError, ProtocolError
 from bench.api.folder import say_copies
 from bench.api.generation import ImageSet
-from bench.read.folders import few
+from bench.read.folders import few, say_versions
+from bench.read.oddities import DEEP, FEW_BITS, FLAT, other_space
 from bench.read.pictures import Picture, PictureError, read_picture
 from bench.read.text import shown
 
 LOG = logging.getLogger(__name__)
 
-MODES = ("RGB", "RGB;16B")
+MODES = ("RGB", "RGB;16B", "RGB;5B")
 """Of which nothing has to be decided: grey could be meant as three channels, CMYK not at all."""
 TURNED = {
     True: "turned upright, as their EXIF says",
@@ -37,6 +38,7 @@ class Pictures:
         formats: number of pictures by file format, e.g. `{"PNG": 4}`.
         changed: those whose pixels are not just the file's: turned upright, first of several.
         turned: those that EXIF turns, where that was not done.
+        lossy: how many were stored with loss: other pictures than those that were sampled.
     """
 
     width: int | None
@@ -44,11 +46,7 @@ class Pictures:
     formats: dict[str, int]
     changed: frozenset[Path] = frozenset()
     turned: frozenset[Path] = frozenset()
-
-    @property
-    def lossy(self) -> int:
-        """How many are JPEG or WebP: another picture than the one that was sampled."""
-        return sum(self.formats.get(name, 0) for name in ("JPEG", "MPO", "WEBP"))
+    lossy: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +61,8 @@ class _Seen:
     frames: int
     misnamed: bool
     profile: str
+    flat: bool
+    lossy: bool
 
     @classmethod
     def of(cls, path: Path, found: Picture) -> _Seen:
@@ -75,6 +75,8 @@ class _Seen:
             frames=found.frames,
             misnamed=found.misnamed,
             profile=found.profile,
+            flat=found.flat,
+            lossy=found.lossy,
         )
 
 
@@ -135,11 +137,13 @@ def check_pictures(
     common = next(iter(sizes)) if len(sizes) == 1 else (None, None)
     _say(images.root, found, TURNED[upright], _is_turned)
     _say(images.root, found, "of several photographs (MPO), the first taken", _several)
-    _say(images.root, found, "of 16 bits, the upper 8 taken", lambda s: s.mode.endswith("16B"))
-    profiles = ", ".join(dict.fromkeys(seen.profile[:60] for seen in found if seen.profile))
-    told = f"of another colour space than sRGB ({profiles}), and are not converted"
+    _say(images.root, found, DEEP, lambda s: s.mode.endswith("16B"))
+    _say(images.root, found, FEW_BITS, lambda s: s.mode.endswith(";5B"))
+    told = other_space(seen.profile for seen in found)
     _say(images.root, found, told, lambda s: bool(s.profile))
     say_copies(images)
+    _say(images.root, found, FLAT, lambda s: s.flat)
+    say_versions(images.root, [seen.path for seen in found])
     _say(images.root, found, "of another format than their name says", lambda s: s.misnamed)
     return Pictures(
         width=common[0],
@@ -147,6 +151,7 @@ def check_pictures(
         formats=dict(Counter(seen.format for seen in found)),
         changed=frozenset(s.path for s in found if (upright and _is_turned(s)) or _several(s)),
         turned=frozenset(s.path for s in found if not upright and _is_turned(s)),
+        lossy=sum(seen.lossy for seen in found),
     )
 
 

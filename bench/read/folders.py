@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import stat
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,8 @@ LEFT_BY_OTHERS = (
 )
 """Names, in lower case, that systems leave in folders; none of them is the user's."""
 
+_VERSION = re.compile(r"(?P<name>.+?)(?P<word>[-_. ]+[^\W\d_][\w ]*)")
+"""A name with a word behind it."""
 _SHOWN = 3
 _LISTED = 5
 
@@ -201,6 +204,30 @@ def one_each(paths: Iterable[Path], what: str = "two pictures of one name") -> d
             )
         found[path.stem] = path
     return found
+
+
+def say_versions(root: Path, paths: Iterable[Path]) -> None:
+    """Log pictures that are named as another one with a word behind it: masks, other versions.
+
+    `a_mask.png` beside `a.png`; a number behind is that of another picture.
+
+    Args:
+        root: the folder they were read from.
+        paths: of the pictures, which all count.
+    """
+    known = {path.with_suffix("") for path in paths}
+    found: dict[str, list[str]] = {}
+    for path in sorted(known):
+        match = _VERSION.fullmatch(path.name)
+        if match is not None and path.with_name(match["name"]) in known:
+            found.setdefault(match["word"], []).append(path.name)
+    for word, names in found.items():
+        if len(names) > 1:
+            LOG.warning(
+                "%s: %d of %d pictures are named as another one with %s behind it (%s): masks, or "
+                "other versions of it? Each counts",
+                *(shown(root), len(names), len(known), word, few(names)),
+            )
 
 
 def named(root: Path, name: str) -> Path:

@@ -1,8 +1,8 @@
 """Zeros in the place of pixels: what a download that was never finished leaves inside a file.
 
 Programs that fetch a file in parts reserve its space first; where a part never came, zeros stay.
-The decoders of JPEG and of lossy WebP make grey or streaks of them, and give no error. (PNG carries
-check sums; of TIFF and BMP without compression, zeros are black.)
+The decoders of JPEG and of WebP make grey or streaks of them, and give no error. (PNG carries check
+sums; of BMP and TIFF see `bench.read.rasters`.)
 
 A run of zero bytes is no sign by itself: in a JPEG of one flat colour, whose codes were fitted to
 it, a block takes two bits, both 0. So the code tables are looked at: only where zeros alone cannot
@@ -23,6 +23,8 @@ _BARE = (0x01, *range(0xD0, 0xD9))
 """Markers without a length."""
 _NEXT = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 """The end of a scan: a marker that is neither a stuffed zero nor a restart."""
+_WEBP = (b"VP8 ", b"VP8L")
+"""Chunks with pixels, with loss and without."""
 _NO_MORE = 0x0F
 """In the low half of a symbol of an AC table: bits of the coefficient; 0 ends blocks (or skips)."""
 _SKIP = 0xF0
@@ -50,16 +52,17 @@ def jpeg_hole(data: bytes) -> int | None:
 
 
 def webp_hole(data: bytes) -> int | None:
-    """Return where a run of zeros stands in the place of a lossy WebP's pixels, None without one.
+    """Return where a run of zeros stands in the place of a WebP's pixels, None without one.
 
-    Its arithmetic coder fits itself to what it writes: long runs of zeros it does not write.
+    With loss its arithmetic coder fits itself to what it writes, without loss repeated pixels are
+    one code: long runs of zeros are written in neither way.
     """
     if bytes(HOLE) not in data:
         return None
     at = 12
     while at + 8 <= len(data):
         name, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
-        place = data.find(bytes(HOLE), at + 8, at + 8 + length) if name == b"VP8 " else -1
+        place = data.find(bytes(HOLE), at + 8, at + 8 + length) if name in _WEBP else -1
         if place >= 0:
             return place
         at += 8 + length + length % 2

@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.errors import ProtocolError
-from bench.read.holes import jpeg_hole, jpeg_scan, webp_hole
+from bench.read.colours import colour_space
+from bench.read.holes import jpeg_hole, jpeg_scan
+from bench.read.rasters import raster_fault
 from bench.read.text import shown
 
 if TYPE_CHECKING:
@@ -38,9 +40,8 @@ MOST_PIXELS = 170_000_000
 
 _EIGHT_BIT = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 _ORIENTATION, _BITS = 0x0112, 0x0102
-_ZEROS = 64
-_SRGB = ("srgb", "iec61966", "c2")
-"""What the names of sRGB's profiles hold; `c2` is the short one that photograph services write."""
+_ZEROS, _SHORT = 64, 16
+_COMPRESSION, _JPEG_IN_TIFF = 259, (6, 7)
 _ENDINGS = {
     **{".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".tiff": "TIFF"},
     **{f".{name.lower()}": name for name in ("PNG", "WEBP", "BMP", "GIF")},
@@ -66,12 +67,13 @@ class Picture:
     Attributes:
         image: mode RGB, upright, decoded.
         format: PIL's name of the file's, `"MPO"` a JPEG of several photographs.
-        mode: PIL's name of the mode in the file; `"RGB;16B"` of 16 bits.
+        mode: PIL's name of the mode in the file; `"RGB;16B"` of 16 bits, `"RGB;5B"` of 5 or 6.
         orientation: EXIF's, 1 where the file is upright.
         frames: photographs in the file, of which the first was taken.
         misnamed: whether the file's ending is of another format.
         profile: name of the colour space that the file says its pixels are of, where that is not
             sRGB; they are not converted.
+        lossy: whether the file keeps other pixels than were saved.
     """
 
     image: Image
@@ -81,6 +83,15 @@ class Picture:
     frames: int
     misnamed: bool
     profile: str = ""
+    lossy: bool = False
+
+    @property
+    def flat(self) -> bool:
+        """Whether all pixels are of one colour."""
+        import numpy as np
+
+        lowest_highest = np.asarray(self.image.getextrema())
+        return bool((lowest_highest[:, 0] == lowest_highest[:, 1]).all())
 
     @property
     def plain(self) -> bool:
@@ -122,7 +133,7 @@ def read_picture(source: Path | bytes, name: str | None = None, *, upright: bool
                 told = file.getexif().get(_ORIENTATION)
                 orientation = told if isinstance(told, int) and 1 <= told <= 8 else 1
                 _require_opaque(file, where)
-                profile = foreign_profile(file.info.get("icc_profile"))
+                profile, lossy = colour_space(file, data), _is_lossy(file, data)
                 shown_so = ImageOps.exif_transpose(file) if upright else file.copy()
                 shown_so.info.pop("exif", None)
                 image = shown_so if shown_so.mode == "RGB" else shown_so.convert("RGB")
@@ -141,7 +152,15 @@ def read_picture(source: Path | bytes, name: str | None = None, *, upright: bool
         frames=frames,
         misnamed=bool(ending) and _ENDINGS.get(ending) != ("JPEG" if format_ == "MPO" else format_),
         profile=profile,
+        lossy=lossy,
     )
+
+
+def _is_lossy(file: Image, data: bytes) -> bool:
+    if file.format == "WEBP":
+        return b"VP8 " in data[12:64] or (b"VP8X" in data[12:16] and b"VP8L" not in data)
+    compression = getattr(file, "tag_v2", {}).get(_COMPRESSION)
+    return file.format in ("JPEG", "MPO") or compression in _JPEG_IN_TIFF
 
 
 @contextmanager
@@ -217,8 +236,10 @@ def _require_readable(file: Image, data: bytes, where: str) -> str:
         raise PictureError(where, f"colours of mode {file.mode}; save it as RGB")
     if file.mode not in _EIGHT_BIT:
         raise PictureError(where, f"not of 8 bits: pixels of mode {file.mode}")
-    if lost := _cut_short(str(file.format), data):
+    if lost := _cut_short(str(file.format), data) or raster_fault(file, data):
         raise PictureError(where, f"broken: {lost}")
+    if file.format == "BMP" and int.from_bytes(data[28:30], "little") == _SHORT:
+        return f"{file.mode};5B"
     bits = getattr(file, "tag_v2", {}).get(_BITS, ())
     sixteen = (file.format == "PNG" and data[24:25] == b"\x10") or max((8, *bits)) > 8
     return f"{file.mode};16B" if sixteen else str(file.mode)
@@ -237,24 +258,10 @@ def _cut_short(format_: str, data: bytes) -> str:
         end = min(len(data), 8 + int.from_bytes(data[4:8], "little"))
         if not any(data[max(0, end - _ZEROS) : end]):
             return "the WebP ends in zeros alone"
-        place = webp_hole(data)
+        return ""
     else:
         return ""
     return "" if place is None else f"zeros in place of its pixels from byte {place} on"
-
-
-def foreign_profile(profile: bytes | None) -> str:
-    """Return the name of a colour profile that is not sRGB's, nothing without one."""
-    if not profile:
-        return ""
-    try:
-        from PIL import ImageCms
-
-        told = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
-    except Exception:  # littlecms is an option of PIL's, and profiles may be damaged
-        return "one that cannot be read"
-    name = " ".join(str(told).split())
-    return "" if any(word in name.lower() for word in _SRGB) else name or "one without a name"
 
 
 def _require_opaque(file: Image, where: str) -> None:

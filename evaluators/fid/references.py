@@ -12,7 +12,8 @@ from bench.api.evaluator import StoredReference
 from bench.api.folder import say_copies
 from bench.api.memory import predict_within_memory
 from bench.api.registry import BACKENDS
-from bench.read.folders import few
+from bench.read.folders import few, say_versions
+from bench.read.oddities import say_odd
 from bench.read.pictures import is_turned, read_picture
 from evaluators.fid.protocols import PROTOCOLS, FidProtocol, backend_of
 from evaluators.fid.protocols import protocol as named
@@ -60,6 +61,8 @@ class FidReferences:
                 f"a reference of {count} picture has no covariance; expected two or more"
             )
         say_copies(images)
+        say_versions(images.root, images.paths())
+        say_odd(images.root, images.paths())
         images = _as_stored(images)
         looking: Any = backend
         looking.photographs = True  # a reference's files may be of any format

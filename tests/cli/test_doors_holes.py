@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from bench.read.holes import jpeg_hole
+from bench.read.rasters import BLOCK
 from tests.cli.test_doors import Said, aesthetic, curated, said
 from tests.read.bring import picture, pictures
 
@@ -38,6 +39,7 @@ def holed(whole: bytes, at: int, length: int = 1024) -> bytes:
         ("jpg", {"progressive": True, "quality": 95}),
         ("jpg", {"subsampling": 0}),
         ("webp", {"quality": 90}),
+        ("tif", {"compression": "jpeg"}),
     ],
 )
 def test_zeros_inside_a_picture_are_damage(
@@ -57,6 +59,43 @@ def test_zeros_inside_a_picture_are_damage(
     (folder / f"a.{ending}").rename(folder / f"b.{ending}")
     (folder / "b.txt").write_text("a red circle")
     assert "broken: zeros in place of its pixels" in curated(tmp_path, folder)["b"]
+
+
+@pytest.mark.parametrize(
+    ("ending", "how", "at", "hint"),
+    [
+        ("webp", {"lossless": True}, 0.5, "zeros in place of its pixels from byte"),
+        ("tif", {"compression": "packbits"}, 0.5, "zeros in place of its pixels from byte"),
+        ("tif", {"compression": "tiff_lzw"}, 0.5, "zeros in place of its pixels from byte"),
+        ("tif", {"compression": "tiff_deflate"}, 0.5, "its check sum is not that of its pixels"),
+        ("tif", {"compression": "raw"}, 8 * BLOCK, f"from byte {8 * BLOCK} on"),
+        ("bmp", {}, 8 * BLOCK, f"from byte {8 * BLOCK} on"),
+    ],
+)
+def test_zeros_inside_pixels_that_no_decoder_looks_at(
+    ending: str, how: dict[str, object], at: float, hint: str, tmp_path: Path, said: Said
+) -> None:
+    folder = tmp_path / "fetched"
+    whole = photo(folder / f"a.{ending}", **how)
+    assert aesthetic(tmp_path, folder, "--size", "256x256") == 0
+    place = int(at * len(whole)) if at < 1 else int(at)
+    (folder / f"a.{ending}").write_bytes(holed(whole, place, BLOCK))
+    said()
+    assert aesthetic(tmp_path, folder, "--size", "256x256") == 1
+    assert hint in said()
+    (folder / "a.txt").write_text("a red circle")
+    assert hint in curated(tmp_path, folder)["a"]
+
+
+def test_black_where_pixels_lie_as_they_are_is_black(tmp_path: Path, said: Said) -> None:
+    folder = tmp_path / "dark"
+    folder.mkdir()
+    for number in range(20):
+        page = Image.new("RGB", (SIDE, SIDE))
+        page.paste(picture(number, (40, 60 + number)), (30 + number, 50))
+        page.save(folder / f"{number}.{('bmp', 'tif')[number % 2]}")
+    Image.new("RGB", (SIDE, SIDE)).save(folder / "black.bmp")
+    assert aesthetic(tmp_path, folder, "--size", "256x256") == 0, said()
 
 
 def test_holes_are_found_wherever_they_are_and_only_there(tmp_path: Path) -> None:

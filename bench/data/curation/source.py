@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,11 +19,14 @@ from bench.data.curation.picture import READER, VERSION, UnusableError, read_squ
 from bench.data.curation.settings import CurationSettings, SourceSettings
 from bench.generation.encode import write_image
 from bench.generation.image_set import open_image_set
+from bench.read.folders import few
 from bench.store import Artifact, Foreign, RememberedHashes, Store, Work, foreign_part
 from bench.store import Source as CodeSource
 
 if TYPE_CHECKING:
     import numpy as np
+
+LOG = logging.getLogger(__name__)
 
 NAME = "source"
 
@@ -62,6 +66,7 @@ class Source:
         self._settings = settings
         self._source = settings.source
         self._folder: Path | None = None
+        self._copies: list[str] = []
         if self._source.kind == "folder":
             self._folder = resolve_folder(str(self._source.folder))
             found = find_candidates(self._folder, self._source.captions)
@@ -101,6 +106,7 @@ class Source:
             [c.uid, c.caption, c.fault, digest(c.file), digest(c.negative)] for c in self.candidates
         ]
         hashes.save()
+        self._copies = _copies(rows)
         return listing_sha256(rows)
 
     def _suite(self) -> PromptSuite:
@@ -136,6 +142,11 @@ class Source:
     def run(self, progress: Progress | None = None) -> Artifact:
         """Return the artifact: `images/` (and `given/`), and a row per candidate."""
         settings, step = self._settings, self.step()
+        if self._copies:
+            LOG.warning(
+                "%s: %d of %d images are copies of another one (%s); each counts",
+                *(self._folder, len(self._copies), len(self.candidates), few(self._copies)),
+            )
 
         def unchanged() -> None:
             if self._folder is not None and self._listing() != step.identity["files"]:
@@ -160,6 +171,18 @@ class Source:
             progress=progress,
             require=unchanged,
         )
+
+
+def _copies(rows: Sequence[Sequence[Any]]) -> list[str]:
+    """Return the uids of images that may be used and hold what an earlier one does."""
+    seen: set[str] = set()
+    found = []
+    for uid, _, fault, digest, _ in rows:
+        if not fault and digest in seen:
+            found.append(str(uid))
+        elif not fault and digest:
+            seen.add(digest)
+    return found
 
 
 def _shown(settings: SourceSettings) -> dict[str, Any]:
