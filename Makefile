@@ -11,6 +11,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+READY_ALL := $(VENV)/.ready-all
 WORKERS ?= 2
 LIMIT ?=
 
@@ -39,6 +40,11 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[metrics,dev]"
 	@touch $@
 
+# What only slow tests need.
+$(READY_ALL): $(READY)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[metrics,ray,dev]"
+	@touch $@
+
 # A control that must improve, shortened, and a method beside the base; then what three and eight
 # seeds could see.
 demo: $(READY)
@@ -49,7 +55,7 @@ demo: $(READY)
 test: $(READY)
 	TMPDIR=$(SCRATCH) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow"
 
-test-all: $(READY)
+test-all: $(READY_ALL)
 	TMPDIR=$(SCRATCH) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-cpus: $(READY)

@@ -46,10 +46,10 @@ def test_workers_keep_the_memory_they_free(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"):
         monkeypatch.delenv(name, raising=False)
-    found = pool._environment()
+    found = pool.worker_environment()
     assert found["MALLOC_MMAP_THRESHOLD_"] == found["MALLOC_TRIM_THRESHOLD_"] == str(1 << 28)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert "MALLOC_MMAP_THRESHOLD_" not in pool._environment()
+    assert "MALLOC_MMAP_THRESHOLD_" not in pool.worker_environment()
 
 
 @pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LD_PRELOAD"])

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
-from bench.cli._request import BARS_WANTED
+from bench.cli._request import BARS_WANTED, how_asked
 
 if TYPE_CHECKING:
     from bench.harness import Event, TableResult
@@ -109,9 +109,7 @@ def shown_work(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """
     progress = Progress(quiet=args.quiet)
     try:
-        asked = {"jobs": args.jobs, "gpus": args.gpus, "device": args.device}
-        ranks = {"ranks": args.ranks} if "ranks" in args else {}
-        yield {**asked, **ranks, "on_event": progress}
+        yield {**how_asked(args), "on_event": progress}
     finally:
         progress.clear()
 

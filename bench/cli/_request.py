@@ -116,7 +116,15 @@ def add_work(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], help="default: the profile's")
     parser.add_argument(
-        "--executor", choices=["local"], default="local", help="where workers run (default: local)"
+        "--executor",
+        choices=["local", "ray"],
+        default="local",
+        help="where workers run: this machine, or a Ray cluster that is there (default: local)",
+    )
+    parser.add_argument(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="of the cluster's head (default: that of which this machine is a part)",
     )
 
 
@@ -184,6 +192,12 @@ def setting_of(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def how_asked(args: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options of `add_work` and `add_ranks` say, as fields of `Work`."""
+    names = ("jobs", "gpus", "device", "ranks", "executor", "ray_address")
+    return {name: getattr(args, name) for name in names if name in args}
+
+
 def job_count(args: argparse.Namespace, profile: ProfileHead) -> int:
     """Return the number of worker processes.
 
@@ -192,7 +206,7 @@ def job_count(args: argparse.Namespace, profile: ProfileHead) -> int:
     """
     from bench.harness.work import Work
 
-    asked = Work(jobs=args.jobs, gpus=args.gpus, device=args.device, ranks=args.ranks)
+    asked = Work(**how_asked(args))
     return asked.job_count(profile)
 
 

@@ -1,4 +1,4 @@
-"""Makes the steps of a graph: in this process, or in worker processes, one or a few at a time.
+"""Makes the steps of a graph: in this process, or in workers here or elsewhere, a few at a time.
 
 A step is never made where plug-ins that are not its own were imported (`bench.executors.plugins`).
 
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +20,7 @@ from bench.api.exits import failure_of, is_users
 from bench.executors.numerics import usual_numerics
 from bench.executors.outcome import Listener, Outcome, Tally, ignore
 from bench.executors.plugins import may_be_made_here
-from bench.executors.pool import Pool
+from bench.executors.pool import Pool, Workers
 from bench.executors.schedule import Schedule, complete_steps, with_damaged
 from bench.executors.shards import cut_graph
 from bench.executors.worker import make_step, one_thread, require_sources
@@ -40,6 +41,7 @@ def run_graph(
     runtime: Mapping[str, Any] | None = None,
     listener: Listener = ignore,
     complete: set[str] | None = None,
+    elsewhere: Callable[[int], AbstractContextManager[Workers]] | None = None,
 ) -> Outcome:
     """Make the targets and what they need.
 
@@ -54,6 +56,7 @@ def run_graph(
         runtime: fields of `Runtime`.
         listener: told of every event.
         complete: what `complete_steps` returned, where it was called already.
+        elsewhere: returns so many workers on other machines; then nothing is made in this process.
 
     Raises:
         KeyboardInterrupt: after all workers have ended.
@@ -74,7 +77,10 @@ def run_graph(
     jobs = min(jobs, max(len(needed), most))
     seconds = {key: cut.graph[key].seconds for key in needed}
     tally = Tally(seconds, jobs=max(jobs, 1), listener=listener)
-    if jobs <= 1 and may_be_made_here(cut.graph[key] for key in needed):
+    if elsewhere is not None:
+        with elsewhere(max(jobs, 1)) as workers:
+            _run_in_workers(schedule, store, workers, tally)
+    elif jobs <= 1 and may_be_made_here(cut.graph[key] for key in needed):
         with one_thread(), usual_numerics():
             _run_here(schedule, store, Runtime(**settings), tally)
     else:
@@ -103,7 +109,7 @@ def _run_here(schedule: Schedule, store: Store, runtime: Runtime, tally: Tally) 
     schedule.require_finished()
 
 
-def _run_in_workers(schedule: Schedule, store: Store, pool: Pool, tally: Tally) -> None:
+def _run_in_workers(schedule: Schedule, store: Store, pool: Workers, tally: Tally) -> None:
     began: dict[str, float] = {}
     held: Step | None = None  # the most urgent one, where it takes more places than are free
     while not schedule.finished:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Protocol, Self
 
 from bench.api.exits import how_ended
 from bench.api.messages import Kinds, read_message
@@ -32,6 +32,26 @@ _EVENTS: Kinds = {
 }
 
 
+class Workers(Protocol):
+    """What makes steps beside each other: processes of this machine, or of a cluster."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether another step can be started now, if it takes one place."""
+
+    def fits(self, step: Step) -> bool:
+        """Whether all places that a step takes are free now."""
+
+    def suits(self, step: Step) -> bool:
+        """Whether a worker that is idle now can make a step; `start` replaces one otherwise."""
+
+    def start(self, step: Step) -> None:
+        """Give a step to an idle worker."""
+
+    def wait(self) -> tuple[Step, dict[str, Any]]:
+        """Return the next message and the step it is about; a dead worker is a failed step."""
+
+
 class _Worker:
     """One process and the step it is at."""
 
@@ -47,7 +67,7 @@ class _Worker:
             [sys.executable, "-m", "bench.executors.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=_environment(gpu),
+            env=worker_environment(gpu),
             text=True,
             encoding="utf-8",
             errors="replace",
@@ -104,12 +124,7 @@ class Pool:
     def __init__(
         self, size: int, *, store: Path, runtime: Mapping[str, Any], gpus: Sequence[str] = ()
     ) -> None:
-        self._start = {
-            "store": str(Path(store).absolute()),
-            "runtime": dict(runtime),
-            "sys_path": [entry or str(Path.cwd()) for entry in sys.path],
-            "log_level": logging.getLogger("bench").getEffectiveLevel(),
-        }
+        self._start = first_message(store, runtime)
         self._runtime = Runtime(**runtime)
         self._size = size
         self._gpus = tuple(gpus)
@@ -216,7 +231,7 @@ class Pool:
                 worker.stop()
                 if step is None:
                     continue
-                return step, _death(worker.process.returncode)
+                return step, death(worker.process.returncode)
             if message["event"] != "progress":
                 worker.step = None
                 worker.imported |= foreign(message.get("imported", ()))
@@ -241,7 +256,18 @@ def message_of(line: str) -> dict[str, Any] | None:
     return found
 
 
-def _death(code: int) -> dict[str, Any]:
+def first_message(store: Path, runtime: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what every worker is told first, see `bench.executors.worker`."""
+    return {
+        "store": str(Path(store).absolute()),
+        "runtime": dict(runtime),
+        "sys_path": [entry or str(Path.cwd()) for entry in sys.path],
+        "log_level": logging.getLogger("bench").getEffectiveLevel(),
+    }
+
+
+def death(code: int) -> dict[str, Any]:
+    """Return the failure of a step whose worker process ended with an exit code."""
     return {
         "event": "failed",
         "message": f"its worker process {how_ended(code)}",
@@ -251,9 +277,9 @@ def _death(code: int) -> dict[str, Any]:
     }
 
 
-def _environment(gpu: str | None = None) -> dict[str, str]:
-    """Variables of a worker: one thread, sleeping while it waits; freed memory is kept; the folder
-    this package was loaded from; and the one GPU it sees, where it is given one.
+def worker_environment(gpu: str | None = None) -> dict[str, str]:
+    """Return the variables of a worker: one thread, sleeping while it waits; freed memory is kept;
+    the folder this package was loaded from; and the one GPU it sees, where it is given one.
     """
     here = str(Path(__file__).resolve().parents[2])
     paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]

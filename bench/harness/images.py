@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from bench.api.errors import PrerequisiteError, UsageError
 from bench.api.generation import ImageSet
@@ -114,6 +114,8 @@ def generate(
     jobs: int | None = None,
     gpus: int | None = None,
     device: str | None = None,
+    executor: Literal["local", "ray"] = "local",
+    ray_address: str | None = None,
     on_event: Listener = ignore,
 ) -> Images:
     """Sample images from a checkpoint; those that are there are not sampled again.
@@ -131,7 +133,7 @@ def generate(
         protocol: in place of the profile's own.
         trust: whether YAML files may name code that nobody registered.
         store: the folder artifacts lie in.
-        jobs, gpus, device, on_event: as in `bench.harness.run`.
+        jobs, gpus, device, executor, ray_address, on_event: as in `bench.harness.run`.
 
     Raises:
         UsageError: something is unknown, or nothing reads one of `overrides`.
@@ -141,7 +143,14 @@ def generate(
     setting = Setting(
         profile=profile, overrides=overrides, protocol=protocol, trust=trust, store=store
     )
-    work = Work(jobs=jobs, gpus=gpus, device=device, on_event=on_event)
+    work = Work(
+        jobs=jobs,
+        gpus=gpus,
+        device=device,
+        executor=executor,
+        ray_address=ray_address,
+        on_event=on_event,
+    )
 
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit}; expected at least 1 prompt.")

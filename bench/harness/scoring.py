@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 from bench.api.errors import UsageError
 from bench.api.registry import DEFAULT_PROFILE, EVALUATORS
@@ -47,6 +48,8 @@ def score(
     jobs: int | None = None,
     gpus: int | None = None,
     device: str | None = None,
+    executor: Literal["local", "ray"] = "local",
+    ray_address: str | None = None,
     on_event: Listener = ignore,
 ) -> Scores:
     """Measure images; what was measured before is not measured again.
@@ -68,7 +71,7 @@ def score(
         protocol: in place of the profile's own: says which reference images are meant.
         trust: whether YAML files may name code that nobody registered.
         store: the folder artifacts lie in.
-        jobs, gpus, device, on_event: as in `bench.harness.run`.
+        jobs, gpus, device, executor, ray_address, on_event: as in `bench.harness.run`.
 
     Raises:
         UsageError: something is unknown, or nothing reads one of `overrides`.
@@ -78,7 +81,14 @@ def score(
         FailedError: measuring failed.
     """
     whose = evaluator if reference is None else evaluator_of(evaluator)
-    work = Work(jobs=jobs, gpus=gpus, device=device, on_event=on_event)
+    work = Work(
+        jobs=jobs,
+        gpus=gpus,
+        device=device,
+        executor=executor,
+        ray_address=ray_address,
+        on_event=on_event,
+    )
     if votes and images is not None:
         raise UsageError("votes name the images they are of; leave images out.")
     if bool(votes) != asks_people(whose) or (not votes and images is None):

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import Literal, Unpack
 
 from bench.api.errors import PrerequisiteError, UsageError, together
 from bench.api.registry import DEFAULT_PROFILE
@@ -52,6 +52,8 @@ def run(
     gpus: int | None = None,
     device: str | None = None,
     ranks: int = 1,
+    executor: Literal["local", "ray"] = "local",
+    ray_address: str | None = None,
     on_event: Listener = ignore,
     **asked: Unpack[Asked],
 ) -> TableResult:
@@ -70,6 +72,8 @@ def run(
         device: `"cpu"`, `"cuda"`, `"auto"`, or None for the profile's.
         ranks: processes that share each training, a GPU each, or a worker's place on CPUs; no
             number depends on it beyond float rounding.
+        executor: `"ray"` for workers on the machines of a cluster that is there already.
+        ray_address: of its head, `host:port`; None where this machine is a part of it.
         on_event: told of all that happens, as a `bench.harness.Event` each.
         asked: rows, columns and more; see `bench.harness.requests.Asked`.
 
@@ -79,7 +83,15 @@ def run(
         StoreError: the store or the folder cannot be written.
         KeyboardInterrupt: after all workers have ended.
     """
-    work = Work(jobs=jobs, gpus=gpus, device=device, ranks=ranks, on_event=on_event)
+    work = Work(
+        jobs=jobs,
+        gpus=gpus,
+        device=device,
+        ranks=ranks,
+        executor=executor,
+        ray_address=ray_address,
+        on_event=on_event,
+    )
     request = checked(table, profile, store, asked)
     refuse_device(request, device, ranks)
     target = Path(store) / "tables" / request.table.name if folder is None else Path(folder)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bench.api.errors import UsageError, did_you_mean
 from bench.api.registry import DEFAULT_PROFILE
@@ -84,6 +84,8 @@ def train(
     gpus: int | None = None,
     device: str | None = None,
     ranks: int = 1,
+    executor: Literal["local", "ray"] = "local",
+    ray_address: str | None = None,
     on_event: Listener = ignore,
 ) -> Training:
     """Train one method, or continue what was interrupted; what is there is not trained again.
@@ -101,7 +103,7 @@ def train(
         protocol: in place of the profile's own.
         trust: whether YAML files may name code that nobody registered.
         store: the folder artifacts lie in.
-        jobs, gpus, device, ranks, on_event: as in `bench.harness.run`.
+        jobs, gpus, device, ranks, executor, ray_address, on_event: as in `bench.harness.run`.
 
     Raises:
         UsageError: something is unknown, or nothing reads one of `overrides`.
@@ -112,7 +114,15 @@ def train(
         profile=profile, overrides=overrides, protocol=protocol, trust=trust, store=store
     )
     row = _row(method, pairs=pairs, data=data, start=start_from)
-    work = Work(jobs=jobs, gpus=gpus, device=device, ranks=ranks, on_event=on_event)
+    work = Work(
+        jobs=jobs,
+        gpus=gpus,
+        device=device,
+        ranks=ranks,
+        executor=executor,
+        ray_address=ray_address,
+        on_event=on_event,
+    )
 
     def action() -> Training:
         builder, key = _built(setting, row, seed, stage)

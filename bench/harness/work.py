@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from bench.api.errors import UsageError
 from bench.environment import cuda_requested, launched, visible_gpus
+from bench.executors.cluster import AUTO, Cluster
 from bench.executors.local import run_graph
 from bench.executors.outcome import Listener, Outcome, ignore
+from bench.executors.ray_pool import RayPool
 from bench.executors.schedule import complete_steps, with_damaged
 from bench.spec.head import ProfileHead
 from bench.steps.graph import Graph
@@ -28,10 +32,12 @@ class Work:
         device: `"cpu"`, `"cuda"`, `"auto"`, or None for the profile's.
         on_event: told of all that happens, as a `bench.executors.outcome.Event` each.
         ranks: processes that share each training.
+        executor: `"ray"` for workers on the machines of a cluster that is there already.
+        ray_address: of its head, `host:port`; None where this machine is a part of it.
 
     Raises:
-        UsageError: there would be no worker, or this process is one of several that a launcher
-            started.
+        UsageError: there would be no worker, an address is given where nothing asks for it, or
+            this process is one of several that a launcher started.
     """
 
     jobs: int | None = None
@@ -39,8 +45,12 @@ class Work:
     device: str | None = None
     on_event: Listener = ignore
     ranks: int = 1
+    executor: Literal["local", "ray"] = "local"
+    ray_address: str | None = None
 
     def __post_init__(self) -> None:
+        if self.ray_address is not None and self.executor != "ray":
+            raise UsageError("--ray-address says where a cluster is; add --executor ray.")
         self._refuse_launched()
         if self.jobs is not None and self.jobs < 1:
             raise UsageError(f"--jobs {self.jobs}; expected at least 1.")
@@ -71,6 +81,9 @@ class Work:
         Raises:
             UsageError: there are not as many GPUs.
         """
+        if self.executor == "ray":
+            with self.cluster() as cluster:
+                return self._places(cluster, profile)[0]
         gpus = self.gpu_names(profile)
         if self.jobs is not None:
             return self.jobs
@@ -96,6 +109,47 @@ class Work:
                 "CUDA_VISIBLE_DEVICES says which they are."
             )
         return self._for_ranks(names[: self.gpus])
+
+    @contextmanager
+    def cluster(self) -> Iterator[Cluster]:
+        """Connect to the cluster for a while; for exceptions see `Cluster`."""
+        cluster = Cluster(self.ray_address or AUTO)
+        try:
+            yield cluster
+        finally:
+            cluster.close()
+
+    def pool(self, cluster: Cluster, profile: ProfileHead, store: Store) -> tuple[int, RayPool]:
+        """Return the places that are used on a cluster, and workers for them.
+
+        Raises:
+            BenchError: its machines are not alike.
+            UsageError: there are not as many GPUs.
+        """
+        size, gpu = self._places(cluster, profile)
+        cluster.require_alike(store.root.absolute())
+        runtime = self.runtime(profile)
+        return size, RayPool(cluster, size, store=store.root, runtime=runtime, gpu=gpu)
+
+    def _places(self, cluster: Cluster, profile: ProfileHead) -> tuple[int, bool]:
+        """Return how many cores or GPUs of a cluster are used, and whether it is GPUs."""
+        on_cpu = self.on(profile) == "cpu"
+        gpus = 0 if on_cpu else cluster.units("GPU")
+        if self.gpus is not None and not 1 <= self.gpus <= gpus:
+            seen = "the device is the CPU" if on_cpu else f"the cluster has {gpus}"
+            raise UsageError(f"--gpus {self.gpus}: {seen}. Expected at least 1, at most those.")
+        if not gpus:
+            return self.jobs or max(1, cluster.units("CPU")), False
+        most = cluster.most_on_one("GPU")
+        if self.ranks > most:
+            raise UsageError(
+                f"--ranks {self.ranks}: a machine of the cluster has {most} GPUs at most, and the "
+                f"ranks of a training are on one machine. Take --ranks {most} or fewer."
+            )
+        size = min(self.jobs or gpus, self.gpus or gpus)
+        if size < self.ranks:
+            raise UsageError(f"--ranks {self.ranks}: {size} GPUs are used. Take as many or more.")
+        return size, True
 
     def _for_ranks(self, gpus: tuple[str, ...]) -> tuple[str, ...]:
         """Return the GPUs; each rank has one of its own (UsageError)."""
@@ -141,10 +195,11 @@ def execute(
         What was made and what failed; `was_complete` where nothing was to be done.
 
     Raises:
-        UsageError: a training has fewer pairs in a batch than ranks.
+        UsageError: a training has fewer pairs in a batch than ranks, or no cluster answers.
+        BenchError: the cluster's machines are not alike.
         KeyboardInterrupt: after all workers have ended.
     """
-    jobs = work.job_count(profile)
+    jobs = work.job_count(profile) if work.executor == "local" else 0
     complete = complete_steps(graph, targets, store)
     needed = graph.needed(with_damaged(graph, targets, store), complete)
     if not needed:
@@ -153,13 +208,17 @@ def execute(
         step = graph[key]
         if isinstance(step, RankedStep):
             step.require_ranks(work.ranks)
-    return run_graph(
+    make = partial(
+        run_graph,
         graph,
         targets,
         store,
-        jobs=jobs,
-        gpus=work.gpu_names(profile),
         runtime=work.runtime(profile),
         listener=work.on_event,
         complete=complete,
     )
+    if work.executor == "local":
+        return make(jobs=jobs, gpus=work.gpu_names(profile))
+    with work.cluster() as cluster:
+        size, pool = work.pool(cluster, profile, store)
+        return make(jobs=size, elsewhere=lambda _: pool)

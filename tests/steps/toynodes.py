@@ -80,3 +80,7 @@ def _misbehave(does: str, options: Mapping[str, Any]) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if does == "sleep":
         time.sleep(float(options["for"]))
+    if does == "compute":
+        until = time.process_time() + float(options["for"])
+        while time.process_time() < until:
+            pass
