@@ -10,15 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from bench.api.errors import BenchError
 from bench.api.method import Method
-from bench.generation.checkpoint import CheckpointRef
 from bench.generation.parts import network_folder, shapes
 from bench.published import backbones
-from bench.read.folders import listed
 from bench.spec.methods import settings_source, stage_method
 from bench.steps.builder import GraphBuilder
 from bench.steps.data import PairStep
@@ -184,33 +181,25 @@ def _memory(
     """Bytes on each device by what they are for, an estimate."""
     network, trained = _WORD * parameters, _WORD * trainable
     adapter = trained if config.mode == "lora" else 0
-    reference = 0
+    reference, share = 0, 1 if config.precision == "no" else 2  # frozen weights, see keep_half
     if method.uses_reference:
         copied = config.mode == "full" or config.reference in ("frozen_copy", "frozen_checkpoint")
-        reference = network if copied else adapter
+        reference = network // share if copied else adapter
+    frozen = network // share if config.mode == "lora" else network
     found = {
-        "policy": network + adapter,
-        "base, text encoders and VAE": _pipeline_bytes(builder.base(), network),
+        "policy": frozen + adapter,
         "reference": reference,
         "gradients": trained,
         "gradients in exchange": trained if ranks > 1 else 0,
         "optimiser": (_FACTORED if config.optimiser == "adafactor" else 2.0) * trained,
         "moving average": 0 if config.ema_decay is None else trained,
     }
-    image = builder.profile.speed.activation_bytes or _published(builder, "activation_bytes") or 0
+    image: float = (
+        builder.profile.speed.activation_bytes or _published(builder, "activation_bytes") or 0
+    )
     halves = 2 if method.needs.batch_has_loser else 1
-    share = 0.5 if config.precision in ("bf16", "fp16") else 1.0
-    share *= _RECOMPUTED if config.gradient_checkpointing else 1.0
+    image *= 0.5 if config.precision in ("bf16", "fp16") else 1.0
+    image *= _RECOMPUTED if config.gradient_checkpointing else 1.0
     pairs = min(config.micro_batch, math.ceil(config.batch / ranks))
-    found["activations"] = int(image * share * halves * pairs)
+    found["activations"] = int(image * halves * pairs)
     return {name: int(size) for name, size in found.items() if size}
-
-
-def _pipeline_bytes(base: CheckpointRef, network: int) -> int:
-    """Bytes of all parts of the base in float32; the network's alone where it is not here."""
-    try:
-        folder: Path = base.folder()
-        parts = listed(folder).folders
-        return _WORD * sum(_count(shapes(part)) for part in parts) or network
-    except (BenchError, OSError):
-        return network

@@ -137,6 +137,7 @@ class TrainingStep(RankedStep):
             start_from=None if self.start is None else weights_folder(self.start, store),
             suppliers=suppliers,
             progress=lambda done, total, _row: runtime.progress(done, total),
+            take_base=True,
         )
         return Trained(
             steps=result.steps,

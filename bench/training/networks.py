@@ -10,6 +10,10 @@ Where the reference comes from:
 | frozen_checkpoint | another checkpoint, e.g. of an earlier stage      | a network    |
 
 `adapter_off` is the base, so it is right only where the policy starts from the base.
+
+No network is held that is not used, and none in a precision that nobody sees: a training that has
+the checkpoint for itself takes the base as its policy and lets go of the rest (`release`), and with
+mixed precision frozen weights are kept as autocast would cast them in each forward (`keep_half`).
 """
 
 from __future__ import annotations
@@ -36,17 +40,24 @@ from bench.training.export import POLICY, folder_kind, load_export
 from bench.training.objective import Predict
 from bench.training.randomness import torch_seed
 
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_CAST = (nn.Linear, nn.Conv2d)
+_PARTS = ("vae", "text_encoder", "text_encoder_2", "text_encoder_3")
+
 REFERENCE = "reference"
 """Name of the frozen adapter of `adapter_copy`."""
 
 
-def build_policy(backbone: Backbone, config: TrainConfig, start_from: Path | None) -> nn.Module:
+def build_policy(
+    backbone: Backbone, config: TrainConfig, start_from: Path | None, *, take_base: bool = False
+) -> nn.Module:
     """Return the network to train, float32, on the CPU, with only the trained weights open.
 
     Args:
         backbone: where the base network is copied from.
         config: mode and adapter settings; `seed` gives the adapter's first weights.
         start_from: an export to start from, or None for the base.
+        take_base: whether the base network itself is trained, in place of a copy.
 
     Raises:
         UsageError: start and mode do not fit together.
@@ -61,7 +72,8 @@ def build_policy(backbone: Backbone, config: TrainConfig, start_from: Path | Non
     if start_from is not None and kind != "lora":
         denoiser = load_export(backbone, start_from, dtype=torch.float32, device="cpu")
     else:
-        denoiser = place(copy.deepcopy(backbone.denoiser), "cpu", torch.float32)
+        base = backbone.denoiser if take_base else copy.deepcopy(backbone.denoiser)
+        denoiser = place(base, "cpu", torch.float32)
     denoiser.requires_grad_(False)
     if start_from is not None and kind == "lora":
         attach(denoiser, start_from, POLICY, component=backbone.denoiser_name)
@@ -192,6 +204,32 @@ def build_reference(
         return backbone.predict(module, x_t, t, condition)
 
     return Reference(kind=kind, module=module, predict=predict_frozen, starts_equal=starts_equal)
+
+
+def keep_half(network: nn.Module, precision: str) -> None:
+    """Keep a network's frozen matrices and kernels in the dtype that autocast casts them to.
+
+    Every forward then computes with the very numbers it computed with before, and they take half
+    the memory. Norms, embeddings and tables stay float32: autocast leaves those as they are.
+
+    Args:
+        network: of which only what is not trained is changed.
+        precision: the run's; with `"no"` nothing is.
+    """
+    dtype = _AUTOCAST.get(precision)
+    for module in network.modules() if dtype is not None else ():
+        if isinstance(module, _CAST):
+            for parameter in module.parameters(recurse=False):
+                if not parameter.requires_grad:
+                    parameter.data = parameter.data.to(dtype)
+
+
+def release(backbone: Backbone) -> None:
+    """Let go of a checkpoint's VAE and text encoders, which a training on latents does not use."""
+    for name in _PARTS:
+        part = getattr(backbone, name, None)
+        if isinstance(part, nn.Module):
+            part.to("meta")  # its configuration is asked for still
 
 
 def _copy_adapter(policy: nn.Module) -> None:

@@ -25,6 +25,7 @@ from bench.training import checks
 from bench.training.config import TrainConfig
 from bench.training.diagnostics import Meter, peak_memory_mb
 from bench.training.dropout import PromptDropout
+from bench.training.networks import release
 from bench.training.objective import Evaluation, evaluate_halves
 from bench.training.randomness import CounterStream, DataOrder, Sample
 from bench.training.rollout import PolicyVisits
@@ -80,12 +81,14 @@ def train(
     progress: Progress | None = None,
     tracker: Tracker | None = None,
     resume: bool = True,
+    take_base: bool = False,
 ) -> TrainResult:
     """Train a policy and export it at every saved step.
 
     Args:
         method: the objective.
-        backbone: the base checkpoint; left as it is. Training runs on its device.
+        backbone: the base checkpoint; left as it is unless `take_base`. Training runs on its
+            device.
         source: the pairs.
         config: all settings.
         work_dir: where checkpoints/, exports/, metrics.jsonl and run.json go.
@@ -96,6 +99,8 @@ def train(
         tracker: gets each line of metrics, on the main process.
         resume: continue from the newest whole checkpoint in `work_dir`; False removes what is
             there and starts anew.
+        take_base: whether the backbone is this training's alone: its network becomes the policy,
+            and its VAE and text encoders are let go of after the first batch.
 
     Raises:
         UsageError: settings, pairs and checkpoint do not fit together.
@@ -116,8 +121,9 @@ def train(
         start_from=start_from,
         suppliers=suppliers,
         resume=resume,
+        take_base=take_base,
     ) as session:
-        loop = _Loop(method, backbone, source, session)
+        loop = _Loop(method, backbone, source, session, take_base=take_base)
         if session.step < config.steps:
             session.note_ranks()
             loop.run(progress, tracker)
@@ -137,8 +143,15 @@ class _Loop:
     """The optimiser steps of one session."""
 
     def __init__(
-        self, method: Method, backbone: Backbone, source: PairSource, session: Session
+        self,
+        method: Method,
+        backbone: Backbone,
+        source: PairSource,
+        session: Session,
+        *,
+        take_base: bool,
     ) -> None:
+        self.take_base = take_base
         self.method = method
         self.backbone = backbone
         self.source = source
@@ -158,6 +171,8 @@ class _Loop:
         )
         started = time.perf_counter()
         already = session.seconds
+        if session.step > 0:
+            self._let_go()
         while session.step < config.steps:
             norm = self._step(session.step, meter)
             session.step += 1
@@ -262,6 +277,7 @@ class _Loop:
             checks.require_fit(batch, self.backbone)
             halves = ("winner", "loser") if self.method.needs.loser else ("winner",)
             checks.require_latent_scale(batch, self.backbone, halves)
+            self._let_go()
         dropped = self.dropout.dropped(step, samples)
         batch = self.dropout.apply(batch, dropped)
         shape = batch.winner.shape[1:]
@@ -294,6 +310,11 @@ class _Loop:
         if first and reference is not None and reference.starts_equal:
             checks.require_start_at_reference(self.method, batch, evaluation, self.config.precision)
         return evaluation
+
+    def _let_go(self) -> None:
+        """The pairs fit the checkpoint, or did when the run began: its other parts may go."""
+        if self.take_base:
+            release(self.backbone)
 
     def _policy(self, x_t: Tensor, t: Tensor, condition: Condition) -> Tensor:
         policy: nn.Module = self.session.policy

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers.optimization import Adafactor
 
 from bench.api.errors import StoreError, UsageError
 from bench.api.method import Method
@@ -30,8 +29,15 @@ from bench.training.kept import (
     remove_exports,
     step_of,
 )
-from bench.training.networks import Reference, build_policy, build_reference, resolve_reference
+from bench.training.networks import (
+    Reference,
+    build_policy,
+    build_reference,
+    keep_half,
+    resolve_reference,
+)
 from bench.training.objective import Predict
+from bench.training.optimisers import build_optimiser
 from bench.training.randomness import DataOrder
 from bench.training.resume import (
     METRICS,
@@ -235,6 +241,7 @@ def open_session(
     start_from: Path | None,
     resume: bool,
     suppliers: Mapping[str, nn.Module] | None = None,
+    take_base: bool = False,
 ) -> Iterator[Session]:
     """Build the networks, load the newest whole checkpoint if there is one, and clean up after.
 
@@ -248,7 +255,11 @@ def open_session(
             "at least one pair for each."
         )
     kind = resolve_reference(method, config, start_from)
-    denoiser = build_policy(backbone, config, start_from)
+    # another reference may be put into a copy of the base, which then must be as it was
+    take_base = take_base and kind != "frozen_checkpoint"
+    denoiser = build_policy(backbone, config, start_from, take_base=take_base)
+    if take_base:
+        backbone.denoiser = denoiser
     reference = (
         None if kind is None else build_reference(kind, backbone, config, denoiser, start_from)
     )
@@ -256,17 +267,20 @@ def open_session(
     identity = _identity(method, source, config, kind, denoiser, reference)
     if plan is not None:
         identity["rollout"] = plan_identity(plan, backbone.prediction)
+    for network in (denoiser, *([] if reference is None else [reference.module])):
+        keep_half(network, config.precision)  # after the identity, which hashes weights
     if reference is not None and reference.module is not denoiser:
         accelerator.prepare_model(reference.module, evaluation_mode=True)
     predictors: dict[str, Predict] = {}
     for name, network in (suppliers or {}).items():
         frozen = place(network, "cpu", torch.float32).requires_grad_(False).eval()
         identity.setdefault("suppliers", {})[name] = ckpt.module_sha256(frozen)
+        keep_half(frozen, config.precision)
         frozen = accelerator.prepare_model(frozen, evaluation_mode=True)
         predictors[name] = partial(backbone.predict, frozen)
     denoiser.to(accelerator.device)
     trainable = {name: p for name, p in denoiser.named_parameters() if p.requires_grad}
-    optimiser = _optimiser(config, list(trainable.values()))
+    optimiser = build_optimiser(config, list(trainable.values()))
     policy, optimiser = accelerator.prepare(denoiser, optimiser)
     ema = None
     if config.ema_decay is not None:
@@ -327,26 +341,6 @@ def open_session(
         # collecting garbage costs a run on the CPU a third of a second, for nothing
         if accelerator.device.type != "cpu":
             accelerator.free_memory()
-
-
-def _optimiser(config: TrainConfig, weights: list[nn.Parameter]) -> torch.optim.Optimizer:
-    if config.optimiser == "adafactor":
-        adafactor: torch.optim.Optimizer = Adafactor(
-            weights,
-            lr=config.lr,
-            weight_decay=config.weight_decay,
-            scale_parameter=False,
-            relative_step=False,
-        )
-        return adafactor
-    return torch.optim.AdamW(
-        weights,
-        lr=config.lr,
-        betas=config.adam_betas,
-        eps=config.adam_epsilon,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
 
 
 def _open_metrics(
