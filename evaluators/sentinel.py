@@ -24,7 +24,6 @@ from bench.api.evaluator import Backend
 from bench.api.files import file_hash
 from bench.api.generation import ImageRecord, ImageSet
 from bench.api.prompts import Prompt, PromptSuite
-from bench.read.folders import listed
 from bench.read.text import read_bytes
 from evaluators.detections import Detection, parse_detections
 
@@ -40,11 +39,6 @@ _passed: set[tuple[type[Backend], str, str | None]] = set()
 
 class SentinelError(BenchError):
     """A back-end does not see what is on pictures of known content; it must not report."""
-
-
-def sentinel_names() -> list[str]:
-    """Return the names of the bundled sets."""
-    return sorted(f.name for f in listed(FOLDER).folders if (f / "expected.json").is_file())
 
 
 @lru_cache

@@ -14,7 +14,6 @@ from bench.api.files import file_hash
 from bench.api.generation import ImageRecord, ImageSet
 from bench.api.prompts import Prompt, PromptSuite
 from bench.read.folders import few, listed, one_each
-from bench.read.folders import is_picture as is_picture
 from bench.read.pictures import PICTURES as PICTURES
 from bench.read.text import shown
 

@@ -11,7 +11,6 @@ Caption dropout is no matter of the data: see `prompt_dropout` of the training's
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +38,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from bench.backbones.base import Backbone
-
-LOG = logging.getLogger(__name__)
 
 VERSION = 2
 """Bumped when the pairs of unchanged settings may change."""

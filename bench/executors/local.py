@@ -8,7 +8,6 @@ failed step fails what is made from it; everything else still runs.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -27,8 +26,6 @@ from bench.executors.worker import make_step, one_thread, require_sources
 from bench.steps.graph import Graph
 from bench.steps.step import DivisibleStep, Runtime, Step
 from bench.store import MANIFEST, Store
-
-LOG = logging.getLogger("bench.executors")
 
 
 def run_graph(

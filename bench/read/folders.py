@@ -96,11 +96,6 @@ def is_picture_name(name: str) -> bool:
     return Path(name).suffix.lower() in PICTURES and not is_hidden(name)
 
 
-def is_picture(path: Path) -> bool:
-    """Whether a path is an ordinary file whose name is one of a picture."""
-    return is_picture_name(path.name) and path.is_file()
-
-
 def listed(root: Path, *, expected: str = "one that holds pictures") -> Listing:
     """List a folder.
 

@@ -74,12 +74,6 @@ def two_sided_p(t: float, df: float) -> float:
     return regularised_beta(df / (df + square), df / 2.0, 0.5)
 
 
-def cdf(t: float, df: float) -> float:
-    """Return P(T <= t) for T with `df` degrees of freedom (ValueError as `two_sided_p`)."""
-    tail = 0.5 * two_sided_p(t, df)
-    return 1.0 - tail if t > 0.0 else tail
-
-
 def quantile(p: float, df: float) -> float:
     """Return the t with P(T <= t) = p, for 0 < p < 1.
 

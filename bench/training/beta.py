@@ -16,16 +16,6 @@ different beta_sum for each latent size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-LATENT_ELEMENTS: Mapping[str, int] = {
-    "SD-1.x at 512": 4 * 64 * 64,
-    "SDXL at 1024": 4 * 128 * 128,
-    "SANA at 1024": 32 * 32 * 32,
-    "SD3 at 1024": 16 * 128 * 128,
-}
-"""D = C*H*W of the published backbones."""
-
 
 def kappa_from_beta_half_mean(beta_half_mean: float) -> float:
     """Return kappa = beta_half_mean / 2."""
@@ -50,8 +40,3 @@ def beta_sum_from_kappa(kappa: float, latent_elements: int) -> float:
 def kappa_from_beta_hf(beta_hf: float) -> float:
     """Return kappa = beta_hf."""
     return beta_hf
-
-
-def beta_hf_from_kappa(kappa: float) -> float:
-    """Return beta_hf = kappa."""
-    return kappa

@@ -20,8 +20,6 @@ from evaluators.compbench.noun_phrases import frozen
 from evaluators.compbench.rules import CATEGORIES, complex_key, complex_kind
 
 REPOSITORY = "https://github.com/Karine-Huang/T2I-CompBench"
-PROMPTS_PER_FILE = 300
-
 SHA256: dict[str, str] = {
     "color_val.txt": "1634259756dbc77d13093d907d414480080ec9790a8c97ad09efaea7b2534f2d",
     "shape_val.txt": "37e1a276906c7ea9516cbd7ac8501be896006c0c17ca7344f260562834455bae",

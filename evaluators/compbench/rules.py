@@ -7,7 +7,7 @@ Source: Karine-Huang/T2I-CompBench@1b70949: BLIPvqa_eval (attributes), UniDet_ev
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -221,8 +221,3 @@ def complex_score(kind: str, *, attribute: float, spatial: float, action: float)
     if kind == "spatialaction":
         return (attribute + spatial + action) / 3
     raise ValueError(f"kind of complex prompt is {kind!r}, expected one of {COMPLEX_KINDS}")
-
-
-def category_mean(scores: Mapping[str, float]) -> float:
-    """Return the unweighted mean over the categories."""
-    return sum(scores.values()) / len(scores)

@@ -16,7 +16,6 @@ from evaluators.compbench.rules import (
     TOP_OF,
     attribute_score,
     best_detection,
-    category_mean,
     clean_question,
     complex_key,
     complex_kind,
@@ -168,10 +167,6 @@ def test_complex_kind_goes_by_the_text_before_the_first_full_stop():
     assert complex_kind("the red hat was on top of the rack. Really.", spatial, action) == "spatial"
     assert complex_kind("The dog sleeps", spatial, action) == "action"
     assert complex_kind("The dog sleeps on the hat", spatial, action) == "spatialaction"
-
-
-def test_the_benchmark_mean_weighs_categories_alike():
-    assert category_mean({"color": 0.2, "shape": 0.4, "complex": 0.9}) == pytest.approx(0.5)
 
 
 def tagged(text):

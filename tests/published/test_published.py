@@ -17,7 +17,6 @@ from bench.published.card import config_card
 from bench.published.entry import Entry, Stage
 from bench.spec.methods import make_method
 from bench.spec.profile import load_profile
-from bench.training.beta import LATENT_ELEMENTS
 from bench.training.config import TrainConfig
 
 EVERY = [(m, b) for m in methods() for b in entries(m)]
@@ -49,10 +48,10 @@ def test_rate_times_beta_is_the_same_in_all_runs_of_ddspos_authors() -> None:
 
 
 def test_latents_have_the_sizes_the_conventions_are_stated_for() -> None:
-    known = {"sd-1.5": "SD-1.x at 512", "sdxl": "SDXL at 1024", "sana-600m": "SANA at 1024"}
-    for name, title in known.items():
+    known = {"sd-1.5": 4 * 64 * 64, "sdxl": 4 * 128 * 128, "sana-600m": 32 * 32 * 32}
+    for name, elements in known.items():
         resolution = 512 if name == "sd-1.5" else 1024
-        assert backbones()[name].latent_elements(resolution) == LATENT_ELEMENTS[title]
+        assert backbones()[name].latent_elements(resolution) == elements
 
 
 def test_the_same_beta_is_another_one_in_the_papers_sum() -> None:

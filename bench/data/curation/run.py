@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from bench.data.curation.colours import Colours
 from bench.data.curation.engine import KIND, Progress, Step
@@ -25,10 +24,6 @@ from bench.store import Artifact, Status, Store, artifact_id
 
 SALIENCY_BATCH, SCORE_BATCH, JUDGE_BATCH = 8, 64, 4
 _PAINT_PIXELS = 4 * 512 * 512
-
-
-class _Part(Protocol):
-    step: Step
 
 
 @dataclass(frozen=True, kw_only=True)
