@@ -32,12 +32,13 @@ ALLOWED: dict[str, set[str]] = {
     "bench.suites": {"bench.api", "bench.store", "bench.assets"},
     "bench.store": {"bench.api"},
     "bench.backbones": {"bench.api", "bench.store"},
-    "bench.training": {"bench.api", "bench.store", "bench.backbones"},
+    "bench.training": {"bench.api", "bench.store", "bench.backbones", "bench.config"},
     # generation loads what training exports, and finds the shipped checkpoints
     "bench.generation": {
         "bench.api",
         "bench.store",
         "bench.backbones",
+        "bench.config",
         "bench.training",
         "bench.tiny",
         "bench.data.perturbation",  # rules on texts: what negative prompts are made by

@@ -63,7 +63,8 @@ def construct(cls: type[T], data: Any, where: str, /, **given: Any) -> T:
         if f.init and f.default is MISSING and f.default_factory is MISSING and f.name not in values
     ]
     if missing:
-        raise UsageError(f"{where} lacks {', '.join(missing)}{place_of(data)}.")
+        lacks = "lack" if where.endswith("settings") else "lacks"
+        raise UsageError(f"{where} {lacks} {', '.join(missing)}{place_of(data)}.")
     require_kinds(cls, found, where)
     try:
         return cls(**values)

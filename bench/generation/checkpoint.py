@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.api.errors import UsageError, did_you_mean
+from bench.config import read
 from bench.generation.parts import Found, adapter_of, find_weights
 from bench.generation.weights import content_hash, hub_snapshot
 from bench.store import Artifact, Source, Store
@@ -169,12 +170,7 @@ class CheckpointRef:
         Raises:
             UsageError: a key is unknown, or a value is wrong.
         """
-        known = [field.name for field in fields(cls)]
-        for key in data:
-            if key not in known:
-                raise UsageError(f"unknown key {key!r} of a checkpoint.{did_you_mean(key, known)}")
-        base = data.get("base")
-        return cls(**{**data, "base": None if base is None else cls.from_json(base)})
+        return read(cls, data, "checkpoint")
 
 
 def pick_device(device: str | None = None) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.api.errors import CorruptArtifactError, UsageError, did_you_mean
 from bench.api.generation import GenerationSpec, ImageRecord, ImageSet, image_seed
 from bench.api.prompts import Prompt, PromptSuite
+from bench.config import construct
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.negative import NONE, parse_negative
 from bench.read.names import artifact_name, file_stem
@@ -184,11 +185,7 @@ def read_spec(data: Mapping[str, Any]) -> GenerationSpec:
     Raises:
         UsageError: a key is unknown.
     """
-    known = [field.name for field in fields(GenerationSpec)]
-    for key in data:
-        if key not in known:
-            raise UsageError(f"unknown generation setting {key!r}.{did_you_mean(key, known)}")
-    return GenerationSpec(**data)
+    return construct(GenerationSpec, data, "generation settings")
 
 
 def open_image_set(artifact: Artifact, *, verify: bool = True) -> ImageSet:

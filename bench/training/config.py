@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.api.errors import UsageError, did_you_mean
+from bench.config import read
 
 MODES = ("full", "lora")
 REFERENCES = ("auto", "adapter_off", "adapter_copy", "frozen_copy", "frozen_checkpoint")
@@ -171,7 +171,7 @@ class TrainConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Return all settings as a JSON-able mapping."""
-        data = dataclasses.asdict(self)
+        data = asdict(self)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in data.items()}
 
     @classmethod
@@ -179,20 +179,6 @@ class TrainConfig:
         """Read a mapping; lists become tuples.
 
         Raises:
-            UsageError: a key is unknown or a required one is missing.
+            UsageError: a key is unknown, a required one is missing, or a value is of another type.
         """
-        fields = {field.name: field for field in dataclasses.fields(cls)}
-        for key in data:
-            if key not in fields:
-                raise UsageError(f"unknown training setting {key!r}.{did_you_mean(key, fields)}")
-        missing = [
-            name
-            for name, field in fields.items()
-            if field.default is dataclasses.MISSING and name not in data
-        ]
-        if missing:
-            raise UsageError(f"training settings lack {', '.join(missing)}.")
-        values: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in data.items()
-        }
-        return cls(**values)
+        return read(cls, data, "training settings")

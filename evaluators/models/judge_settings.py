@@ -8,13 +8,12 @@ judges:
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.api.errors import PrerequisiteError, UsageError, did_you_mean
-from bench.config.files import load_yaml
+from bench.config import construct, load_yaml, mapping
 
 VARIABLE = "BENCH_JUDGES"
 OVERRIDE = "backends.judge=vlm-judge"
@@ -122,13 +121,8 @@ def read_judges(path: Path) -> tuple[JudgeMember, ...]:
 
 
 def _member(where: str, data: Any) -> JudgeMember:
-    if not isinstance(data, Mapping):
-        raise UsageError(f"{where}: expected a mapping, found {data!r}")
-    known = [field.name for field in fields(JudgeMember)]
-    for key in data:
-        if key not in known:
-            raise UsageError(f"{where}: unknown key {key!r}.{did_you_mean(str(key), known)}")
-    absent = [key for key in ("name", "kind", "model") if not data.get(key)]
+    found = mapping(data, where)
+    absent = [key for key in ("name", "kind", "model") if not found.get(key)]
     if absent:
         raise UsageError(f"{where}: it lacks {', '.join(absent)}")
-    return JudgeMember(**data)
+    return construct(JudgeMember, found, where)

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any
 
 from bench.api.errors import UsageError, did_you_mean, unknown
-from bench.config import load_yaml
+from bench.config import load_yaml, read
 from bench.config.trust import require_registered
 from bench.read.folders import shipped
-
-T = TypeVar("T")
 
 PRESETS = Path(__file__).parent / "presets"
 SOURCES = ("folder", "rendered")
@@ -235,48 +233,7 @@ def changed(data: Any, changes: Mapping[str, Any]) -> Any:
 
 def read_settings(data: Any) -> CurationSettings:
     """Return the settings a mapping holds. Raises as `load_settings`."""
-    return _construct(CurationSettings, data, "curation")
-
-
-def _construct(cls: type[T], data: Any, where: str) -> T:
-    if not isinstance(data, Mapping):
-        raise UsageError(f"{where} is {data!r}; expected keys and values.")
-    hints = get_type_hints(cls)
-    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
-    values: dict[str, Any] = {}
-    for key, value in data.items():
-        if key not in known:
-            raise UsageError(f"{where}: unknown key {key!r}.{did_you_mean(str(key), known)}")
-        part = hints[key]
-        nested = isinstance(part, type) and is_dataclass(part)
-        values[key] = _construct(part, value, f"{where}.{key}") if nested else value
-    missing = [
-        name
-        for name, f in known.items()
-        if f.default is MISSING and f.default_factory is MISSING and name not in values
-    ]
-    if missing:
-        raise UsageError(f"{where} lacks {', '.join(missing)}.")
-    for key, value in values.items():
-        _check_type(f"{where}.{key}", value, hints[key])
-    return cls(**values)
-
-
-def _check_type(where: str, value: Any, hint: Any) -> None:
-    """Refuse a text where a number belongs, and the other way round."""
-    names = str(hint)
-    if value is None or is_dataclass(value):
-        wrong = value is None and "None" not in names
-    elif "Mapping" in names:
-        wrong = not isinstance(value, Mapping)
-    elif isinstance(value, bool):
-        wrong = hint is not bool
-    elif isinstance(value, int | float):
-        wrong = not ("float" in names or ("int" in names and isinstance(value, int)))
-    else:
-        wrong = not (isinstance(value, str) and "str" in names)
-    if wrong:
-        raise UsageError(f"{where} is {value!r}; expected {getattr(hint, '__name__', hint)}.")
+    return read(CurationSettings, data, "curation")
 
 
 def _one_of(where: str, value: str, known: Sequence[str]) -> None:

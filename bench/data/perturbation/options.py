@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.api.errors import UsageError, did_you_mean
+from bench.config import construct
 
 BACKENDS = ("transformers", "endpoint")
 FALLBACKS = ("drop", "rand-removal")
@@ -93,14 +94,9 @@ def read_options(rule: str, data: Mapping[str, Any]) -> ModelOptions:
     Raises:
         UsageError: the model is not named, a key is unknown, or a value is refused.
     """
-    known = [field.name for field in fields(ModelOptions)]
-    for key in data:
-        if key not in known:
-            hint = did_you_mean(key, known)
-            raise UsageError(f"perturbation {rule}: unknown option {key!r}.{hint}")
     if "model" not in data:
         raise UsageError(
             f"perturbation {rule} asks a language model; name it, e.g. "
             "perturbation_options: {model: meta-llama/Meta-Llama-3-8B-Instruct}."
         )
-    return ModelOptions(**data)
+    return construct(ModelOptions, data, f"perturbation {rule}")
