@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 import torch
 from diffusers import DDPMScheduler
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.api.errors import UsageError
-from bench.backbones.latents import LatentBackbone
+from bench.backbones.latents import LatentBackbone, Parts
 
 
 class EpsilonUNet(LatentBackbone):
     """Latents of an AutoencoderKL, noised by the checkpoint's schedule; a UNet gives the noise.
 
-    Args:
-        checkpoint: folder or hub id, kept for messages and provenance.
-        revision: hub revision asked for.
-        vae, denoiser, scheduler: parts of the pipeline. The scheduler is the checkpoint's own,
-            used for sampling; training uses its noise schedule.
+    It is made of `Parts`. The scheduler is the checkpoint's own, used for sampling; training uses
+    its noise schedule.
 
     Raises:
         UsageError: the checkpoint does not predict the noise.
@@ -28,28 +25,15 @@ class EpsilonUNet(LatentBackbone):
     denoiser_name = "unet"
     prediction = "epsilon"
 
-    def __init__(
-        self,
-        *,
-        checkpoint: str,
-        revision: str | None,
-        vae: Any,
-        denoiser: nn.Module,
-        scheduler: Any,
-    ) -> None:
+    def __init__(self, **parts: Unpack[Parts]) -> None:
+        checkpoint, scheduler = parts["checkpoint"], parts["scheduler"]
         prediction = scheduler.config.get("prediction_type", "epsilon")
         if prediction != "epsilon":
             raise UsageError(
                 f"{checkpoint} predicts {prediction!r}; this adapter is for checkpoints that "
                 "predict the noise ('epsilon'). Choose an SD-1.x or SDXL base checkpoint."
             )
-        super().__init__(
-            checkpoint=checkpoint,
-            revision=revision,
-            vae=vae,
-            denoiser=denoiser,
-            scheduler=scheduler,
-        )
+        super().__init__(**parts)
         self.training_scheduler = DDPMScheduler.from_config(scheduler.config)
 
     def add_noise(self, clean: Tensor, noise: Tensor, t: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +10,25 @@ from torch import Tensor, nn
 from bench.api.errors import UsageError
 
 
-class LatentBackbone:
-    """Frozen parts of a pipeline; images go through its VAE.
+class Parts(TypedDict):
+    """What every family is made of.
 
-    Args:
+    Attributes:
         checkpoint: folder or hub id, kept for messages and provenance.
         revision: hub revision asked for.
         vae, denoiser, scheduler: parts of the pipeline. The scheduler is the checkpoint's own,
             used for sampling.
+    """
+
+    checkpoint: str
+    revision: str | None
+    vae: Any
+    denoiser: nn.Module
+    scheduler: Any
+
+
+class LatentBackbone:
+    """Frozen parts of a pipeline; images go through its VAE. It is made of `Parts`.
 
     Attributes:
         denoiser_name: what the pipeline, and so the folder, calls the denoiser.
@@ -25,23 +36,15 @@ class LatentBackbone:
 
     denoiser_name: str
 
-    def __init__(
-        self,
-        *,
-        checkpoint: str,
-        revision: str | None,
-        vae: Any,
-        denoiser: nn.Module,
-        scheduler: Any,
-    ) -> None:
-        self.checkpoint = checkpoint
-        self.revision = revision
-        self.vae = frozen(vae)
-        self.denoiser: nn.Module = frozen(denoiser)
-        self.scheduler = scheduler
-        self.num_train_timesteps = int(scheduler.config.num_train_timesteps)
-        self.scaling_factor = float(vae.config.scaling_factor)
-        self.device = next(denoiser.parameters()).device
+    def __init__(self, **parts: Unpack[Parts]) -> None:
+        self.checkpoint = parts["checkpoint"]
+        self.revision = parts["revision"]
+        self.vae = frozen(parts["vae"])
+        self.denoiser: nn.Module = frozen(parts["denoiser"])
+        self.scheduler = parts["scheduler"]
+        self.num_train_timesteps = int(self.scheduler.config.num_train_timesteps)
+        self.scaling_factor = float(self.vae.config.scaling_factor)
+        self.device = next(self.denoiser.parameters()).device
 
     def _to_vae(self, images: Tensor) -> Tensor:
         """Return images (B, 3, H, W) in [0, 1] as the VAE takes them."""

@@ -26,7 +26,7 @@ from transformers import Gemma2Model, GemmaTokenizerFast
 from bench.api.errors import CorruptArtifactError, UsageError
 from bench.api.method import Condition
 from bench.backbones.flow import FlowSchedule, FlowTransformer
-from bench.backbones.latents import frozen
+from bench.backbones.latents import Parts, frozen
 from bench.backbones.lengths import counts_of
 from bench.backbones.loading import Family, How
 
@@ -53,11 +53,8 @@ class SanaBackbone(FlowTransformer):
     """A loaded SANA checkpoint; see `Backbone` for the attributes.
 
     Args:
-        checkpoint: folder or hub id, kept for messages and provenance.
-        revision: hub revision asked for.
         tokenizer, text_encoder: Gemma's.
-        vae, denoiser: AutoencoderDC and transformer.
-        scheduler: the checkpoint's own, used for sampling.
+        parts: see `Parts`.
         text_tokens: length of the text sequence, L.
         instruction: lines put before a prompt; none where empty, the pipeline's where None.
 
@@ -79,29 +76,19 @@ class SanaBackbone(FlowTransformer):
     def __init__(
         self,
         *,
-        checkpoint: str,
-        revision: str | None,
         tokenizer: Any,
         text_encoder: Any,
-        vae: Any,
-        denoiser: nn.Module,
-        scheduler: Any,
         text_tokens: int = TEXT_TOKENS,
         instruction: Sequence[str] | None = None,
+        **parts: Unpack[Parts],
     ) -> None:
-        prediction = scheduler.config.get("prediction_type", "flow_prediction")
+        prediction = parts["scheduler"].config.get("prediction_type", "flow_prediction")
         if prediction != "flow_prediction":
             raise UsageError(
-                f"{checkpoint} predicts {prediction!r}; this adapter is for checkpoints that "
-                "predict the velocity ('flow_prediction'), such as Sana_600M_1024px_diffusers."
+                f"{parts['checkpoint']} predicts {prediction!r}; this adapter is for checkpoints "
+                "that predict the velocity ('flow_prediction'), such as Sana_600M_1024px_diffusers."
             )
-        super().__init__(
-            checkpoint=checkpoint,
-            revision=revision,
-            vae=vae,
-            denoiser=denoiser,
-            scheduler=scheduler,
-        )
+        super().__init__(**parts)
         self.tokenizer = tokenizer
         self.tokenizer.padding_side = "right"  # as the pipeline does
         self.text_encoder = frozen(text_encoder)

@@ -18,7 +18,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from bench.api.errors import CorruptArtifactError
 from bench.api.method import Condition
 from bench.backbones.epsilon import EpsilonUNet
-from bench.backbones.latents import frozen
+from bench.backbones.latents import Parts, frozen
 from bench.backbones.loading import Family, How
 
 PIPELINE_CLASS = "StableDiffusionPipeline"
@@ -29,10 +29,8 @@ class StableDiffusionBackbone(EpsilonUNet):
     """A loaded SD-1.x checkpoint; see `Backbone` for the attributes.
 
     Args:
-        checkpoint: folder or hub id, kept for messages and provenance.
-        revision: hub revision asked for.
-        tokenizer, text_encoder, vae, denoiser, scheduler: the pipeline's parts. The scheduler
-            is the checkpoint's own, used for sampling; training uses its noise schedule.
+        tokenizer, text_encoder: CLIP's.
+        parts: see `Parts`.
 
     Raises:
         UsageError: the checkpoint does not predict the noise.
@@ -45,21 +43,11 @@ class StableDiffusionBackbone(EpsilonUNet):
     def __init__(
         self,
         *,
-        checkpoint: str,
-        revision: str | None,
         tokenizer: Any,
         text_encoder: Any,
-        vae: Any,
-        denoiser: nn.Module,
-        scheduler: Any,
+        **parts: Unpack[Parts],
     ) -> None:
-        super().__init__(
-            checkpoint=checkpoint,
-            revision=revision,
-            vae=vae,
-            denoiser=denoiser,
-            scheduler=scheduler,
-        )
+        super().__init__(**parts)
         self.tokenizer = tokenizer
         self.text_encoder = frozen(text_encoder)
 

@@ -23,7 +23,7 @@ from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5EncoderMo
 from bench.api.errors import CorruptArtifactError, UsageError
 from bench.api.method import Condition
 from bench.backbones.flow import FlowSchedule, FlowTransformer
-from bench.backbones.latents import frozen
+from bench.backbones.latents import Parts, frozen
 from bench.backbones.lengths import counts_of
 from bench.backbones.loading import Family, How
 
@@ -53,12 +53,9 @@ class StableDiffusion3Backbone(FlowTransformer):
     """A loaded SD-3.x checkpoint; see `Backbone` for the attributes.
 
     Args:
-        checkpoint: folder or hub id, kept for messages and provenance.
-        revision: hub revision asked for.
         tokenizer, tokenizer_2, text_encoder, text_encoder_2: CLIP's.
         tokenizer_3, text_encoder_3: T5's, or None.
-        vae, denoiser: AutoencoderKL and transformer.
-        scheduler: the checkpoint's own, used for sampling; its shift gives the training's grid.
+        parts: see `Parts`; the scheduler's shift gives the training's grid.
         t5_tokens: length of T5's part of the sequence in training and in sampling, if it is
             neither of the defaults.
 
@@ -80,33 +77,24 @@ class StableDiffusion3Backbone(FlowTransformer):
     def __init__(
         self,
         *,
-        checkpoint: str,
-        revision: str | None,
         tokenizer: Any,
         tokenizer_2: Any,
         tokenizer_3: Any,
         text_encoder: Any,
         text_encoder_2: Any,
         text_encoder_3: Any,
-        vae: Any,
-        denoiser: nn.Module,
-        scheduler: Any,
         t5_tokens: int | None = None,
+        **parts: Unpack[Parts],
     ) -> None:
+        scheduler = parts["scheduler"]
         shift = scheduler.config.get("shift")
         if shift is None or scheduler.config.get("use_dynamic_shifting"):
             raise UsageError(
-                f"{checkpoint} has a {type(scheduler).__name__} without a fixed shift; this "
-                "adapter is for checkpoints with FlowMatchEulerDiscreteScheduler, such as "
+                f"{parts['checkpoint']} has a {type(scheduler).__name__} without a fixed shift; "
+                "this adapter is for checkpoints with FlowMatchEulerDiscreteScheduler, such as "
                 "SD-3.5-medium."
             )
-        super().__init__(
-            checkpoint=checkpoint,
-            revision=revision,
-            vae=vae,
-            denoiser=denoiser,
-            scheduler=scheduler,
-        )
+        super().__init__(**parts)
         self.tokenizer, self.tokenizer_2, self.tokenizer_3 = tokenizer, tokenizer_2, tokenizer_3
         self.text_encoder = frozen(text_encoder)
         self.text_encoder_2 = frozen(text_encoder_2)
@@ -114,7 +102,7 @@ class StableDiffusion3Backbone(FlowTransformer):
         self.schedule = FlowSchedule(
             num_train_timesteps=self.num_train_timesteps, shift=float(shift), density="logit-normal"
         )
-        self.shift_factor = float(vae.config.shift_factor or 0.0)
+        self.shift_factor = float(self.vae.config.shift_factor or 0.0)
         self.own_t5_tokens = t5_tokens
         self.t5_tokens = SAMPLING_T5_TOKENS if t5_tokens is None else t5_tokens
         self.training_t5_tokens = TRAINING_T5_TOKENS if t5_tokens is None else t5_tokens

@@ -25,7 +25,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from bench.api.errors import CorruptArtifactError
 from bench.api.method import Condition
 from bench.backbones.epsilon import EpsilonUNet
-from bench.backbones.latents import frozen
+from bench.backbones.latents import Parts, frozen
 from bench.backbones.loading import Family, How
 
 log = logging.getLogger(__name__)
@@ -39,11 +39,8 @@ class StableDiffusionXLBackbone(EpsilonUNet):
     """A loaded SDXL checkpoint; see `Backbone` for the attributes.
 
     Args:
-        checkpoint: folder or hub id, kept for messages and provenance.
-        revision: hub revision asked for.
-        tokenizer, tokenizer_2, text_encoder, text_encoder_2, vae, denoiser, scheduler: the
-            pipeline's parts. The scheduler is the checkpoint's own, used for sampling; training
-            uses its noise schedule.
+        tokenizer, tokenizer_2, text_encoder, text_encoder_2: CLIP's.
+        parts: see `Parts`.
         force_zeros_for_empty_prompt: whether guidance's other branch is all zeros where it has
             no prompt, as the checkpoint's `model_index.json` says.
 
@@ -61,24 +58,14 @@ class StableDiffusionXLBackbone(EpsilonUNet):
     def __init__(
         self,
         *,
-        checkpoint: str,
-        revision: str | None,
         tokenizer: Any,
         tokenizer_2: Any,
         text_encoder: Any,
         text_encoder_2: Any,
-        vae: Any,
-        denoiser: nn.Module,
-        scheduler: Any,
         force_zeros_for_empty_prompt: bool = True,
+        **parts: Unpack[Parts],
     ) -> None:
-        super().__init__(
-            checkpoint=checkpoint,
-            revision=revision,
-            vae=vae,
-            denoiser=denoiser,
-            scheduler=scheduler,
-        )
+        super().__init__(**parts)
         self.tokenizer, self.tokenizer_2 = tokenizer, tokenizer_2
         self.text_encoder = frozen(text_encoder)
         self.text_encoder_2 = frozen(text_encoder_2)
