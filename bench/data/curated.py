@@ -7,10 +7,10 @@ the back-ends that selected the data, so that a report can mark metrics of their
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from bench.api.errors import BenchError, UsageError, did_you_mean
 from bench.data.augmentation import ONCE, Draws, side_latents
@@ -20,7 +20,7 @@ from bench.data.curation.run import Plan
 from bench.data.curation.selection import PAIRS_FILE
 from bench.data.curation.settings import load_settings
 from bench.data.images import encode_moments
-from bench.data.kinds import read_settings
+from bench.data.kinds import How, read_settings
 from bench.data.spec import KIND
 from bench.generation.checkpoint import CheckpointRef
 from bench.store import Artifact, Store, Work, read_jsonl
@@ -118,11 +118,7 @@ def build(
     store: Store,
     checkpoint: CheckpointRef,
     settings: Mapping[str, Any],
-    *,
-    name: str | None = None,
-    batch_size: int | None = None,
-    device: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    **how: Unpack[How],
 ) -> Artifact:
     """Return the pair set, made; see `bench.data.kinds.PairKind`.
 
@@ -132,8 +128,8 @@ def build(
     from bench.generation.checkpoint import device_name, load_pipeline_backbone, pick_device
 
     found = read_settings(CuratedSettings, settings, "curated")
-    device = pick_device(device)
-    selection = _selection(store, found, batch_size, device)
+    device = pick_device(how.get("device"))
+    selection = _selection(store, found, how.get("batch_size"), device)
     pairs = read_jsonl(selection.file(PAIRS_FILE))
     if not pairs:
         raise UsageError(f"{selection.id} selected no pair; see its dropped.jsonl for the reasons.")
@@ -159,7 +155,7 @@ def build(
                 side=number,
                 start=start,
                 seed=found.seed,
-                batch=batch_size or _batch_of(images[0]),
+                batch=how.get("batch_size") or _batch_of(images[0]),
                 through=partial(round_tripped, backbone) if again else None,
             )
 
@@ -173,11 +169,11 @@ def build(
             "circular": circular(selection),
             **found.encoding(),
         }
-        write_set(work, backbone, rows, latents, facts, progress=progress)
+        write_set(work, backbone, rows, latents, facts, progress=how.get("progress"))
 
     return store.build(
         KIND,
-        name or f"{checkpoint.label}.{selection.name}",
+        how.get("name") or f"{checkpoint.label}.{selection.name}",
         identity(store, checkpoint, settings),
         make,
         upstream={"selection": selection.id},

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Unpack
 
 from bench.api.prompts import PromptSuite
-from bench.data.kinds import read_settings
+from bench.data.kinds import How, read_settings
 from bench.data.spec import TEXTS_AUTO, PairSpec, pair_set_identity, texts_fit
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.image_set import read_spec, read_suite
@@ -61,13 +61,7 @@ def build(
     store: Store,
     checkpoint: CheckpointRef,
     settings: Mapping[str, Any],
-    *,
-    name: str | None = None,
-    shards: int = 1,
-    shard: int | None = None,
-    batch_size: int | None = None,
-    device: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    **how: Unpack[How],
 ) -> Artifact:
     """Return the pair set, made, or a share of it; see `bench.data.pairs.build_pairs`."""
     from bench.data.pairs import build_pairs
@@ -76,11 +70,6 @@ def build(
         store,
         checkpoint,
         *_read(settings),
-        name=name,
-        shards=shards,
-        shard=shard,
         texts_are=read_settings(GeneratedSettings, settings, "generated").texts,
-        batch_size=batch_size,
-        device=device,
-        progress=progress,
+        **how,
     )

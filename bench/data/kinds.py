@@ -14,7 +14,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, TypeVar, Unpack, cast
 
 from bench.api.errors import UsageError, unknown
 from bench.config import construct
@@ -67,6 +67,25 @@ class Reading:
         return self.images * _ENCODING * (self.side / self.native) ** 2
 
 
+class How(TypedDict, total=False):
+    """How a set is made; but for its parts and its name, nothing of the artifact depends on it.
+
+    Attributes:
+        name: of the artifact; None lets the kind name it.
+        shards, shard: of a kind that is made in parts, how many there are, and which is made.
+        batch_size: images at once.
+        device: see `bench.generation.checkpoint.pick_device`.
+        progress: called with (pairs done, pairs in all).
+    """
+
+    name: str | None
+    shards: int
+    shard: int | None
+    batch_size: int | None
+    device: str | None
+    progress: Callable[[int, int], None] | None
+
+
 class PairKind(Protocol):
     """A module that makes one kind of pair set."""
 
@@ -85,11 +104,7 @@ class PairKind(Protocol):
         store: Store,
         checkpoint: CheckpointRef,
         settings: Mapping[str, Any],
-        *,
-        name: str | None = None,
-        batch_size: int | None = None,
-        device: str | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        **how: Unpack[How],
     ) -> Artifact:
         """Return the artifact, making what is missing of it.
 
@@ -101,10 +116,7 @@ class PairKind(Protocol):
             store: where it goes.
             checkpoint: the base model: encodes texts and images, or samples them.
             settings: of the kind.
-            name: of the artifact; None lets the kind name it.
-            batch_size: images at once.
-            device: see `bench.generation.checkpoint.pick_device`.
-            progress: called with (pairs done, pairs in all).
+            how: see `How`.
 
         Raises:
             UsageError, PrerequisiteError: as `identity`; rows of the data that cannot be used.

@@ -11,15 +11,15 @@ Caption dropout is no matter of the data: see `prompt_dropout` of the training's
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 from bench.api.errors import UsageError, unknown
 from bench.api.files import blob_sha256
 from bench.data.augmentation import ONCE, Draws, side_latents
-from bench.data.kinds import Reading, read_settings
+from bench.data.kinds import How, Reading, read_settings
 from bench.data.labels import Comparison, checked_rows, read_comparisons, wanted_uids
 from bench.data.readers import ImageReader, ImageRef, dataset_folder, tables_of
 from bench.data.spec import KIND, TEXTS_AUTO, texts_fit
@@ -256,11 +256,7 @@ def build(
     store: Store,
     checkpoint: CheckpointRef,
     settings: Mapping[str, Any],
-    *,
-    name: str | None = None,
-    batch_size: int | None = None,
-    device: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    **how: Unpack[How],
 ) -> Artifact:
     """Return the set, made; see `bench.data.kinds.PairKind`.
 
@@ -268,7 +264,7 @@ def build(
         UsageError: rows cannot be used; all of them are listed before anything is encoded.
     """
     found = read_settings(LabelledSettings, settings, "labelled")
-    where = pick_device(device)
+    where = pick_device(how.get("device"))
     side_pixels = found.side(checkpoint)
 
     def make(work: Work) -> None:
@@ -279,7 +275,7 @@ def build(
         if found.refuses_long:
             _require_short(backbone, comparisons)
         rows = [_stored_row(n, row) for n, row in enumerate(comparisons)]
-        size = batch_size or max(1, _BATCH_PIXELS // side_pixels**2)
+        size = how.get("batch_size") or max(1, _BATCH_PIXELS // side_pixels**2)
 
         def side_of(side: int, start: int, end: int) -> dict[str, Tensor]:
             refs = [(row.winner, row.loser)[side] for row in comparisons[start:end]]
@@ -305,12 +301,14 @@ def build(
             **found.draws.entry(),
         }
         encoded = {"choice": found.texts, "checkpoint": checkpoint, "dtype": found.dtype}
-        write_set(work, backbone, rows, latents, facts, texts_as=encoded, progress=progress)
+        write_set(
+            work, backbone, rows, latents, facts, texts_as=encoded, progress=how.get("progress")
+        )
 
     label = (found.hub or Path(str(found.path)).stem).replace("/", "-")
     return store.build(
         KIND,
-        name or artifact_name(f"labelled.{label}.s{found.seed}"),
+        how.get("name") or artifact_name(f"labelled.{label}.s{found.seed}"),
         identity(store, checkpoint, settings),
         make,
         upstream={"reference": checkpoint.location} if checkpoint.kind == "train" else None,

@@ -15,13 +15,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from bench.api.errors import BenchError, UsageError
 from bench.api.generation import image_seed
-from bench.data.kinds import read_settings
+from bench.data.kinds import How, read_settings
 from bench.data.oracle import VERSION as ORACLE_VERSION
 from bench.data.oracle import world_score
 from bench.data.spec import KIND
@@ -122,11 +122,7 @@ def build(
     store: Store,
     checkpoint: CheckpointRef,
     settings: Mapping[str, Any],
-    *,
-    name: str | None = None,
-    batch_size: int | None = None,
-    device: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    **how: Unpack[How],
 ) -> Artifact:
     """Return the set, made; see `bench.data.kinds.PairKind`.
 
@@ -142,16 +138,15 @@ def build(
             f"suite {suite.name}: the meaning of prompt {foreign[0]} is not known, so its pictures "
             "cannot be judged; use a suite of bench.tiny.suites."
         )
-    where = pick_device(device)
+    where = pick_device(how.get("device"))
 
     def make(work: Work) -> None:
         from bench.generation.sample import Sampler, default_batch_size
 
         backbone = load_pipeline_backbone(checkpoint, store, dtype=spec.dtype, device=where)
         sampler = Sampler(backbone, spec)
-        drawn = _sampled(
-            work, sampler, prompts, found.seed, batch_size or default_batch_size(spec), progress
-        )
+        size = how.get("batch_size") or default_batch_size(spec)
+        drawn = _sampled(work, sampler, prompts, found.seed, size, how.get("progress"))
         rows, places, facts = _judged(prompts, drawn["scores"], found)
 
         def latents(start: int, end: int) -> dict[str, Any]:
@@ -167,7 +162,8 @@ def build(
 
     return store.build(
         KIND,
-        name or artifact_name(f"tiny-picks.{checkpoint.label}.{suite.name}.s{found.seed}"),
+        how.get("name")
+        or artifact_name(f"tiny-picks.{checkpoint.label}.{suite.name}.s{found.seed}"),
         identity(store, checkpoint, settings),
         make,
         upstream={"reference": checkpoint.location} if checkpoint.kind == "train" else None,

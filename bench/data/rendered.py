@@ -10,10 +10,10 @@ loser, where one is wanted, is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from bench.api.errors import UsageError, did_you_mean
 from bench.api.generation import GenerationSpec, image_seed
 from bench.api.prompts import Prompt, PromptSuite
 from bench.data.augmentation import ONCE, Draws, side_latents
-from bench.data.kinds import read_settings
+from bench.data.kinds import How, read_settings
 from bench.data.spec import KIND
 from bench.data.stored import StoredRow, write_set
 from bench.generation.checkpoint import (
@@ -158,17 +158,13 @@ def build(
     store: Store,
     checkpoint: CheckpointRef,
     settings: Mapping[str, Any],
-    *,
-    name: str | None = None,
-    batch_size: int | None = None,
-    device: str | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    **how: Unpack[How],
 ) -> Artifact:
     """Return the set, made; see `bench.data.kinds.PairKind`."""
     found = read_settings(RenderedSettings, settings, "rendered")
     suite, spec = found.prompts(), found.spec()
     prompts = tuple(suite)
-    where = pick_device(device)
+    where = pick_device(how.get("device"))
 
     def make(work: Work) -> None:
         from bench.generation.sample import Sampler, default_batch_size
@@ -197,7 +193,7 @@ def build(
             elif sampler is not None:
                 import torch
 
-                size = batch_size or default_batch_size(sampler.spec)
+                size = how.get("batch_size") or default_batch_size(sampler.spec)
                 some = []
                 for first in range(start, end, size):
                     texts = [p.text for p in prompts[first : min(end, first + size)]]
@@ -221,11 +217,11 @@ def build(
             "posterior": found.posterior,
             **found.draws.entry(),
         }
-        write_set(work, backbone, rows, latents, facts, progress=progress)
+        write_set(work, backbone, rows, latents, facts, progress=how.get("progress"))
 
     return store.build(
         KIND,
-        name or artifact_name(f"rendered-{found.loser}.{suite.name}.s{found.seed}"),
+        how.get("name") or artifact_name(f"rendered-{found.loser}.{suite.name}.s{found.seed}"),
         identity(store, checkpoint, settings),
         make,
         upstream={"reference": checkpoint.location} if checkpoint.kind == "train" else None,

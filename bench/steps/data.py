@@ -11,7 +11,7 @@ from bench.api.errors import BenchError, PrerequisiteError, UsageError, unknown
 from bench.api.prompts import PromptSuite
 from bench.config import expand, mapping
 from bench.data.kinds import DEFAULT as DEFAULT_KIND
-from bench.data.kinds import Reading, image_draws, kind_module, read_images
+from bench.data.kinds import How, Reading, image_draws, kind_module, read_images
 from bench.data.spec import TEXTS_AUTO, texts_fit
 from bench.data.stored import PAIRS_PER_PART
 from bench.generation.checkpoint import CheckpointRef
@@ -108,19 +108,16 @@ class PairStep(DivisibleStep):
 
     def make(self, store: Store, runtime: Runtime) -> Artifact:
         """Make the set; see `bench.data.kinds.PairKind` for what is raised."""
-        share: dict[str, Any] = {}
+        how: How = {
+            "name": self.whole,
+            "batch_size": runtime.generation_batch,
+            "device": runtime.device,
+            "progress": runtime.progress,
+        }
         if self.shard is not None:
-            share = {"shards": self.shards, "shard": self.shard}
-        return kind_module(self.data_kind).build(
-            store,
-            self.checkpoint,
-            self.settings,
-            **share,
-            name=self.whole,
-            batch_size=runtime.generation_batch,
-            device=runtime.device,
-            progress=runtime.progress,
-        )
+            how = {**how, "shards": self.shards, "shard": self.shard}
+        kind = kind_module(self.data_kind)
+        return kind.build(store, self.checkpoint, self.settings, **how)
 
 
 def add_data(builder: GraphBuilder, name: str | None) -> str:

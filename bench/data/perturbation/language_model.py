@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Any, Protocol, Unpack
 
 from bench.api.errors import UsageError
 from bench.data.perturbation import rand_removal
 from bench.data.perturbation.options import ModelOptions, read_options
 from bench.data.perturbation.replies import EMPTY, OK, UNPARSABLE, parse_reply
-from bench.data.perturbation.rule import Pick, Progress
+from bench.data.perturbation.rule import How, Pick
 from bench.read.text import read_text
 from bench.store import Artifact, Store, Work, read_jsonl, write_jsonl
 
@@ -83,18 +83,11 @@ class LanguageModelRule:
         return found
 
     def prepare(
-        self,
-        store: Store,
-        texts: Sequence[str],
-        options: Mapping[str, Any],
-        *,
-        seed: int,
-        device: str | None = None,
-        progress: Progress | None = None,
+        self, store: Store, texts: Sequence[str], options: Mapping[str, Any], **how: Unpack[How]
     ) -> Pick:
         """Return what picks one version of each reply; see `Rule.prepare`."""
         read = read_options(self.name, options)
-        artifact = self.replies(store, texts, options, seed=seed, device=device, progress=progress)
+        artifact = self.replies(store, texts, options, **how)
         rows = read_jsonl(artifact.file(REPLIES_FILE))
         versions: dict[str, tuple[str, ...]] = {r["text"]: tuple(r["versions"]) for r in rows}
 
@@ -110,14 +103,7 @@ class LanguageModelRule:
         return pick
 
     def replies(
-        self,
-        store: Store,
-        texts: Sequence[str],
-        options: Mapping[str, Any],
-        *,
-        seed: int,
-        device: str | None = None,
-        progress: Progress | None = None,
+        self, store: Store, texts: Sequence[str], options: Mapping[str, Any], **how: Unpack[How]
     ) -> Artifact:
         """Return the artifact of the replies to distinct `texts`, asking for what is missing.
 
@@ -131,12 +117,12 @@ class LanguageModelRule:
         identity = {
             "version": VERSION,
             "rule": rule,
-            "seed": seed,
+            "seed": how["seed"],
             "texts_sha256": hashlib.sha256(json.dumps(asked).encode()).hexdigest(),
         }
 
         def make(work: Work) -> None:
-            _ask_all(work, self, read, asked, seed, device, progress)
+            _ask_all(work, self, read, asked, **how)
 
         label = re.sub(r"[^A-Za-z0-9._+=-]+", "-", f"{self.name}.{read.model}").strip("-._+=")
         return store.build(
@@ -144,7 +130,7 @@ class LanguageModelRule:
             label[:120],
             identity,
             make,
-            seeds={"replies": seed},
+            seeds={"replies": how["seed"]},
             config={"rule": rule, "model": read.model, "revision": read.revision},
             exclude=("parts/*",),
         )
@@ -155,9 +141,7 @@ def _ask_all(
     rule: LanguageModelRule,
     options: ModelOptions,
     texts: Sequence[str],
-    seed: int,
-    device: str | None,
-    progress: Progress | None,
+    **how: Unpack[How],
 ) -> None:
     chat: Chat | None = None
     rows: list[Mapping[str, Any]] = []
@@ -168,9 +152,9 @@ def _ask_all(
         some = texts[start : start + PROMPTS_PER_PART]
         part = parts.find(number)
         if part is None:
-            chat = chat or open_chat(options, device)
+            chat = chat or open_chat(options, how.get("device"))
             questions = [rule.question.replace("{prompt}", text) for text in some]
-            seeds = [_seed(seed, rule.name, text) for text in some]
+            seeds = [_seed(how["seed"], rule.name, text) for text in some]
             answers = chat.answer(questions, seeds)
             write_jsonl(
                 work,
@@ -179,7 +163,7 @@ def _ask_all(
             )
             part = parts.seal(number)
         rows += read_jsonl(part)
-        if progress:
+        if progress := how.get("progress"):
             progress(len(rows), len(texts))
     parsed = [(row, *parse_reply(row["reply"], row["text"])) for row in rows]
     write_jsonl(

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, Unpack
 
 from bench.api.errors import UsageError
 from bench.config import construct
 from bench.data.perturbation import rand_removal
-from bench.data.perturbation.rule import Pick, Progress
+from bench.data.perturbation.rule import How, Pick, identity_without_options
 from bench.store import Store
 
 
@@ -48,14 +48,7 @@ class RandRemoval:
         return {"name": self.name, "version": self.version, **own}
 
     def prepare(
-        self,
-        store: Store,
-        texts: Sequence[str],
-        options: Mapping[str, Any],
-        *,
-        seed: int,
-        device: str | None = None,
-        progress: Progress | None = None,
+        self, store: Store, texts: Sequence[str], options: Mapping[str, Any], **how: Unpack[How]
     ) -> Pick:
         """Return what degrades one prompt; see `Rule.prepare`."""
         return self.picked(options)
@@ -81,21 +74,10 @@ class OtherPrompt:
 
     def identity(self, options: Mapping[str, Any], store: Store | None = None) -> dict[str, Any]:
         """Return name and version; see `Rule.identity`."""
-        if options:
-            raise UsageError(
-                f"perturbation {self.name} has no options; found {', '.join(sorted(options))}."
-            )
-        return {"name": self.name, "version": self.version}
+        return identity_without_options(self, options)
 
     def prepare(
-        self,
-        store: Store,
-        texts: Sequence[str],
-        options: Mapping[str, Any],
-        *,
-        seed: int,
-        device: str | None = None,
-        progress: Progress | None = None,
+        self, store: Store, texts: Sequence[str], options: Mapping[str, Any], **how: Unpack[How]
     ) -> Pick:
         """Return what draws another of `texts`; see `Rule.prepare`."""
         self.identity(options)

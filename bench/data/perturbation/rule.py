@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NotRequired, Protocol, TypedDict, Unpack, runtime_checkable
 
 from bench.api.errors import UsageError
 from bench.store import Store
@@ -15,6 +15,20 @@ Pick = Callable[[str, Random], str | None]
 
 Progress = Callable[[int, int], None]
 """(prompts done, prompts in all)."""
+
+
+class How(TypedDict):
+    """How prompts are degraded.
+
+    Attributes:
+        seed: of whatever a rule draws beforehand.
+        device: where a model answers; None chooses.
+        progress: told how many prompts are done.
+    """
+
+    seed: int
+    device: NotRequired[str | None]
+    progress: NotRequired[Progress | None]
 
 
 class Rule(Protocol):
@@ -42,14 +56,7 @@ class Rule(Protocol):
         """
 
     def prepare(
-        self,
-        store: Store,
-        texts: Sequence[str],
-        options: Mapping[str, Any],
-        *,
-        seed: int,
-        device: str | None = None,
-        progress: Progress | None = None,
+        self, store: Store, texts: Sequence[str], options: Mapping[str, Any], **how: Unpack[How]
     ) -> Pick:
         """Return what degrades `texts`, after doing what takes long.
 
@@ -57,6 +64,15 @@ class Rule(Protocol):
             UsageError, PrerequisiteError: as `identity`.
             StoreError: the disk fails.
         """
+
+
+def identity_without_options(rule: Rule, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return name and version of a rule that has no options (UsageError: it is given some)."""
+    if options:
+        raise UsageError(
+            f"perturbation {rule.name} has no options; found {', '.join(sorted(options))}."
+        )
+    return {"name": rule.name, "version": rule.version}
 
 
 @runtime_checkable
@@ -82,21 +98,10 @@ class Perturbation:
 
     def identity(self, options: Mapping[str, Any], store: Store | None = None) -> dict[str, Any]:
         """Return name and version; see `Rule.identity`."""
-        if options:
-            raise UsageError(
-                f"perturbation {self.name} has no options; found {', '.join(sorted(options))}."
-            )
-        return {"name": self.name, "version": self.version}
+        return identity_without_options(self, options)
 
     def prepare(
-        self,
-        store: Store,
-        texts: Sequence[str],
-        options: Mapping[str, Any],
-        *,
-        seed: int,
-        device: str | None = None,
-        progress: Progress | None = None,
+        self, store: Store, texts: Sequence[str], options: Mapping[str, Any], **how: Unpack[How]
     ) -> Pick:
         """Return `pick`; see `Rule.prepare`."""
         return self.picked(options)
