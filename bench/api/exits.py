@@ -13,9 +13,10 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from bench.api.errors import BenchError, CorruptArtifactError
 
@@ -113,8 +114,25 @@ def refused(error: BaseException, who: str) -> Exception:
     return failure
 
 
-def failure_of(error: BaseException, who: str) -> dict[str, Any]:
-    """Return what is to be known of a failure: message, exit code, damaged artifact, trace.
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What is to be known of a failure, also in another process: plain JSON-able data.
+
+    Attributes:
+        message: what happened.
+        exit_code: of the command, by the kind of error.
+        damaged: folder of the artifact that was found to be damaged.
+        trace: the traceback of an unexpected error.
+    """
+
+    message: str
+    exit_code: int = 1
+    damaged: str | None = None
+    trace: str | None = None
+
+
+def failure_of(error: BaseException, who: str) -> Fault:
+    """Return what is to be known of a failure.
 
     Args:
         error, who: as for `refused`.
@@ -126,12 +144,12 @@ def failure_of(error: BaseException, who: str) -> dict[str, Any]:
     except Exception:  # a plug-in's error need not even have a text
         told = "(it has no text)"
     damaged = error.artifact_path if isinstance(error, CorruptArtifactError) else None
-    return {
-        "message": told if expected else f"{type(error).__name__}: {told}",
-        "exit_code": error.exit_code if isinstance(error, BenchError) else 1,
-        "damaged": None if damaged is None else str(damaged),
-        "trace": None if expected else "".join(traceback.format_exception(error)),
-    }
+    return Fault(
+        message=told if expected else f"{type(error).__name__}: {told}",
+        exit_code=error.exit_code if isinstance(error, BenchError) else 1,
+        damaged=None if damaged is None else str(damaged),
+        trace=None if expected else "".join(traceback.format_exception(error)),
+    )
 
 
 def how_ended(code: int) -> str:

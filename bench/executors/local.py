@@ -9,23 +9,24 @@ failed step fails what is made from it; everything else still runs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
 
 from bench.api.errors import BenchError
-from bench.api.exits import failure_of, is_users
+from bench.api.exits import Fault, failure_of, is_users
 from bench.executors.numerics import usual_numerics
 from bench.executors.outcome import Listener, Outcome, Tally, ignore
 from bench.executors.plugins import may_be_made_here
-from bench.executors.pool import Pool, Workers
+from bench.executors.pool import Advance, Pool, Workers
 from bench.executors.schedule import Schedule, complete_steps, with_damaged
 from bench.executors.shards import cut_graph
 from bench.executors.worker import make_step, one_thread, require_sources
 from bench.steps.graph import Graph
 from bench.steps.step import DivisibleStep, Runtime, Step
 from bench.store import MANIFEST, Store
+
+_USUAL = Runtime()
 
 
 def run_graph(
@@ -35,7 +36,7 @@ def run_graph(
     *,
     jobs: int,
     gpus: Sequence[str] = (),
-    runtime: Mapping[str, Any] | None = None,
+    runtime: Runtime = _USUAL,
     listener: Listener = ignore,
     complete: set[str] | None = None,
     elsewhere: Callable[[int], AbstractContextManager[Workers]] | None = None,
@@ -50,7 +51,7 @@ def run_graph(
             apart: then one process at a time.
         gpus: what `CUDA_VISIBLE_DEVICES` calls the GPUs that workers are given, one each, in turn;
             where there are none, workers see what this process sees.
-        runtime: fields of `Runtime`.
+        runtime: how the work is done.
         listener: told of every event.
         complete: what `complete_steps` returned, where it was called already.
         elsewhere: returns so many workers on other machines; then nothing is made in this process.
@@ -61,8 +62,7 @@ def run_graph(
     targets = with_damaged(graph, targets, store)
     known = complete_steps(graph, targets, store) if complete is None else complete
     needed = graph.needed(targets, known)
-    settings = dict(runtime or {})
-    cut = cut_graph(graph, needed, workers=jobs, runtime=Runtime(**settings))
+    cut = cut_graph(graph, needed, workers=jobs, runtime=runtime)
     if cut.parts:
         # finished parts that an interrupted run left are not made again
         known = known | complete_steps(cut.graph, sorted(needed), store)
@@ -70,7 +70,7 @@ def run_graph(
     schedule = Schedule(cut.graph, needed, known)
     if not needed:
         return schedule.outcome
-    most = max(cut.graph[key].places(Runtime(**settings)) for key in needed)
+    most = max(cut.graph[key].places(runtime) for key in needed)
     jobs = min(jobs, max(len(needed), most))
     seconds = {key: cut.graph[key].seconds for key in needed}
     tally = Tally(seconds, jobs=max(jobs, 1), listener=listener)
@@ -79,9 +79,9 @@ def run_graph(
             _run_in_workers(schedule, store, workers, tally)
     elif jobs <= 1 and may_be_made_here(cut.graph[key] for key in needed):
         with one_thread(), usual_numerics():
-            _run_here(schedule, store, Runtime(**settings), tally)
+            _run_here(schedule, store, runtime, tally)
     else:
-        with Pool(max(jobs, 1), store=store.root, runtime=settings, gpus=gpus) as pool:
+        with Pool(max(jobs, 1), store=store.root, runtime=runtime, gpus=gpus) as pool:
             _run_in_workers(schedule, store, pool, tally)
     return cut.whole(schedule.outcome)
 
@@ -126,23 +126,21 @@ def _run_in_workers(schedule: Schedule, store: Store, pool: Workers, tally: Tall
         if not schedule.running:
             schedule.require_finished()
             break
-        step, message = pool.wait()
+        step, told = pool.wait()
         seconds = time.monotonic() - began[step.id]
-        if message["event"] == "progress":
-            part = {"done": message["done"], "total": message["total"]}
-            tally.tell("progress", step, seconds=seconds, **part)
-        elif message["event"] == "done":
-            _tell_done(schedule, step, store, tally, began[step.id])
+        if isinstance(told, Advance):
+            tally.tell("progress", step, seconds=seconds, done=told.done, total=told.total)
+        elif isinstance(told, Fault):
+            _tell_failure(schedule, step, told, store, tally, began[step.id])
         else:
-            _tell_failure(schedule, step, message, store, tally, began[step.id])
+            _tell_done(schedule, step, store, tally, began[step.id])
 
 
 def _tell_done(schedule: Schedule, step: Step, store: Store, tally: Tally, began: float) -> None:
     joined = isinstance(step, DivisibleStep) and step.is_joined(store)
     if not joined and not (store.root / step.id / MANIFEST).is_file():
         message = f"{type(step).__name__} ended without an error, and {step.id} is not in the store"
-        failure = {"message": message, "exit_code": 1, "damaged": None, "trace": None}
-        _tell_failure(schedule, step, failure, store, tally, began)
+        _tell_failure(schedule, step, Fault(message=message), store, tally, began)
         return
     schedule.done(step)
     tally.tell("done", step, seconds=time.monotonic() - began)
@@ -151,7 +149,7 @@ def _tell_done(schedule: Schedule, step: Step, store: Store, tally: Tally, began
 def _tell_failure(
     schedule: Schedule,
     step: Step,
-    failure: Mapping[str, Any],
+    failure: Fault,
     store: Store,
     tally: Tally,
     began: float,

@@ -11,11 +11,12 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Protocol, Self
 
-from bench.api.exits import how_ended
+from bench.api.exits import Fault, how_ended
 from bench.api.messages import Kinds, read_message
 from bench.environment import keep_freed_memory
 from bench.executors.plugins import foreign, plugins_of
@@ -30,6 +31,18 @@ _EVENTS: Kinds = {
     "done": {},
     "failed": {"message": (str,), "exit_code": (int,), "damaged": _TEXT, "trace": _TEXT},
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advance:
+    """How far a step is: parts done, of how many."""
+
+    done: int
+    total: int
+
+
+Told = Advance | Fault | None
+"""What is heard of a step; None: it was made."""
 
 
 class Workers(Protocol):
@@ -48,7 +61,7 @@ class Workers(Protocol):
     def start(self, step: Step) -> None:
         """Give a step to an idle worker."""
 
-    def wait(self) -> tuple[Step, dict[str, Any]]:
+    def wait(self) -> tuple[Step, Told]:
         """Return the next message and the step it is about; a dead worker is a failed step."""
 
 
@@ -117,15 +130,15 @@ class Pool:
     Args:
         size: number of processes.
         store: root of the store.
-        runtime: fields of `bench.steps.step.Runtime`.
+        runtime: how the work is done; without what only this process can be told.
         gpus: names of GPUs; each worker is shown one, the next one in turn.
     """
 
     def __init__(
-        self, size: int, *, store: Path, runtime: Mapping[str, Any], gpus: Sequence[str] = ()
+        self, size: int, *, store: Path, runtime: Runtime, gpus: Sequence[str] = ()
     ) -> None:
         self._start = first_message(store, runtime)
-        self._runtime = Runtime(**runtime)
+        self._runtime = runtime
         self._size = size
         self._gpus = tuple(gpus)
         self._messages: queue.Queue[Any] = queue.Queue()
@@ -215,7 +228,7 @@ class Pool:
             self._workers.remove(worker)
             worker.stop()
 
-    def wait(self) -> tuple[Step, dict[str, Any]]:
+    def wait(self) -> tuple[Step, Told]:
         """Return the next message and the step it is about; a dead worker is a failed step."""
         while True:
             try:
@@ -232,11 +245,12 @@ class Pool:
                 if step is None:
                     continue
                 return step, death(worker.process.returncode)
-            if message["event"] != "progress":
+            told = told_by(message)
+            if not isinstance(told, Advance):
                 worker.step = None
                 worker.imported |= foreign(message.get("imported", ()))
             if step is not None:
-                return step, message
+                return step, told
 
     def _look_for_the_dead(self) -> None:
         """Tell of workers that ended while something they had forked holds their output open."""
@@ -256,25 +270,28 @@ def message_of(line: str) -> dict[str, Any] | None:
     return found
 
 
-def first_message(store: Path, runtime: Mapping[str, Any]) -> dict[str, Any]:
+def told_by(message: Mapping[str, Any]) -> Told:
+    """Return what a message says that `message_of` took."""
+    if message["event"] == "progress":
+        return Advance(done=message["done"], total=message["total"])
+    if message["event"] == "done":
+        return None
+    return Fault(**{key: message[key] for key in _EVENTS["failed"]})
+
+
+def first_message(store: Path, runtime: Runtime) -> dict[str, Any]:
     """Return what every worker is told first, see `bench.executors.worker`."""
     return {
         "store": str(Path(store).absolute()),
-        "runtime": dict(runtime),
+        "runtime": runtime.to_json(),
         "sys_path": [entry or str(Path.cwd()) for entry in sys.path],
         "log_level": logging.getLogger("bench").getEffectiveLevel(),
     }
 
 
-def death(code: int) -> dict[str, Any]:
+def death(code: int) -> Fault:
     """Return the failure of a step whose worker process ended with an exit code."""
-    return {
-        "event": "failed",
-        "message": f"its worker process {how_ended(code)}",
-        "exit_code": 1,
-        "damaged": None,
-        "trace": None,
-    }
+    return Fault(message=f"its worker process {how_ended(code)}")
 
 
 def worker_environment(gpu: str | None = None) -> dict[str, str]:

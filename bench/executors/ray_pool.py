@@ -17,10 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from bench.api.exits import Fault
 from bench.executors import remote
 from bench.executors.cluster import Cluster
 from bench.executors.plugins import foreign, plugins_of
-from bench.executors.pool import death, first_message, message_of
+from bench.executors.pool import Advance, Told, death, first_message, message_of, told_by
 from bench.steps.step import DivisibleStep, Runtime, Step, step_to_json
 from bench.store import MANIFEST, Store
 
@@ -105,19 +106,19 @@ class RayPool:
         cluster: to which this process is connected.
         size: cores, or GPUs, that are used at most.
         store: root of the store, on storage that all machines share.
-        runtime: fields of `bench.steps.step.Runtime`.
+        runtime: how the work is done.
         gpu: whether each worker has a GPU of its own; else a core.
     """
 
     def __init__(
-        self, cluster: Cluster, size: int, *, store: Path, runtime: Mapping[str, Any], gpu: bool
+        self, cluster: Cluster, size: int, *, store: Path, runtime: Runtime, gpu: bool
     ) -> None:
         self._cluster = cluster
         self._size = size
         self._unit = "GPU" if gpu else "CPU"
         self._store = Store(Path(store).absolute())
         self._first = first_message(store, runtime)
-        self._runtime = Runtime(**runtime)
+        self._runtime = runtime
         self._messages: queue.Queue[Any] = queue.Queue()
         self._workers: list[_Remote] = []
         self._again: list[Step] = []
@@ -157,7 +158,7 @@ class RayPool:
             self._workers.append(worker)
         worker.give(step)
 
-    def wait(self) -> tuple[Step, dict[str, Any]]:
+    def wait(self) -> tuple[Step, Told]:
         """Return the next message and the step it is about; a dead worker is a failed step."""
         while True:
             self._begin_again()
@@ -171,19 +172,20 @@ class RayPool:
             step: Step | None = worker.step
             if message is None:
                 self._stop([worker])
-                message = None if step is None else self._ending(worker, step)
-                if step is not None and message is not None:
-                    return step, message
+                fault = None if step is None else self._ending(worker, step)
+                if step is not None and fault is not None:
+                    return step, fault
                 continue
-            if message["event"] != "progress":
+            told = told_by(message)
+            if not isinstance(told, Advance):
                 worker.step = None
                 worker.imported |= foreign(message.get("imported", ()))
             if step is not None:
-                if message["event"] == "done":
+                if told is None:
                     self._wait_until_seen(step)
-                return step, message
+                return step, told
 
-    def _ending(self, worker: _Remote, step: Step) -> dict[str, Any] | None:
+    def _ending(self, worker: _Remote, step: Step) -> Fault | None:
         """Return the failure of a step whose worker has ended; None where it is begun again."""
         if worker.lost is None:
             return death(worker.code)
@@ -263,9 +265,8 @@ class RayPool:
             time.sleep(0.1)
 
 
-def _failure(how: str) -> dict[str, Any]:
-    message = f"its worker {how}; run the same command again to continue"
-    return {**death(1), "message": message}
+def _failure(how: str) -> Fault:
+    return Fault(message=f"its worker {how}; run the same command again to continue")
 
 
 def _variables() -> dict[str, str]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from bench.api.errors import BenchError
+from bench.api.exits import Fault
 from bench.executors.outcome import Failure, Outcome, Tally
 from bench.executors.plugins import plugins_of
 from bench.steps.graph import Graph
@@ -154,7 +155,7 @@ class Schedule:
         self._arrived(step.id)
         self.outcome.made.append(step.id)
 
-    def failed(self, step: Step, failure: Mapping[str, Any], store: Store, tally: Tally) -> bool:
+    def failed(self, step: Step, failure: Fault, store: Store, tally: Tally) -> bool:
         """A step failed. Returns False where it will be tried again on upstream made anew."""
         if self._remake(step, failure, store):
             return False
@@ -162,10 +163,10 @@ class Schedule:
         failure = self._final(step, failure)
         self._settle(step.id)
         own = Failure(
-            message=failure["message"],
-            exit_code=failure["exit_code"],
+            message=failure.message,
+            exit_code=failure.exit_code,
             cause=step.id,
-            trace=failure["trace"],
+            trace=failure.trace,
         )
         self.outcome.failures[step.id] = own
         queue = list(self._below[step.id])
@@ -185,15 +186,15 @@ class Schedule:
         self.needed.discard(key)
         self.running.discard(key)
 
-    def _remake(self, step: Step, failure: Mapping[str, Any], store: Store) -> bool:
+    def _remake(self, step: Step, failure: Fault, store: Store) -> bool:
         """Where an artifact it reads is damaged: let that be made anew, and the step again, once.
 
         An artifact of the graph is removed and made by its step. Another one is marked, so that
         whatever makes it inside the step makes it anew.
         """
-        if failure.get("damaged") is None:
+        if failure.damaged is None:
             return self._again_after_upstream(step)
-        path = Path(failure["damaged"])
+        path = Path(failure.damaged)
         damaged = f"{path.parent.name}/{path.name}"
         if damaged == step.id or (step.id, damaged) in self._tried_again:
             return False
@@ -201,7 +202,7 @@ class Schedule:
             return False
         self._tried_again[step.id, damaged] = state_of(path)
         if damaged not in self.graph:
-            LOG.warning("%s; it is made anew", failure["message"].partition("\n")[0])
+            LOG.warning("%s; it is made anew", failure.message.partition("\n")[0])
         elif damaged not in self.needed and damaged not in self._remade:
             self._remade.add(damaged)
             self._waits.setdefault(step.id, set()).add(damaged)
@@ -230,16 +231,16 @@ class Schedule:
         self.running.discard(step.id)
         self._look_at([step.id])
 
-    def _final(self, step: Step, failure: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _final(self, step: Step, failure: Fault) -> Fault:
         """Return the failure as it is told: what nobody here makes anew is a prerequisite."""
-        if failure.get("damaged") is None:
+        if failure.damaged is None:
             return failure
-        path = Path(failure["damaged"])
+        path = Path(failure.damaged)
         damaged = f"{path.parent.name}/{path.name}"
         before = self._tried_again.get((step.id, damaged), -1)
         here = damaged in self.graph and isinstance(self.graph[damaged], StoredStep)
         if not here and before != state_of(path):
             return failure  # it was made anew, and damaged again
-        reason = failure["message"].partition("\n")[0]
+        reason = failure.message.partition("\n")[0]
         error = nobody_makes(path, reason)
-        return {**failure, "message": str(error), "exit_code": error.exit_code}
+        return replace(failure, message=str(error), exit_code=error.exit_code)

@@ -20,7 +20,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -130,7 +130,7 @@ def main() -> None:
             with watched():
                 make_step(step, store, replace(runtime, gpus=tuple(message["gpus"])))
         except BaseException as error:  # nobody interrupts a worker: it is the plug-in's
-            ended: dict[str, Any] = {"event": "failed", **failure_of(error, step.calls)}
+            ended: dict[str, Any] = {"event": "failed", **asdict(failure_of(error, step.calls))}
         else:
             ended = {"event": "done"}
         channel.send({**ended, "imported": sorted(imported())})

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 from bench.api.errors import UsageError
 from bench.environment import cuda_requested, launched, visible_gpus
@@ -19,6 +19,7 @@ from bench.executors.schedule import complete_steps, with_damaged
 from bench.spec.head import ProfileHead
 from bench.steps.graph import Graph
 from bench.steps.ranks import RankedStep
+from bench.steps.step import Runtime
 from bench.store import Store
 
 
@@ -165,14 +166,14 @@ class Work:
             )
         return gpus
 
-    def runtime(self, profile: ProfileHead) -> dict[str, Any]:
-        """Return the fields of `bench.steps.step.Runtime`."""
-        return {
-            "device": self.on(profile),
-            "generation_batch": profile.batch_size("generation"),
-            "prediction_batch": profile.batch_size("prediction"),
-            "ranks": self.ranks,
-        }
+    def runtime(self, profile: ProfileHead) -> Runtime:
+        """Return how steps are made."""
+        return Runtime(
+            device=self.on(profile),
+            generation_batch=profile.batch_size("generation"),
+            prediction_batch=profile.batch_size("prediction"),
+            ranks=self.ranks,
+        )
 
 
 def execute(

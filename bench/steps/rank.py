@@ -66,7 +66,7 @@ def main() -> None:
             runtime = replace(runtime, device=_own_device(runtime.device, local))
             told["trained"] = asdict(step.train_in(Path(job["folder"]), store, runtime))
     except BaseException as error:  # nobody interrupts a rank: it is the plug-in's
-        told = {"failed": failure_of(error, step.calls)}
+        told = {"failed": asdict(failure_of(error, step.calls))}
     told["observed"] = SEEN.to_json()
     own = place / f"rank-{channel.rank}.json"
     own.with_suffix(".tmp").write_text(json.dumps(told), encoding="utf-8")

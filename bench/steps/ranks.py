@@ -12,14 +12,13 @@ import logging
 import shutil
 import sys
 from abc import abstractmethod
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from bench.api.errors import BenchError, CorruptArtifactError, UsageError
-from bench.api.exits import how_ended
+from bench.api.exits import Fault, how_ended
 from bench.api.observed import SEEN
 from bench.read.json_text import read_json
 from bench.steps.step import Runtime, Step, step_to_json
@@ -116,7 +115,7 @@ class RankedStep(Step):
             "step": step_to_json(self),
             "folder": str(folder.absolute()),
             "store": str(store.root.absolute()),
-            "runtime": {"device": runtime.device, "ranks": runtime.ranks},
+            "runtime": runtime.to_json(),
             "sys_path": [entry or str(Path.cwd()) for entry in sys.path],
             "log_level": logging.getLogger("bench").getEffectiveLevel(),
         }
@@ -144,10 +143,10 @@ def result_of(place: Path, started: Processes, ending: ranks.Ending) -> Trained:
     for found in told:
         if "observed" in found:
             SEEN.include(found["observed"])
-    failures = {n: found["failed"] for n, found in enumerate(told) if "failed" in found}
+    failures = {n: Fault(**found["failed"]) for n, found in enumerate(told) if "failed" in found}
     for failure in failures.values():
-        if failure["trace"] is None:
-            raise _error(failure["message"], failure)
+        if failure.trace is None:
+            raise _error(failure.message, failure)
     for rank, code in ending.ended.items():
         if rank not in failures:
             raise RankError(f"{started.process_of(rank)} {how_ended(code)}")
@@ -158,8 +157,8 @@ def result_of(place: Path, started: Processes, ending: ranks.Ending) -> Trained:
             "again to continue"
         )
     for rank, failure in failures.items():
-        LOG.debug("%s", failure["trace"])
-        raise _error(f"{started.process_of(rank)}: {failure['message']}", failure)
+        LOG.debug("%s", failure.trace)
+        raise _error(f"{started.process_of(rank)}: {failure.message}", failure)
     if ending.code or not all("trained" in found for found in told):
         raise RankError(f"the launcher of its {started.count} ranks {how_ended(ending.code)}")
     results = [found["trained"] for found in told]
@@ -169,10 +168,10 @@ def result_of(place: Path, started: Processes, ending: ranks.Ending) -> Trained:
     return Trained(**{**first, **lists})
 
 
-def _error(message: str, failure: Mapping[str, Any]) -> BenchError:
-    if failure["damaged"] is not None:
-        return CorruptArtifactError(message, artifact_path=Path(failure["damaged"]))
-    return RankError(message, exit_code=failure["exit_code"])
+def _error(message: str, failure: Fault) -> BenchError:
+    if failure.damaged is not None:
+        return CorruptArtifactError(message, artifact_path=Path(failure.damaged))
+    return RankError(message, exit_code=failure.exit_code)
 
 
 def _told(place: Path, rank: int) -> dict[str, Any]:

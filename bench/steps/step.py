@@ -52,6 +52,11 @@ class Runtime:
     gpus: tuple[str, ...] = ()
     progress: Progress = _silent
 
+    def to_json(self) -> dict[str, Any]:
+        """Return what another process can be told."""
+        here = ("gpus", "progress")
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name not in here}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Step(ABC):

@@ -133,10 +133,10 @@ def test_a_machine_without_memory_is_a_failure_and_a_lost_one_is_tried_again(
     step = node("a")
     full = Lost("Task was killed due to the node running low on memory. OutOfMemoryError")
     said = pool._ending(full, step)  # type: ignore[arg-type]
-    assert said is not None and "ran out of memory" in said["message"]
+    assert said is not None and "ran out of memory" in said.message
     for times in range(RETRIES):
         assert pool._ending(Lost("The actor died"), step) is None  # type: ignore[arg-type]
         assert len(pool._again) == times + 1
     last = pool._ending(Lost("The actor died"), step)  # type: ignore[arg-type]
-    assert last is not None and f"was lost {RETRIES + 1} times" in last["message"]
+    assert last is not None and f"was lost {RETRIES + 1} times" in last.message
     assert "signal 9" in str(pool._ending(Lost(None, -9), step))  # type: ignore[arg-type]

@@ -21,7 +21,7 @@ from bench.executors.cluster import Cluster
 from bench.executors.local import run_graph
 from bench.executors.outcome import Event, Outcome
 from bench.executors.ray_pool import RayPool
-from bench.steps.step import Step
+from bench.steps.step import Runtime, Step
 from bench.store import Store
 from tests.steps.campaign import content_of
 from tests.steps.micro import table_arguments
@@ -60,7 +60,7 @@ def on(
     cluster = Cluster(machines.address)
     try:
         cluster.require_alike(store.root)
-        pool = RayPool(cluster, jobs, store=store.root, runtime={"device": "cpu"}, gpu=False)
+        pool = RayPool(cluster, jobs, store=store.root, runtime=Runtime(device="cpu"), gpu=False)
         graph = graph_of(*steps)
         ids = [step.id for step in steps]
         return run_graph(graph, ids, store, jobs=jobs, elsewhere=lambda _: pool, listener=listener)

@@ -101,18 +101,18 @@ def test_two_runs_on_one_store_share_the_parts(
 
 def test_a_part_of_what_is_there_is_not_made(tmp_path: Path) -> None:
     graph, targets = seen_by_all(1.0)
-    runtime = {"device": "cpu", "prediction_batch": 4}
+    runtime = Runtime(device="cpu", prediction_batch=4)
     store = Store(tmp_path)
     whole = graph[targets[0]]
     assert isinstance(whole, PredictionStep)
     (first, _), joined = whole.cut(2)
     run_graph(graph, [graph[first.upstream["images"]].id], store, jobs=1, runtime=runtime)
-    make_step(first, store, Runtime(**runtime))
+    make_step(first, store, runtime)
     assert (tmp_path / first.id).is_dir() and not first.is_joined(store)
-    make_step(joined, store, Runtime(**runtime))  # the other part is not there: made at once
+    make_step(joined, store, runtime)  # the other part is not there: made at once
     assert first.is_joined(store) and not joined.is_joined(store)
     assert not (tmp_path / first.id).exists()
-    make_step(first, store, Runtime(**runtime))
+    make_step(first, store, runtime)
     assert not (tmp_path / first.id).exists()
 
 
@@ -122,14 +122,14 @@ def test_parts_that_were_cut_at_other_places_are_not_joined(
 ) -> None:
     # killed for want of memory, and begun again with smaller batches
     graph, targets = seen_by_all(1.0)
-    store, runtime = Store(tmp_path), {"device": "cpu", "prediction_batch": size}
+    store, runtime = Store(tmp_path), Runtime(device="cpu", prediction_batch=size)
     whole = graph[targets[0]]
     assert isinstance(whole, PredictionStep)
     (first, second), joined = whole.cut(2)
     run_graph(graph, [graph[first.upstream["images"]].id], store, jobs=1, runtime=runtime)
     make_step(first, store, Runtime(device="cpu", prediction_batch=first_size))
-    make_step(second, store, Runtime(**runtime))
-    make_step(joined, store, Runtime(**runtime))
+    make_step(second, store, runtime)
+    make_step(joined, store, runtime)
     assert "cut at other places" in caplog.text
     records = open_predictions(store.get(whole.id)).records
     assert len({(r["prompt_id"], r["ordinal"]) for r in records}) == len(records) == whole.images
@@ -173,7 +173,7 @@ def seen_by_all(seconds: float) -> tuple[Graph, list[str]]:
 
 
 def test_predictions_in_parts_are_those_of_the_whole(tmp_path: Path) -> None:
-    runtime = {"device": "cpu", "prediction_batch": 4}
+    runtime = Runtime(device="cpu", prediction_batch=4)
     left, told = [], list[Event]()
     for name, seconds, jobs in (("one", 1.0, 1), ("two", 1000.0, 2)):
         store = Store(tmp_path / name)
