@@ -117,12 +117,12 @@ def load_backbone(
         UsageError: no adapter is for the checkpoint's pipeline.
         CorruptArtifactError: weights do not fill the network.
     """
-    from bench.backbones.hub import Source
+    from bench.backbones.hub import PipelineFiles
 
-    source = Source(
+    files = PipelineFiles(
         checkpoint=str(checkpoint), revision=revision, local_files_only=local_files_only
     )
-    family = family_of(source.pipeline_class(), source.checkpoint)
+    family = family_of(files.pipeline_class(), files.checkpoint)
     loaded: Backbone = BACKBONES.load(family)(
         checkpoint,
         revision=revision,

@@ -17,7 +17,7 @@ IGNORED_KEYS = ("position_ids",)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class PipelineFiles:
     """Where a checkpoint's parts come from.
 
     Attributes:

@@ -11,7 +11,7 @@ import torch
 
 from bench.api.errors import UsageError
 from bench.backbones.base import place, resolve_dtype
-from bench.backbones.hub import Source
+from bench.backbones.hub import PipelineFiles
 from bench.backbones.latents import LatentBackbone
 
 B = TypeVar("B", bound=LatentBackbone)
@@ -83,32 +83,32 @@ class Family(Generic[B]):
                 prediction or scheduler than the family's.
             CorruptArtifactError: weights do not fill a network, or the parts do not fit together.
         """
-        source = Source(
+        files = PipelineFiles(
             checkpoint=str(checkpoint), revision=revision, local_files_only=local_files_only
         )
-        index = source.index_of(self.pipeline_class, self.title)
-        absent = self._absent(source.checkpoint, index)
+        index = files.index_of(self.pipeline_class, self.title)
+        absent = self._absent(files.checkpoint, index)
         networks: dict[str, Any] = {
             name: None
             if name in absent
-            else source.load_weights(
+            else files.load_weights(
                 kind, self.backbone.denoiser_name if name == "denoiser" else name
             )
             for name, kind in self.networks.items()
         }
-        self.require_fit(source.checkpoint, networks)
+        self.require_fit(files.checkpoint, networks)
         wanted = resolve_dtype(dtype)
         for name, network in networks.items():
             if network is not None:
-                place(network, device, self.precision(name, network, wanted, source.checkpoint))
+                place(network, device, self.precision(name, network, wanted, files.checkpoint))
         tokenizers: dict[str, Any] = {
-            name: None if name in absent else source.load_tokenizer(kind, name)
+            name: None if name in absent else files.load_tokenizer(kind, name)
             for name, kind in self.tokenizers.items()
         }
         return self.backbone(
-            checkpoint=source.checkpoint,
-            revision=source.revision,
-            scheduler=source.load_scheduler(),
+            checkpoint=files.checkpoint,
+            revision=files.revision,
+            scheduler=files.load_scheduler(),
             **networks,
             **tokenizers,
             **self.options(index),

@@ -20,7 +20,7 @@ METRICS = (
     *("overlap", "accuracy", "energy", "sliced", "outside", "std_ratio", "shift"),
     *("energy_noisy", "energy_best", "energy_equal_cost"),
 )
-"""What is measured of samples; see `bench.toy.metrics` and `bench.toy.making`."""
+"""What is measured of samples; see `bench.toy.metrics` and `bench.toy.samples`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,8 +53,8 @@ class ToyReferenceStep(Step):
     def _fill(self, work: Work, runtime: Runtime) -> None:
         from bench.toy.backbone import ToyBackbone, new_network
         from bench.toy.base import require_close, train_reference
-        from bench.toy.making import NETWORK, draw, write_samples
         from bench.toy.metrics import measure
+        from bench.toy.samples import NETWORK, draw, write_samples
         from bench.training.export import export_network
 
         settings, seed = self.settings, self.seed
@@ -121,15 +121,15 @@ class ToyTrainingStep(Step):
 
     def _fill(self, store: Store, work: Work, runtime: Runtime) -> None:
         from bench.spec.methods import stage_method
-        from bench.toy.making import (
+        from bench.toy.metrics import measure
+        from bench.toy.ring import draw_pairs
+        from bench.toy.samples import (
             cost_units,
             draw,
             open_reference,
             traced_energy,
             write_samples,
         )
-        from bench.toy.metrics import measure
-        from bench.toy.ring import draw_pairs
         from bench.training.export import load_export
         from bench.training.runner import train
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from bench.api.errors import PrerequisiteError, UsageError
 from bench.backbones.base import Backbone, place
-from bench.backbones.hub import Source
+from bench.backbones.hub import PipelineFiles
 from bench.backbones.lora import attach
 from bench.backbones.lora_files import LORA_FILE, find_lora
 from bench.training.atomic import atomic_folder
@@ -169,8 +169,8 @@ def load_export(
     if kind == "lora":
         network = attach(copy.deepcopy(base), folder, adapter, component=backbone.denoiser_name)
     else:
-        source = Source(checkpoint=str(folder), revision=None, local_files_only=True)
+        files = PipelineFiles(checkpoint=str(folder), revision=None, local_files_only=True)
         part = backbone.denoiser_name if kind == "pipeline" else None
-        network = source.load_weights(type(base), part)
+        network = files.load_weights(type(base), part)
     wanted = next(base.parameters()).dtype if dtype is None else dtype
     return place(network, device or backbone.device, wanted).eval()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import harness
-from bench.data.curation.source import PicturesChangedError, Source
+from bench.data.curation.photographs import Photographs, PicturesChangedError
 from bench.store import Store
 from tests.cli.test_bad_input import on, shelf, train, write_pairs
 from tests.curation.conftest import photos, picture, settings
@@ -54,7 +54,7 @@ def test_photographs_changed_while_a_curation_reads_them(photos: Path, tmp_path:
             picture(99).save(file)
 
     with pytest.raises(PicturesChangedError, match="were changed while they were read"):
-        Source(store, chosen).run(progress=swap)
+        Photographs(store, chosen).run(progress=swap)
     assert not list(store.root.glob("curation/*"))
     file.write_bytes(original)
-    assert Source(store, chosen).run().fault() is None
+    assert Photographs(store, chosen).run().fault() is None

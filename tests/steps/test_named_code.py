@@ -12,8 +12,8 @@ import pytest
 from bench.api.errors import UsageError
 from bench.data.curation.judge import Photos
 from bench.data.curation.masks import Saliency
+from bench.data.curation.photographs import Photographs
 from bench.data.curation.settings import read_settings
-from bench.data.curation.source import Source
 from bench.generation.image_set import open_image_set
 from bench.spec.profile import load_profile
 from bench.steps.builder import GraphBuilder
@@ -125,7 +125,7 @@ def test_an_edited_judge_saliency_model_or_renderer_is_another_step(
 
     def steps() -> list[str]:
         made = (
-            Source(store, settings).step(),
+            Photographs(store, settings).step(),
             Photos(store, settings, source="a").step,
             Saliency(store, settings, entering="a", source="b").step,
         )
@@ -170,7 +170,7 @@ def test_a_judge_that_reads_a_file_judges_anew_where_the_file_changes(
     write(module, text)
 
     def made() -> tuple[str, list[str]]:
-        first = Source(store, settings).run()
+        first = Photographs(store, settings).run()
         photos = Photos(store, settings, source=first.id).run(device="cpu", batch_size=2)
         replies = [row["reply"] for row in read_jsonl(photos.file("records.jsonl"))]
         return first.content_sha256, replies

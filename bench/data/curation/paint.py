@@ -16,7 +16,7 @@ from torch import nn
 from bench.api.errors import BenchError, UsageError
 from bench.api.generation import image_seed
 from bench.backbones.base import place, resolve_dtype
-from bench.backbones.hub import Source
+from bench.backbones.hub import PipelineFiles
 from bench.data.curation.saliency import switched_on
 from bench.data.curation.settings import NegativeSettings
 from bench.generation.checkpoint import CheckpointRef
@@ -125,8 +125,8 @@ def load_pipeline(settings: NegativeSettings, *, device: str) -> Any:
     if ref.kind == "train":
         raise UsageError(f"{ref.location} is a training; name a folder or hub id of a pipeline.")
     folder = ref.folder()
-    source = Source(checkpoint=str(folder), revision=None, local_files_only=True)
-    found = source.pipeline_class()
+    files = PipelineFiles(checkpoint=str(folder), revision=None, local_files_only=True)
+    found = files.pipeline_class()
     known = {name: name for name in TEXT} if settings.kind == "text" else INPAINT
     if found not in known:
         raise UsageError(
@@ -134,7 +134,7 @@ def load_pipeline(settings: NegativeSettings, *, device: str) -> Any:
             f"negatives of kind {settings.kind!r}; expected one of {', '.join(sorted(known))}."
         )
     pipeline_class = getattr(diffusers, known[found])
-    parts = _load_parts(source, device, resolve_dtype(settings.dtype))
+    parts = _load_parts(files, device, resolve_dtype(settings.dtype))
     if settings.scheduler != "default":
         parts["scheduler"] = make_scheduler(parts["scheduler"], settings.scheduler, {})
     pipeline = pipeline_class(**parts, **_without_checker(pipeline_class))
@@ -142,10 +142,10 @@ def load_pipeline(settings: NegativeSettings, *, device: str) -> Any:
     return pipeline
 
 
-def _load_parts(source: Source, device: str, dtype: torch.dtype) -> dict[str, Any]:
+def _load_parts(files: PipelineFiles, device: str, dtype: torch.dtype) -> dict[str, Any]:
     """Load what `model_index.json` names; networks are checked to be filled exactly."""
     parts: dict[str, Any] = {}
-    for name, value in DiffusionPipeline.load_config(source.checkpoint).items():
+    for name, value in DiffusionPipeline.load_config(files.checkpoint).items():
         if name.startswith("_") or not isinstance(value, list) or name in UNUSED_PARTS:
             continue
         library, class_name = value
@@ -154,17 +154,17 @@ def _load_parts(source: Source, device: str, dtype: torch.dtype) -> dict[str, An
             continue
         if library not in ("diffusers", "transformers"):
             raise UsageError(
-                f"{source.checkpoint}: part {name} is of {library!r}; expected diffusers' or "
+                f"{files.checkpoint}: part {name} is of {library!r}; expected diffusers' or "
                 "transformers' own classes."
             )
         part_class = getattr(importlib.import_module(library), class_name)
         if name.startswith("tokenizer"):
-            parts[name] = source.load_tokenizer(part_class, name)
+            parts[name] = files.load_tokenizer(part_class, name)
         elif issubclass(part_class, nn.Module):
-            network = source.load_weights(part_class, name).requires_grad_(False).eval()
+            network = files.load_weights(part_class, name).requires_grad_(False).eval()
             parts[name] = place(network, device, dtype)
         else:
-            parts[name] = source.load(part_class, name)
+            parts[name] = files.load(part_class, name)
     return parts
 
 

@@ -15,10 +15,10 @@ from bench.data.curation.engine import KIND, Progress, Step
 from bench.data.curation.judge import Photos
 from bench.data.curation.masks import Saliency
 from bench.data.curation.negatives import Negatives
+from bench.data.curation.photographs import Photographs
 from bench.data.curation.scores import Scores
 from bench.data.curation.selection import Selection
 from bench.data.curation.settings import CurationSettings
-from bench.data.curation.source import Source
 from bench.generation.checkpoint import pick_device
 from bench.store import Artifact, Status, Store, artifact_id
 
@@ -53,9 +53,9 @@ class Plan:
     def __init__(self, store: Store, settings: CurationSettings) -> None:
         self.store = store
         self.settings = settings
-        self._source = Source(store, settings)
+        self._photographs = Photographs(store, settings)
         self.steps: dict[str, Step] = {}
-        source = self._add(self._source.step())
+        source = self._add(self._photographs.step())
         entering = source
         self._photos: Photos | None = None
         if settings.judge.name is not None:
@@ -125,7 +125,7 @@ class Plan:
         device = pick_device(device)
         side = self.settings.size
         paint = batch_size or max(1, min(32, _PAINT_PIXELS // (side * side)))
-        steps = {"source": self._source.run(progress)}
+        steps = {"source": self._photographs.run(progress)}
         if self._photos is not None:
             steps["photos"] = self._photos.run(
                 device=device, batch_size=JUDGE_BATCH, progress=progress

@@ -20,8 +20,7 @@ from bench.data.curation.settings import CurationSettings, SourceSettings
 from bench.generation.encode import write_image
 from bench.generation.image_set import open_image_set
 from bench.read.folders import few
-from bench.store import Artifact, Foreign, RememberedHashes, Store, Work, foreign_part
-from bench.store import Source as CodeSource
+from bench.store import Artifact, Foreign, RememberedHashes, Source, Store, Work, foreign_part
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,7 +48,7 @@ class Renderer(Protocol):
         """Return the image set."""
 
 
-class Source:
+class Photographs:
     """The images of a run before they are read.
 
     Args:
@@ -81,7 +80,7 @@ class Source:
             "size": self._settings.size,
             "min_side": self._source.min_side,
         }
-        sources: tuple[CodeSource, ...] = ()
+        sources: tuple[Source, ...] = ()
         if self._folder is None:
             renderer, part = self._renderer()
             own = renderer.image_set_identity(self._store, self._suite(), 1, seed=self._source.seed)
