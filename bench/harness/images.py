@@ -8,19 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Unpack
 
 from bench.api.errors import PrerequisiteError, UsageError
 from bench.api.generation import ImageSet
 from bench.api.prompts import PromptSuite
 from bench.api.registry import DEFAULT_PROFILE, EVALUATORS
-from bench.executors.outcome import Listener, ignore
 from bench.generation.checkpoint import CheckpointRef
 from bench.generation.image_set import open_image_set
 from bench.harness.parts import Setting, finish
 from bench.harness.repairs import with_repairs
 from bench.harness.training import Training
-from bench.harness.work import Work
+from bench.harness.work import Work, WorkOptions
 from bench.read.pictures import read_picture
 from bench.spec.protocol import load_suite
 from bench.spec.table import load_table
@@ -111,12 +110,7 @@ def generate(
     protocol: str | None = None,
     trust: bool = False,
     store: Path | str = "outputs",
-    jobs: int | None = None,
-    gpus: int | None = None,
-    device: str | None = None,
-    executor: Literal["local", "ray"] = "local",
-    ray_address: str | None = None,
-    on_event: Listener = ignore,
+    **how: Unpack[WorkOptions],
 ) -> Images:
     """Sample images from a checkpoint; those that are there are not sampled again.
 
@@ -133,7 +127,7 @@ def generate(
         protocol: in place of the profile's own.
         trust: whether YAML files may name code that nobody registered.
         store: the folder artifacts lie in.
-        jobs, gpus, device, executor, ray_address, on_event: as in `bench.harness.run`.
+        how: jobs, gpus, device, executor, ray_address, on_event, as in `bench.harness.run`.
 
     Raises:
         UsageError: something is unknown, or nothing reads one of `overrides`.
@@ -143,14 +137,7 @@ def generate(
     setting = Setting(
         profile=profile, overrides=overrides, protocol=protocol, trust=trust, store=store
     )
-    work = Work(
-        jobs=jobs,
-        gpus=gpus,
-        device=device,
-        executor=executor,
-        ray_address=ray_address,
-        on_event=on_event,
-    )
+    work = Work(**how)
 
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit}; expected at least 1 prompt.")

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Unpack
 
 from bench.api.errors import BenchError, PrerequisiteError, UsageError
 from bench.api.estimate import Estimate
 from bench.api.registry import DEFAULT_PROFILE
-from bench.executors.outcome import Listener, ignore
 from bench.harness.requests import DEFAULT_STORE, request_for
 from bench.harness.tables import run
+from bench.harness.work import WorkOptions
 from bench.report.model import CellData
 from bench.spec.protocol import load_suite
 from bench.spec.request import Request, make_request
@@ -38,10 +39,7 @@ def measure_scales(
     overrides: Sequence[str] = (),
     trust: bool = False,
     store: Path | str = DEFAULT_STORE,
-    jobs: int | None = None,
-    gpus: int | None = None,
-    device: str | None = None,
-    on_event: Listener = ignore,
+    **how: Unpack[WorkOptions],
 ) -> list[ScalePoint]:
     """Measure FID and GenEval of a profile's base at each scale; what is there is not made twice.
 
@@ -52,9 +50,7 @@ def measure_scales(
         overrides: changes to the profile, such as `"checkpoint.location=tiny-sd-noisy"`.
         trust: whether the profile may name code that nobody registered.
         store: the folder artifacts lie in.
-        jobs, gpus: as in `bench.harness.run`.
-        device: `"cpu"`, `"cuda"`, `"auto"`, or None for the profile's.
-        on_event: told of all that happens.
+        how: jobs, gpus, device, executor, ray_address, on_event, as in `bench.harness.run`.
 
     Raises:
         UsageError: the profile has no such protocol, or it asks for prompts that the profile's own
@@ -81,10 +77,7 @@ def measure_scales(
             request,
             store=store,
             folder=Path(store) / "scales" / _name(request) / f"{scale:g}",
-            jobs=jobs,
-            gpus=gpus,
-            device=device,
-            on_event=on_event,
+            **how,
         )
         for label, failure in result.failures.items():
             raise BenchError(f"scale {scale:g}: {label}: {failure.message}")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Unpack
 
 from bench.api.errors import UsageError
 from bench.api.registry import DEFAULT_PROFILE, EVALUATORS
-from bench.executors.outcome import Listener, ignore
 from bench.generation.image_set import open_image_set
 from bench.harness.folders import Folder, is_artifact, no_images, take_folder
 from bench.harness.images import Images
@@ -17,7 +16,7 @@ from bench.harness.references import measured_alike
 from bench.harness.repairs import with_repairs
 from bench.harness.scores import Scores
 from bench.harness.votes import asks_people, judged_by, votes_upstream
-from bench.harness.work import Work
+from bench.harness.work import Work, WorkOptions
 from bench.steps.builder import GraphBuilder
 from bench.steps.images import add_reference
 from bench.steps.predictions import backend_identities, needed_roles
@@ -45,12 +44,7 @@ def score(
     protocol: str | None = None,
     trust: bool = False,
     store: Path | str = "outputs",
-    jobs: int | None = None,
-    gpus: int | None = None,
-    device: str | None = None,
-    executor: Literal["local", "ray"] = "local",
-    ray_address: str | None = None,
-    on_event: Listener = ignore,
+    **how: Unpack[WorkOptions],
 ) -> Scores:
     """Measure images; what was measured before is not measured again.
 
@@ -71,7 +65,7 @@ def score(
         protocol: in place of the profile's own: says which reference images are meant.
         trust: whether YAML files may name code that nobody registered.
         store: the folder artifacts lie in.
-        jobs, gpus, device, executor, ray_address, on_event: as in `bench.harness.run`.
+        how: jobs, gpus, device, executor, ray_address, on_event, as in `bench.harness.run`.
 
     Raises:
         UsageError: something is unknown, or nothing reads one of `overrides`.
@@ -81,14 +75,7 @@ def score(
         FailedError: measuring failed.
     """
     whose = evaluator if reference is None else evaluator_of(evaluator)
-    work = Work(
-        jobs=jobs,
-        gpus=gpus,
-        device=device,
-        executor=executor,
-        ray_address=ray_address,
-        on_event=on_event,
-    )
+    work = Work(**how)
     if votes and images is not None:
         raise UsageError("votes name the images they are of; leave images out.")
     if bool(votes) != asks_people(whose) or (not votes and images is None):

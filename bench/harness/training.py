@@ -6,17 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Unpack
 
 from bench.api.errors import UsageError, did_you_mean
 from bench.api.registry import DEFAULT_PROFILE
 from bench.executors.estimate import TrainingEstimate as TrainingEstimate
 from bench.executors.estimate import training_estimates
-from bench.executors.outcome import Listener, ignore
 from bench.generation.checkpoint import export_folder
 from bench.harness.parts import Setting, finish
 from bench.harness.repairs import with_repairs
-from bench.harness.work import Work
+from bench.harness.work import TrainingOptions, Work
 from bench.spec.added import method_row
 from bench.spec.table import PAIRINGS, RowSpec
 from bench.steps.builder import GraphBuilder
@@ -80,13 +79,7 @@ def train(
     protocol: str | None = None,
     trust: bool = False,
     store: Path | str = "outputs",
-    jobs: int | None = None,
-    gpus: int | None = None,
-    device: str | None = None,
-    ranks: int = 1,
-    executor: Literal["local", "ray"] = "local",
-    ray_address: str | None = None,
-    on_event: Listener = ignore,
+    **how: Unpack[TrainingOptions],
 ) -> Training:
     """Train one method, or continue what was interrupted; what is there is not trained again.
 
@@ -103,7 +96,7 @@ def train(
         protocol: in place of the profile's own.
         trust: whether YAML files may name code that nobody registered.
         store: the folder artifacts lie in.
-        jobs, gpus, device, ranks, executor, ray_address, on_event: as in `bench.harness.run`.
+        how: jobs, gpus, device, ranks, executor, ray_address, on_event, as in `bench.harness.run`.
 
     Raises:
         UsageError: something is unknown, or nothing reads one of `overrides`.
@@ -114,15 +107,7 @@ def train(
         profile=profile, overrides=overrides, protocol=protocol, trust=trust, store=store
     )
     row = _row(method, pairs=pairs, data=data, start=start_from)
-    work = Work(
-        jobs=jobs,
-        gpus=gpus,
-        device=device,
-        ranks=ranks,
-        executor=executor,
-        ray_address=ray_address,
-        on_event=on_event,
-    )
+    work = Work(**how)
 
     def action() -> Training:
         builder, key = _built(setting, row, seed, stage)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, TypedDict
 
 from bench.api.errors import UsageError
 from bench.environment import cuda_requested, launched, visible_gpus
@@ -21,6 +21,23 @@ from bench.steps.graph import Graph
 from bench.steps.ranks import RankedStep
 from bench.steps.step import Runtime
 from bench.store import Store
+
+
+class WorkOptions(TypedDict, total=False):
+    """How the work of one part is done: fields of `Work`."""
+
+    jobs: int | None
+    gpus: int | None
+    device: str | None
+    on_event: Listener
+    executor: Literal["local", "ray"]
+    ray_address: str | None
+
+
+class TrainingOptions(WorkOptions, total=False):
+    """How the work of a training is done: fields of `Work`."""
+
+    ranks: int
 
 
 @dataclass(frozen=True, kw_only=True)
