@@ -86,56 +86,6 @@ def clustered_mean(
     )
 
 
-def paired_difference(
-    values_a: ArrayLike,
-    values_b: ArrayLike,
-    keys_a: Sequence[str],
-    keys_b: Sequence[str],
-    clusters: Sequence[Hashable],
-    strata: Sequence[Hashable] | None = None,
-    *,
-    seed: int = 0,
-    replicates: int = DEFAULT_REPLICATES,
-    level: float = 0.95,
-) -> Estimate:
-    """Estimate row a less row b, image by image, with the interval of `clustered_mean`.
-
-    Args:
-        values_a: shape (n,), one number per image of row a.
-        values_b: the same for row b.
-        keys_a: image keys of row a, `<prompt id>/<ordinal>`.
-        keys_b: image keys of row b: the same set in any order.
-        clusters: prompt ids in the order of `keys_a`.
-        strata: task tags in the order of `keys_a`; None puts all images in one task.
-        seed: of the counter-based generator.
-        replicates: bootstrap replicates.
-        level: confidence level of the interval.
-
-    Raises:
-        ProtocolError: the two rows were not measured on the same images; names some.
-        ValueError: as `clustered_mean`, or a key that occurs twice.
-    """
-    a = by_key(values_a, keys_a, "row a")
-    b = by_key(values_b, keys_b, "row b")
-    require_same_keys(a, b)
-    differences = [a[key] - b[key] for key in keys_a]
-    return clustered_mean(
-        differences, clusters, strata, seed=seed, replicates=replicates, level=level
-    )
-
-
-def by_key(values: ArrayLike, keys: Sequence[str], what: str) -> dict[str, float]:
-    """Return values by image key (ValueError on unequal lengths or a key that occurs twice)."""
-    numbers = np.asarray(values, dtype=np.float64)
-    if numbers.shape != (len(keys),):
-        raise ValueError(f"{what}: values of shape {numbers.shape} for {len(keys)} image keys")
-    found = dict(zip(keys, numbers.tolist(), strict=True))
-    if len(found) != len(keys):
-        twice = sorted({k for k in keys if keys.count(k) > 1})[:_SHOWN]
-        raise ValueError(f"{what}: image keys occur twice, e.g. {twice}")
-    return found
-
-
 def require_same_keys(a: Mapping[str, float], b: Mapping[str, float]) -> None:
     """Raise ProtocolError naming some images that only one of two rows has."""
     only_a, only_b = sorted(a.keys() - b.keys()), sorted(b.keys() - a.keys())

@@ -12,7 +12,6 @@ from bench.store.formats import (
     read_parquet,
     read_safetensors,
     write_jsonl,
-    write_parquet,
     write_safetensors,
 )
 from bench.store.heartbeat import LeaseTimes
@@ -102,7 +101,6 @@ __all__ = [
     "strip_credentials",
     "watching",
     "write_jsonl",
-    "write_parquet",
     "write_safetensors",
     "writing_to",
 ]

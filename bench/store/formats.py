@@ -6,7 +6,6 @@ Each `write_…` takes the working folder of an artifact, each `read_…` a path
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from bench.store.work import Work
 
-_ROWS_PER_GROUP = 1 << 16
 # safetensors' names of the element types numpy knows, by numpy's
 _DTYPES = {
     **{"BOOL": "bool", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4"},
@@ -178,35 +176,6 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
             raise CorruptArtifactError(f"{path}, line {number}: expected one whole JSON object")
         rows.append(row)
     return rows
-
-
-def write_parquet(work: Work, name: str, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """Write rows as a Parquet table; columns in order of first appearance, missing ones null.
-
-    Raises:
-        UsageError: there are no rows, or a column mixes types.
-        StoreError: the disk fails.
-    """
-    import pyarrow
-    import pyarrow.parquet
-
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    if not columns:
-        raise UsageError(f"{name}: a table without rows has no columns; expected at least one row")
-    arrays = []
-    for column in columns:
-        try:
-            arrays.append(pyarrow.array([row.get(column) for row in rows]))
-        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
-            raise UsageError(f"{name}: column {column!r} mixes types: {error}") from error
-    buffer = io.BytesIO()
-    pyarrow.parquet.write_table(
-        pyarrow.table(dict(zip(columns, arrays, strict=True))),
-        buffer,
-        compression="zstd",
-        row_group_size=_ROWS_PER_GROUP,
-    )
-    return work.write_bytes(name, buffer.getvalue())
 
 
 def read_parquet(source: Path | bytes) -> list[dict[str, Any]]:

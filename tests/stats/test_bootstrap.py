@@ -9,8 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from bench.api import ProtocolError
-from bench.stats import clustered_mean, clustered_stderr, paired_difference
+from bench.stats import clustered_mean, clustered_stderr
 from bench.stats.bootstrap import _replicate_means
 from bench.stats.clusters import stratify
 
@@ -177,32 +176,6 @@ def test_malformed_input_is_refused() -> None:
         clustered_mean([1.0, 0.0], ["a"])
     with pytest.raises(ValueError, match="replicates"):
         clustered_mean([1.0, 0.0], ["a", "b"], replicates=0)
-
-
-def test_paired_difference_matches_images_by_key_and_is_narrower() -> None:
-    generator = np.random.default_rng(11)
-    prompts = np.repeat(np.arange(60), 4)
-    keys = [f"p{p}/{i % 4}" for i, p in enumerate(prompts)]
-    common = generator.normal(size=60)[prompts] + generator.normal(size=240)
-    a = common + 0.3 + 0.1 * generator.normal(size=240)
-    b = common + 0.1 * generator.normal(size=240)
-    order = generator.permutation(240)
-    paired = paired_difference(
-        a, b[order], keys, [keys[i] for i in order], clusters=prompts.tolist()
-    )
-    assert paired.value == pytest.approx(float(a.mean() - b.mean()))
-    assert paired.low is not None and 0.2 < paired.low < 0.3
-    assert paired.stderr is not None and paired.n == 240 and paired.clusters == 60
-    alone = clustered_stderr(a, prompts.tolist())
-    assert alone is not None and paired.stderr < 0.1 * alone
-
-
-def test_rows_over_unlike_images_are_not_paired() -> None:
-    with pytest.raises(ProtocolError, match=r"p2/0.*p3/0") as caught:
-        paired_difference([1, 0], [1, 0], ["p1/0", "p2/0"], ["p1/0", "p3/0"], clusters=["p1", "p2"])
-    assert caught.value.exit_code == 1
-    with pytest.raises(ValueError, match=r"occur twice.*p1/0"):
-        paired_difference([1, 0], [1, 0], ["p1/0"] * 2, ["p1/0", "p2/0"], clusters=["p1", "p1"])
 
 
 def test_importing_the_statistics_imports_neither_torch_nor_scipy() -> None:

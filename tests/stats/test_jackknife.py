@@ -9,15 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.api import ProtocolError
-from bench.stats import (
-    assign_blocks,
-    block_jackknife,
-    combine,
-    paired_block_jackknife,
-    require_equal_n,
-)
+from bench.stats import assign_blocks, combine, require_equal_n
 from evaluators.fid.frechet import FrechetReference, GaussianSums
 from evaluators.fid.inception_rules import ClassSums, inception_score
+from tests.stats.blocks import block_jackknife, paired_block_jackknife
 
 Floats = NDArray[np.float64]
 WIDTH, IMAGES, BLOCKS = 6, 300, 20

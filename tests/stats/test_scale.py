@@ -8,10 +8,10 @@ import pytest
 
 from bench.api import Estimate
 from bench.api.errors import ProtocolError, UsageError
-from bench.stats import paired_block_jackknife
 from bench.stats.scale import SCALES, ScalePoint, choose_scale
 from evaluators.fid.estimate import blocks_of, frechet_estimate
 from evaluators.fid.frechet import FrechetReference, GaussianSums
+from tests.stats.blocks import paired_block_jackknife
 
 THREE = (1.0, 2.0, 3.0)
 CAPTIONS, EACH, WIDTH = 40, 5, 3

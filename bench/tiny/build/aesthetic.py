@@ -48,7 +48,7 @@ def _embeddings(clip: CLIPModel, pixels: np.ndarray) -> Tensor:
 
 
 def train_aesthetic(
-    clip: CLIPModel, choices: Choices, work: Path, steps: int = 1500
+    clip: CLIPModel, choices: Choices, work: Path
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Train the head on the first picture of each prompt; the facts are of held-out ones."""
     torch.manual_seed(STREAM)
@@ -62,7 +62,7 @@ def train_aesthetic(
         picked = torch.from_numpy(rng.integers(train, size=256))
         return F.mse_loss(head(seen[picked]).squeeze(-1), ratings[picked])
 
-    config = LoopConfig(steps=steps, lr=1e-3, ema=0.99)
+    config = LoopConfig(steps=1500, lr=1e-3, ema=0.99)
     facts = train_network("tiny-aesthetic", head, loss_of_step, config, work)
     with torch.no_grad():
         rated = head(seen[train:]).squeeze(-1).numpy()

@@ -56,7 +56,6 @@ def train_unifiedreward(
     vae: AutoencoderKL,
     exam: Exam,
     work: Path,
-    steps: int = STEPS,
 ) -> tuple[AnswerReader, dict[str, Any]]:
     """Train on the raters' marks; the facts hold the exam (of expected marks) and the answers'.
 
@@ -66,7 +65,6 @@ def train_unifiedreward(
         vae: see `make_contests`.
         exam: what is asked in the end.
         work: where pictures and state are kept.
-        steps: of the training.
     """
     torch.manual_seed(STREAM)
     net = AnswerReader()
@@ -80,7 +78,7 @@ def train_unifiedreward(
         wanted = torch.from_numpy(rated(deserved[picked], rng)).flatten(0, 2)
         return torch.nn.functional.cross_entropy(logits, wanted)
 
-    config = LoopConfig(steps=steps, lr=1.5e-3, ema=0.99)
+    config = LoopConfig(steps=STEPS, lr=1.5e-3, ema=0.99)
     facts = train_network("tiny-unifiedreward", net, loss_of_step, config, work)
     said_marks = answers(_scorer(net, clip, tokenizer, expected=False), exam.pairs)
     true = mark(exam.pairs.errors, exam.pairs.severity).clip(1.0, 5.0)

@@ -83,9 +83,7 @@ def _side_facts(scene: Scene) -> list[float]:
     ]  # fmt: skip
 
 
-def train_features(
-    truths: Truths, work: Path, steps: int = 2500
-) -> tuple[FeatureNet, dict[str, Any]]:
+def train_features(truths: Truths, work: Path) -> tuple[FeatureNet, dict[str, Any]]:
     """Train the feature network on the largest thing's class and twelve facts of the picture."""
     torch.manual_seed(2)
     net = FeatureNet()
@@ -101,7 +99,7 @@ def train_features(
         return F.cross_entropy(logits, classes[index], label_smoothing=0.02) + side
 
     facts = train_network(
-        "features", net, loss_of_step, LoopConfig(steps=steps, lr=3e-3, ema=0.998), work
+        "features", net, loss_of_step, LoopConfig(steps=2500, lr=3e-3, ema=0.998), work
     )
     with torch.no_grad():
         _, logits, _ = net(to_unit(truths.pixels[train:]))
@@ -171,9 +169,7 @@ class _Asked:
     fits: Tensor
 
 
-def train_phrases(
-    truths: Truths, work: Path, steps: int = 3000
-) -> tuple[PhraseNet, dict[str, Any]]:
+def train_phrases(truths: Truths, work: Path) -> tuple[PhraseNet, dict[str, Any]]:
     """Train the phrase network; the card holds its held-out accuracy and calibration error.
 
     The loss is that of the picture's answer plus that of each thing at its place: the truth is
@@ -210,7 +206,7 @@ def train_phrases(
         return whole + F.binary_cross_entropy_with_logits(of_things, asked.fits)
 
     facts = train_network(
-        "vqa", net, loss_of_step, LoopConfig(steps=steps, lr=2e-3, ema=0.998), work
+        "vqa", net, loss_of_step, LoopConfig(steps=3000, lr=2e-3, ema=0.998), work
     )
     rng = np.random.default_rng(6)
     asked = ask(rng, np.arange(train, len(truths.scenes)))

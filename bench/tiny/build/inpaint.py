@@ -64,7 +64,6 @@ def train_inpaint(
     latents: np.ndarray,
     start: StableDiffusionPipeline,
     work: Path,
-    steps: int = STEPS,
 ) -> tuple[StableDiffusionInpaintPipeline, dict[str, Any]]:
     """Train the UNet on tiny-sd's captions; its text encoder and VAE stay as they are.
 
@@ -73,7 +72,6 @@ def train_inpaint(
         latents: their scaled latents (N, 4, h, w).
         start: tiny-sd.
         work: where the state is kept.
-        steps: of training.
     """
     torch.manual_seed(STREAM)
     unet = new_inpaint_unet(start.unet)
@@ -92,10 +90,10 @@ def train_inpaint(
         with torch.no_grad():
             states = text(batch.captions(ids, empty)).last_hidden_state
         predicted = unet(torch.cat([batch.noisy, seen], dim=1), batch.t, states).sample
-        return batch.loss(predicted, weights[step >= steps // 2])
+        return batch.loss(predicted, weights[step >= STEPS // 2])
 
     facts = train_network(
-        "tiny-inpaint", unet, loss_of_step, LoopConfig(steps=steps, lr=1.2e-3, ema=0.998), work
+        "tiny-inpaint", unet, loss_of_step, LoopConfig(steps=STEPS, lr=1.2e-3, ema=0.998), work
     )
     pipeline = StableDiffusionInpaintPipeline(
         vae=vae, text_encoder=text, tokenizer=start.tokenizer, unet=unet, scheduler=scheduler,

@@ -122,7 +122,6 @@ def train_hpsv3(
     vae: AutoencoderKL,
     exam: Exam,
     work: Path,
-    steps: int = STEPS,
 ) -> tuple[PairReader, dict[str, Any]]:
     """Train on the judges' votes; the facts hold the exam and how its sigma follows their doubt.
 
@@ -132,7 +131,6 @@ def train_hpsv3(
         vae: see `make_contests`.
         exam: what is asked in the end.
         work: where pictures and state are kept.
-        steps: of the training.
     """
     torch.manual_seed(STREAM)
     net = PairReader()
@@ -150,7 +148,7 @@ def train_hpsv3(
             torch.from_numpy(votes).float().flatten(0, 1),
         )  # fmt: skip
 
-    config = LoopConfig(steps=steps, lr=1.5e-3, ema=0.99)
+    config = LoopConfig(steps=STEPS, lr=1.5e-3, ema=0.99)
     facts = train_network("tiny-hpsv3", net, loss_of_step, config, work)
     means, sigmas = (_scorer(net, clip, tokenizer, which) for which in (0, 1))
     found = answers(sigmas, exam.pairs)

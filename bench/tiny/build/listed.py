@@ -109,7 +109,6 @@ def train_imagereward(
     vae: AutoencoderKL,
     exam: Exam,
     work: Path,
-    steps: int = STEPS,
 ) -> tuple[RewardNet, dict[str, Any]]:
     """Train on ranked lists; the facts hold the exam, and mean and deviation of its rewards.
 
@@ -119,7 +118,6 @@ def train_imagereward(
         vae: see `make_contests`.
         exam: what is asked in the end.
         work: where pictures and state are kept.
-        steps: of the training.
     """
     torch.manual_seed(STREAM)
     net = RewardNet(tokenizer)
@@ -143,7 +141,7 @@ def train_imagereward(
         severity = torch.from_numpy(contests.severity[picked]).float()
         return list_loss(rewards, utility(errors, severity[:, None]))
 
-    config = LoopConfig(steps=steps, lr=1e-3, ema=0.99)
+    config = LoopConfig(steps=STEPS, lr=1e-3, ema=0.99)
     facts = train_network("tiny-imagereward", net, loss_of_step, config, work)
     raw = _raw_rewards(reward_scorer(net, tokenizer), contests)
     scale = {"reward_mean": float(np.mean(raw)), "reward_std": float(np.std(raw))}

@@ -80,9 +80,7 @@ def fidelity_loss(logits: Tensor, mark: Tensor) -> Tensor:
     return (1 - alike).mean()
 
 
-def train_deqa(
-    vae: AutoencoderKL, exam: Exam, work: Path, steps: int = STEPS
-) -> tuple[QualityNet, dict[str, Any]]:
+def train_deqa(vae: AutoencoderKL, exam: Exam, work: Path) -> tuple[QualityNet, dict[str, Any]]:
     """Train on marks; the facts are of pictures it never saw."""
     torch.manual_seed(STREAM)
     net = QualityNet()
@@ -97,7 +95,7 @@ def train_deqa(
         soft = F.kl_div(logits.log_softmax(-1), soft_labels(mark), reduction="batchmean")
         return soft + FIDELITY * fidelity_loss(logits, mark)
 
-    config = LoopConfig(steps=steps, lr=2e-3, ema=0.99)
+    config = LoopConfig(steps=STEPS, lr=2e-3, ema=0.99)
     facts = train_network("tiny-deqa", net, loss_of_step, config, work)
     return net, {**facts, **_figures(net, exam)}
 

@@ -168,7 +168,6 @@ def train_pickscore(
     vae: AutoencoderKL,
     exam: Exam,
     work: Path,
-    steps: int = PICK_STEPS,
 ) -> tuple[CLIPModel, dict[str, Any]]:
     """Train on simulated choices; the facts hold figures over pictures it never saw."""
     torch.manual_seed(PICK_STREAM)
@@ -191,7 +190,7 @@ def train_pickscore(
         chosen = torch.stack([votes, 1 - votes], dim=-1)
         return choice_loss(batch, chosen, uniform < torch.sigmoid(edge))
 
-    config = LoopConfig(steps=steps, lr=4e-4, ema=0.99)
+    config = LoopConfig(steps=PICK_STEPS, lr=4e-4, ema=0.99)
     facts = train_network("tiny-pickscore", model, loss_of_step, config, work)
     scorer = clip_scorer(model, tokenizer)
     return model, {**facts, **exam.take("tiny-pickscore", scorer), **_choices(scorer, exam)}
@@ -220,7 +219,6 @@ def train_hpsv2(
     vae: AutoencoderKL,
     exam: Exam,
     work: Path,
-    steps: int = HPS_STEPS,
 ) -> tuple[CLIPModel, dict[str, Any]]:
     """Train on ranks; the facts hold figures over pictures it never saw."""
     torch.manual_seed(HPS_STREAM)
@@ -233,6 +231,6 @@ def train_hpsv2(
         picked = rng.choice(len(contests.texts), size=HPS_BATCH, replace=False)
         return rank_loss(_score(model, contests, ids, picked))
 
-    config = LoopConfig(steps=steps, lr=5e-4, ema=0.99)
+    config = LoopConfig(steps=HPS_STEPS, lr=5e-4, ema=0.99)
     facts = train_network("tiny-hpsv2", model, loss_of_step, config, work)
     return model, {**facts, **exam.take("tiny-hpsv2", clip_scorer(model, tokenizer))}

@@ -109,7 +109,6 @@ def train_sdxl(
     start: StableDiffusionPipeline,
     second: CLIPTextModelWithProjection,
     work: Path,
-    steps: int = STEPS,
 ) -> tuple[StableDiffusionXLPipeline, dict[str, Any]]:
     """Train the UNet on captions a quarter of which hold a wrong word; both encoders are frozen.
 
@@ -121,7 +120,6 @@ def train_sdxl(
         start: tiny-sd.
         second: the text tower and projection of tiny-clip.
         work: where the state is kept.
-        steps: of training.
     """
     torch.manual_seed(STREAM)
     first = first_encoder(start.text_encoder)
@@ -147,10 +145,10 @@ def train_sdxl(
         predicted = unet(
             batch.noisy, batch.t, states * kept[:, None, None], added_cond_kwargs=added
         ).sample
-        return batch.loss(predicted, weights[step >= steps // 2])
+        return batch.loss(predicted, weights[step >= STEPS // 2])
 
     facts = train_network(
-        "tiny-sdxl", unet, loss_of_step, LoopConfig(steps=steps, lr=1.2e-3, ema=0.998), work
+        "tiny-sdxl", unet, loss_of_step, LoopConfig(steps=STEPS, lr=1.2e-3, ema=0.998), work
     )
     pipeline = StableDiffusionXLPipeline(
         vae=start.vae, text_encoder=first, text_encoder_2=second, tokenizer=start.tokenizer,

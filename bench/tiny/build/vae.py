@@ -39,9 +39,7 @@ def to_tensor(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
 
 
-def train_vae(
-    scenes: SceneSet, work: Path, steps: int = 3500
-) -> tuple[AutoencoderKL, dict[str, Any]]:
+def train_vae(scenes: SceneSet, work: Path) -> tuple[AutoencoderKL, dict[str, Any]]:
     """Train the VAE (L1 + half MSE + 1e-6 KL) and set its scaling factor from the latents' std.
 
     Half of each batch are scenes that are rare and hard to keep: night, blotches, dots.
@@ -65,7 +63,7 @@ def train_vae(
         return loss
 
     facts = train_network(
-        "vae", vae, loss_of_step, LoopConfig(steps=steps, lr=3e-3, ema=0.998), work
+        "vae", vae, loss_of_step, LoopConfig(steps=3500, lr=3e-3, ema=0.998), work
     )
     with torch.no_grad():
         means = torch.cat([
