@@ -162,7 +162,6 @@ class EvaluatorSpec:
         backends: roles this evaluator needs (`"detector"`, `"vqa"`, `"clip"`, `"features"`).
         needs_reference: whether `aggregate` compares with a reference image set (FID).
         upstream: repository@commit of the protocol it follows.
-        clustered: whether records of one prompt are correlated (bootstrap by prompt).
         headline_varies: which of the metrics `aggregate` returns depends on what was measured
             (scorer version, prompt set); the first one returned is then the headline.
     """
@@ -173,7 +172,6 @@ class EvaluatorSpec:
     backends: tuple[str, ...]
     upstream: str
     needs_reference: bool = False
-    clustered: bool = True
     headline_varies: bool = False
 
 
