@@ -26,10 +26,10 @@ ALLOWED: dict[str, set[str]] = {
     "bench.read": set(),
     "bench.stats": {"bench.api"},
     # files of others, fetched with the store's write seam; a suite's reader is found by name
-    "bench.assets": {"bench.api", "bench.store", "bench.network"},
+    "bench.assets": {"bench.api", "bench.store", "bench.network", "bench.config"},
     # chat completions, asked by perturbations and by judges
     "bench.endpoint": {"bench.api", "bench.network"},
-    "bench.suites": {"bench.api", "bench.store", "bench.assets"},
+    "bench.suites": {"bench.api", "bench.store", "bench.assets", "bench.config"},
     "bench.store": {"bench.api"},
     "bench.backbones": {"bench.api", "bench.store"},
     "bench.training": {"bench.api", "bench.store", "bench.backbones", "bench.config"},

@@ -9,12 +9,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError, did_you_mean
+from bench.api.errors import CorruptArtifactError, PrerequisiteError, UsageError
 from bench.api.files import files_below
 from bench.assets.download import agrees
 from bench.assets.places import cache_root
+from bench.config import load_yaml, mapping, read
 from bench.read.text import read_text
 from bench.store import DISK, file_hash
 
@@ -89,32 +88,17 @@ def read_registry(path: Path) -> dict[str, WeightsEntry]:
     Raises:
         UsageError: it is no YAML mapping, or a key is unknown or missing.
     """
-    try:
-        data = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is no YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise UsageError(f"{path}: expected a mapping of entries by name")
-    return {name: _entry(f"{path.name}: {name}", name, entry) for name, entry in data.items()}
+    return {
+        name: _entry(f"{path.name}: {name}", name, entry) for name, entry in load_yaml(path).items()
+    }
 
 
-def _entry(where: str, name: str, data: Mapping[str, Any]) -> WeightsEntry:
-    known = WeightsEntry.__dataclass_fields__
-    for key in data:
-        if key not in known:
-            raise UsageError(f"{where}: unknown key {key!r}.{did_you_mean(key, known)}")
-    given = {**data, "name": name, "used_by": tuple(data.get("used_by", ()))}
+def _entry(where: str, name: str, data: Any) -> WeightsEntry:
+    given = {"used_by": [], **mapping(data, where)}
     for key in ("files", "known"):
-        listed = data.get(key, {})
-        for file, about in listed.items():
-            for word in about:
-                if word not in ("sha256", "bytes"):
-                    raise UsageError(f"{where}: {file}: unknown key {word!r}")
-        given[key] = tuple(WeightsFile(name=file, **about) for file, about in listed.items())
-    try:
-        entry = WeightsEntry(**given)
-    except TypeError as error:
-        raise UsageError(f"{where}: {error}") from error
+        listed = mapping(given.get(key, {}), f"{where}.{key}")
+        given[key] = [{**mapping(about, where), "name": file} for file, about in listed.items()]
+    entry = read(WeightsEntry, given, where, name=name)
     if entry.on_hub != ("/" in name) or (entry.url is not None and entry.package is not None):
         raise UsageError(f"{where}: expected owner/name, or a plain name with a url or a package")
     return entry

@@ -9,10 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from bench.api.errors import UsageError, did_you_mean, unknown
-from bench.read.text import read_text
+from bench.api.errors import UsageError, unknown
+from bench.config import load_yaml, mapping, read
 
 CATALOG = Path(__file__).with_name("catalog.yaml")
 FORMATS = ("lines", "tsv", "csv", "json-list")
@@ -104,13 +102,9 @@ def read_catalog(path: Path) -> dict[str, SuiteEntry]:
     Raises:
         UsageError: it is no YAML mapping, a key is unknown or missing, or a hash is none.
     """
-    try:
-        data = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is no YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise UsageError(f"{path}: expected a mapping of suites by name")
-    return {name: _entry(f"{path.name}: {name}", name, entry) for name, entry in data.items()}
+    return {
+        name: _entry(f"{path.name}: {name}", name, entry) for name, entry in load_yaml(path).items()
+    }
 
 
 def entry_of(name: str) -> SuiteEntry:
@@ -120,37 +114,24 @@ def entry_of(name: str) -> SuiteEntry:
     return catalog()[name]
 
 
-def _entry(where: str, name: str, data: Mapping[str, Any]) -> SuiteEntry:
-    found = dict(data)
+def _entry(where: str, name: str, data: Any) -> SuiteEntry:
+    found = {"folder": name, **mapping(data, where)}
     base = found.pop("base", "")
-    files = []
-    for file, about in found.pop("files", {}).items():
-        sha256 = about.get("sha256")
-        if sha256 is not None and not _HEX.fullmatch(str(sha256)):
+    files = mapping(found.get("files", {}), f"{where}.files")
+    found["files"] = [
+        {"name": file, "url": f"{base}{file}", **mapping(about, where)}
+        for file, about in files.items()
+    ]
+    entry = read(SuiteEntry, {"reader": {}, **found}, where, name=name)
+    for file in entry.files:
+        if file.sha256 is not None and not _HEX.fullmatch(file.sha256):
             raise UsageError(
-                f"{where}: sha256 of {file} is {sha256!r}; expected 8 to 64 hex digits"
+                f"{where}: sha256 of {file.name} is {file.sha256!r}; expected 8 to 64 hex digits"
             )
-        files.append(
-            _build(SuiteFile, f"{where}: {file}", {"name": file, "url": base + file, **about})
-        )
-    reader = _build(Reader, f"{where}: reader", found.pop("reader", {}))
+    reader = entry.reader
     if (reader.format is None) == (reader.function is None) or reader.format not in (
         None,
         *FORMATS,
     ):
         raise UsageError(f"{where}: its reader has neither one function nor one known format")
-    found.setdefault("folder", name)
-    given = {**found, "name": name, "files": tuple(files), "reader": reader}
-    built: SuiteEntry = _build(SuiteEntry, where, given)
-    return built
-
-
-def _build(kind: type[Any], where: str, data: Mapping[str, Any]) -> Any:
-    known = kind.__dataclass_fields__
-    for key in data:
-        if key not in known:
-            raise UsageError(f"{where}: unknown key {key!r}.{did_you_mean(key, known)}")
-    try:
-        return kind(**data)
-    except TypeError as error:
-        raise UsageError(f"{where}: {error}") from error
+    return entry
