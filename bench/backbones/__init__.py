@@ -9,15 +9,14 @@ import logging
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 from bench.api.errors import BenchError, ContractError, UsageError, did_you_mean
 from bench.api.registry import FunctionRegistry
 
 if TYPE_CHECKING:
-    import torch
-
     from bench.backbones.base import Backbone
+    from bench.backbones.loading import How
 
 LOG = logging.getLogger(__name__)
 
@@ -95,22 +94,12 @@ def pipeline_class_of(load: Callable[..., Backbone]) -> str:
     return name
 
 
-def load_backbone(
-    checkpoint: str | Path,
-    *,
-    revision: str | None = None,
-    dtype: str | torch.dtype = "float32",
-    device: str | torch.device = "cpu",
-    local_files_only: bool = False,
-) -> Backbone:
+def load_backbone(checkpoint: str | Path, **how: Unpack[How]) -> Backbone:
     """Load a checkpoint of any family from a folder, the hub's cache, or the hub.
 
     Args:
         checkpoint: folder with `model_index.json`, or hub id.
-        revision: branch, tag or commit of the hub repository.
-        dtype: precision of all parts.
-        device: where the parts go.
-        local_files_only: never ask the network.
+        how: revision, dtype, device, local_files_only; see `bench.backbones.loading.Family.load`.
 
     Raises:
         PrerequisiteError: files are missing; the message has the command that gets them.
@@ -120,14 +109,10 @@ def load_backbone(
     from bench.backbones.hub import PipelineFiles
 
     files = PipelineFiles(
-        checkpoint=str(checkpoint), revision=revision, local_files_only=local_files_only
+        checkpoint=str(checkpoint),
+        revision=how.get("revision"),
+        local_files_only=how.get("local_files_only", False),
     )
     family = family_of(files.pipeline_class(), files.checkpoint)
-    loaded: Backbone = BACKBONES.load(family)(
-        checkpoint,
-        revision=revision,
-        dtype=dtype,
-        device=device,
-        local_files_only=local_files_only,
-    )
+    loaded: Backbone = BACKBONES.load(family)(checkpoint, **how)
     return loaded

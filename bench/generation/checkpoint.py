@@ -188,12 +188,7 @@ def device_name(device: str) -> str:
 
 
 def load_pipeline_backbone(
-    ref: CheckpointRef,
-    store: Store,
-    base: CheckpointRef | None = None,
-    *,
-    dtype: str = "float32",
-    device: str | None = None,
+    ref: CheckpointRef, store: Store, *, dtype: str = "float32", device: str | None = None
 ) -> Backbone:
     """Load a checkpoint; that of a training is its base with the trained network in place.
 
@@ -202,7 +197,6 @@ def load_pipeline_backbone(
     Args:
         ref: what to load.
         store: where trainings are.
-        base: what the training started from, where `ref.base` does not say it.
         dtype: precision of all parts.
         device: where they go; see `pick_device`.
 
@@ -213,7 +207,7 @@ def load_pipeline_backbone(
         CorruptArtifactError: bytes of the training's export were changed.
     """
     device = pick_device(device)
-    base = ref.base or (base if ref.kind == "train" else None)
+    base = ref.base
     if ref.kind != "train" and base is None:
         from bench.backbones import load_backbone
 
