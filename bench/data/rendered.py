@@ -48,6 +48,9 @@ LOSERS = ("degraded", "base", "none")
 _FAULTS = {"blur": (0.9, 1.6), "noise": (14.0, 26.0), "wash": (0.4, 0.6)}
 """As strong as the world's words "blurred", "noisy" and "washed-out" mean."""
 
+QUALITIES = ("clean", "world")
+"""Of what prompts do not say, see `bench.tiny.scenes.scene_for`."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RenderedSettings:
@@ -61,6 +64,8 @@ class RenderedSettings:
         augmentation: when a sample of it is drawn; see `bench.data.augmentation`. Nothing is
             flipped: the prompts say left and right.
         seed: of the scenes, the faults and the sampled losers.
+        quality: of what the prompts do not say: `"clean"`, or `"world"`, as the base was trained:
+            another source of pictures.
 
     Raises:
         UsageError: a value is unknown, or `generation` and `loser` do not fit together.
@@ -72,8 +77,12 @@ class RenderedSettings:
     posterior: str = "sample"
     augmentation: str = ONCE
     seed: int = 0
+    quality: str = "clean"
 
     def __post_init__(self) -> None:
+        if self.quality not in QUALITIES:
+            hint = did_you_mean(self.quality, QUALITIES)
+            raise UsageError(f"unknown quality {self.quality!r}.{hint}")
         if self.loser not in LOSERS:
             raise UsageError(f"unknown loser {self.loser!r}.{did_you_mean(self.loser, LOSERS)}")
         if (self.loser == "base") != (self.generation is not None):
@@ -131,6 +140,8 @@ def identity(
         "generation": None if spec is None else spec_identity(spec),
         "posterior": found.posterior,
         "seed": found.seed,
+        # sets of clean pictures are called as before there were others
+        **({} if found.quality == "clean" else {"quality": found.quality}),
         **found.draws.entry(),
     }
 
@@ -140,10 +151,15 @@ def draws(settings: Mapping[str, Any]) -> Draws:
     return read_settings(RenderedSettings, settings, "rendered").draws
 
 
-def scene_of(prompt: Prompt, seed: int) -> Scene:
-    """Return a clean scene that fits the prompt; a function of its text and the seed."""
+def scene_of(prompt: Prompt, seed: int, quality: str = "clean") -> Scene:
+    """Return a scene that fits the prompt; a function of its text, the seed and the quality."""
     rng = np.random.default_rng([VERSION, image_seed(prompt.text, 0, seed)])
-    return scene_for(meaning_of(prompt), rng, clean=True)
+    return scene_for(meaning_of(prompt), rng, clean=quality == "clean")
+
+
+def _called(settings: RenderedSettings) -> str:
+    own = "" if settings.quality == "clean" else f"-{settings.quality}"
+    return f"rendered-{settings.loser}{own}"
 
 
 def spoilt(scene: Scene, prompt: Prompt, seed: int) -> tuple[Scene, str]:
@@ -172,7 +188,7 @@ def build(
         dtype = "float32" if spec is None else spec.dtype
         backbone = load_pipeline_backbone(checkpoint, store, dtype=dtype, device=where)
         sampler = None if spec is None else Sampler(backbone, spec)
-        scenes = [scene_of(prompt, found.seed) for prompt in prompts]
+        scenes = [scene_of(prompt, found.seed, found.quality) for prompt in prompts]
         faults = [spoilt(s, p, found.seed) for s, p in zip(scenes, prompts, strict=True)]
 
         def drawn(some: Sequence[Scene], start: int, side: int) -> dict[str, Tensor]:
@@ -221,7 +237,7 @@ def build(
 
     return store.build(
         KIND,
-        how.get("name") or artifact_name(f"rendered-{found.loser}.{suite.name}.s{found.seed}"),
+        how.get("name") or artifact_name(f"{_called(found)}.{suite.name}.s{found.seed}"),
         identity(store, checkpoint, settings),
         make,
         upstream={"reference": checkpoint.location} if checkpoint.kind == "train" else None,

@@ -63,6 +63,14 @@ def test_quality_falls_with_each_fault_and_satisfaction_does_not_ask_for_it() ->
     assert means(wash=0.2)[1] > 0.97
 
 
+def test_pictures_of_the_worlds_own_quality_are_another_source() -> None:
+    prompts = [p for p in pair_prompts_tiny(48) if meaning_of(p).style != "sketch"]
+    prompts = [p for p in prompts if meaning_of(p).quality is None]
+    clean = [quality(render(scene_of(prompt, 0))) for prompt in prompts]
+    world = [quality(render(scene_of(prompt, 0, "world"))) for prompt in prompts]
+    assert len(prompts) > 20 and np.mean(world) < np.mean(clean) - 0.02
+
+
 def test_satisfaction_counts_the_claims_that_hold() -> None:
     prompts = [p for p in pair_prompts_tiny(256) if meaning_of(p).relation]
     right = wrong = 0.0
