@@ -171,21 +171,30 @@ def make_choices(
         scenes.append([scene for scene, _, _ in drawn])
         errors.append([wrong for _, wrong, _ in drawn])
         severity.append([depth for _, _, depth in drawn])
-    if not file.is_file():
-        pixels = np.stack([np.stack([render(scene) for scene in row]) for row in scenes])
-        again = np.random.default_rng([stream, count]).random(count) < share
-        pixels = through_vae(vae, pixels, again)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial.npy")
-        np.save(partial, pixels, allow_pickle=False)
-        partial.replace(file)
-        log.info("%s: %d pictures", file.stem, pixels.shape[0] * pixels.shape[1])
+    again = np.random.default_rng([stream, count]).random(count) < share
     return Choices(
         texts=texts,
-        pixels=np.load(file, allow_pickle=False),
+        pixels=kept_pixels(file, lambda: through_vae(vae, rendered(scenes), again)),
         errors=np.array(errors),
         severity=np.array(severity),
     )
+
+
+def rendered(scenes: Sequence[Sequence[Scene]]) -> np.ndarray:
+    """Return the pictures (N, K, 32, 32, 3) uint8 of N rows of K scenes."""
+    return np.stack([np.stack([render(scene) for scene in row]) for row in scenes])
+
+
+def kept_pixels(file: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
+    """Return what `make` gives, from `file` where an earlier run left it."""
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(".partial.npy")
+        np.save(partial, make(), allow_pickle=False)
+        partial.replace(file)
+        log.info("%s: pictures made", file.stem)
+    stored: np.ndarray = np.load(file, allow_pickle=False)
+    return stored
 
 
 @torch.no_grad()

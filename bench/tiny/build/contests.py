@@ -8,8 +8,7 @@ better whatever is asked.
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,8 @@ from typing import Any
 import numpy as np
 from diffusers import AutoencoderKL
 
-from bench.tiny.build.choices import clean_scene, degraded, through_vae
+from bench.tiny.build.choices import clean_scene, degraded, kept_pixels, rendered, through_vae
 from bench.tiny.grammar import to_text
-from bench.tiny.render import render
 from bench.tiny.scenes import pick, random_description
 from bench.tiny.world import (
     COLORS,
@@ -34,8 +32,6 @@ from bench.tiny.world import (
     Noun,
     Scene,
 )
-
-log = logging.getLogger("bench.assets")
 
 SAME_PLACES = 0.5
 """Of wrong pictures, the share that leaves all else of the right one where it is."""
@@ -217,23 +213,7 @@ def make_contests(
     again = np.random.default_rng([stream, count]).random(count) < share
     return Contests(
         texts=texts,
-        pixels=kept_pixels(file, lambda: through_vae(vae, _drawn(scenes), again)),
+        pixels=kept_pixels(file, lambda: through_vae(vae, rendered(scenes), again)),
         errors=np.array(errors),
         severity=np.array(severity, dtype=np.float32),
     )
-
-
-def _drawn(scenes: Sequence[Sequence[Scene]]) -> np.ndarray:
-    return np.stack([np.stack([render(scene) for scene in row]) for row in scenes])
-
-
-def kept_pixels(file: Path, make: Callable[[], np.ndarray]) -> np.ndarray:
-    """Return what `make` gives, from `file` where an earlier run left it."""
-    if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(".partial.npy")
-        np.save(partial, make(), allow_pickle=False)
-        partial.replace(file)
-        log.info("%s: pictures made", file.stem)
-    stored: np.ndarray = np.load(file, allow_pickle=False)
-    return stored
