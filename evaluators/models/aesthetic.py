@@ -20,7 +20,7 @@ from bench.api.generation import ImageSet
 from evaluators.models import hub
 from evaluators.models.affine_head import affine_head
 from evaluators.models.hub import digest
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 from evaluators.models.reward_weights import fill, read_tensors
 
 CLIP = "openai/clip-vit-large-patch14"
@@ -95,11 +95,4 @@ class AestheticScorer(Backend):
                 seen = model.get_image_features(pixel_values=pixels.to(device)).pooler_output
                 scores = head(torch.nn.functional.normalize(seen, dim=-1)).squeeze(-1).tolist()
             for record, score in zip(records, scores, strict=True):
-                yield (
-                    {
-                        "prompt_id": record.prompt_id,
-                        "ordinal": record.ordinal,
-                        "score": [score],
-                    },
-                    {},
-                )
+                yield prediction(record, score=[score])

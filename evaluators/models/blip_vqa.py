@@ -23,7 +23,7 @@ from bench.api.files import file_hash
 from bench.api.generation import ImageSet
 from bench.assets.places import cache_root
 from evaluators.models import hub
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 from evaluators.models.text_lengths import counts_of
 
 IMAGE_SIZE = 480
@@ -106,14 +106,7 @@ class BlipVqa(Backend):
             position = 0
             for record in records:
                 count = len(queries[record.prompt_id])
-                yield (
-                    {
-                        "prompt_id": record.prompt_id,
-                        "ordinal": record.ordinal,
-                        "yes": answers[position : position + count],
-                    },
-                    {},
-                )
+                yield prediction(record, yes=answers[position : position + count])
                 position += count
 
 

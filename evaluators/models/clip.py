@@ -11,7 +11,7 @@ from bench.api.evaluator import Record
 from bench.api.generation import ImageSet
 from evaluators.models import hub
 from evaluators.models.clip_weights import PublishedClip, ShippedClip
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 from evaluators.models.text_lengths import counts, longest_text
 
 
@@ -74,14 +74,7 @@ class ClipCosine(PublishedClip):
                 assert table is not None
                 for row, record in enumerate(records):
                     wanted = [index[t] for t in queries[record.prompt_id]]
-                    yield (
-                        {
-                            "prompt_id": record.prompt_id,
-                            "ordinal": record.ordinal,
-                            "cosine": (table[wanted] @ seen[row]).tolist(),
-                        },
-                        {},
-                    )
+                    yield prediction(record, cosine=(table[wanted] @ seen[row]).tolist())
 
 
 class TinyClip(ShippedClip, ClipCosine):

@@ -13,7 +13,7 @@ from bench.api.evaluator import Record
 from bench.api.generation import ImageSet
 from evaluators.models import hub
 from evaluators.models.clip_weights import PublishedClip, ShippedClip
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 DEVIATION = (0.26862954, 0.26130258, 0.27577711)
@@ -53,7 +53,7 @@ class ClipImageFeatures(PublishedClip):
                 seen = model.get_image_features(pixel_values=pixels.to(device)).pooler_output
             for record, features in zip(records, seen.cpu().numpy(), strict=True):
                 found = {"features": features.astype(np.float32)}
-                yield {"prompt_id": record.prompt_id, "ordinal": record.ordinal}, found
+                yield prediction(record, found)
 
 
 class TinyClipFeatures(ShippedClip, ClipImageFeatures):

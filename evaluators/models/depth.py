@@ -17,7 +17,7 @@ from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
 from evaluators.compbench.rules import detector_size
 from evaluators.models import hub
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 
 REPOSITORY = "Intel/dpt-hybrid-midas"
 SIZE = 480
@@ -72,14 +72,8 @@ class DptDepth(Backend):
                 maps = network(pixel_values=pixels.to(device)).predicted_depth.float().cpu()
             for record, picture, found in zip(records, pictures, maps, strict=True):
                 height, width = picture.shape[:2]
-                yield (
-                    {
-                        "prompt_id": record.prompt_id,
-                        "ordinal": record.ordinal,
-                        "width": width,
-                        "height": height,
-                    },
-                    {"depth": eight_bits(found, width, height)},
+                yield prediction(
+                    record, {"depth": eight_bits(found, width, height)}, width=width, height=height
                 )
 
 

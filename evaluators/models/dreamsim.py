@@ -20,7 +20,7 @@ from bench.api.generation import ImageSet
 from bench.read.text import read_text
 from evaluators.models import hub
 from evaluators.models.hub import digest
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 from evaluators.models.local_folder import file_in, named_folder
 from evaluators.models.reward_weights import fill, read_tensors
 
@@ -98,10 +98,7 @@ class DreamSim(Backend):
                     parts.append(tower(scaled).cpu().numpy())
             rows = np.concatenate(parts, axis=1)
             for record, row in zip(records, rows, strict=True):
-                yield (
-                    {"prompt_id": record.prompt_id, "ordinal": record.ordinal},
-                    {"embedding": row.astype(np.float32)},
-                )
+                yield prediction(record, {"embedding": row.astype(np.float32)})
 
     def towers(self, device: str) -> dict[str, Any]:
         """Return the filled towers in the order of their embeddings."""

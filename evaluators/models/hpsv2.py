@@ -22,7 +22,7 @@ from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
 from evaluators.models import hub
 from evaluators.models.hub import digest
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 from evaluators.models.open_clip_text import (
     Tokenise,
     byte_pair_counts,
@@ -147,14 +147,10 @@ class HPSv2Scorer(Backend):
                 assert known is not None
                 for row, record in enumerate(records):
                     wanted = [index[text] for text in queries[record.prompt_id]]
-                    yield (
-                        {
-                            "prompt_id": record.prompt_id,
-                            "ordinal": record.ordinal,
-                            "score": (100.0 * (known[wanted] @ seen[row])).tolist(),
-                            "hps_version": self.hps_version,
-                        },
-                        {},
+                    yield prediction(
+                        record,
+                        score=(100.0 * (known[wanted] @ seen[row])).tolist(),
+                        hps_version=self.hps_version,
                     )
 
 

@@ -21,7 +21,7 @@ from bench.api.generation import ImageSet
 from evaluators.models import hub
 from evaluators.models.affine_head import affine_head
 from evaluators.models.hub import digest
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 from evaluators.models.reward_weights import fill, read_tensors
 from evaluators.models.text_lengths import counts_of
 
@@ -188,12 +188,5 @@ class ImageRewardScorer(Backend):
             position = 0
             for record in records:
                 count = len(queries[record.prompt_id])
-                yield (
-                    {
-                        "prompt_id": record.prompt_id,
-                        "ordinal": record.ordinal,
-                        "score": rewards[position : position + count],
-                    },
-                    {},
-                )
+                yield prediction(record, score=rewards[position : position + count])
                 position += count

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
 from bench.api.errors import ProtocolError
+from bench.api.evaluator import Record
 from bench.api.generation import ImageRecord, ImageSet
 from bench.read.pictures import read_pixels
 
@@ -43,6 +45,13 @@ def read_batches(
                     "back-end that does (--set backends.ROLE=NAME); --any-size cannot help here"
                 )
         yield part, pictures
+
+
+def prediction(
+    record: ImageRecord, arrays: Mapping[str, np.ndarray] | None = None, **found: Any
+) -> tuple[Record, Mapping[str, np.ndarray]]:
+    """Return what a back-end yields of an image: whose it is with what was found, and arrays."""
+    return {"prompt_id": record.prompt_id, "ordinal": record.ordinal, **found}, arrays or {}
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -19,7 +19,7 @@ from bench.read.pictures import picture_format
 from evaluators.fid import protocols
 from evaluators.models import inception_weights as weights
 from evaluators.models.hub import pick_device
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 from evaluators.models.inception_input import network_input, prepare
 
 
@@ -100,7 +100,7 @@ class InceptionFeatures(Backend):
                 arrays = {"features": features[row]}
                 if logits is not None:
                     arrays["logits"] = logits[row]
-                yield {"prompt_id": record.prompt_id, "ordinal": record.ordinal}, arrays
+                yield prediction(record, arrays)
 
 
 def _format(images: ImageSet, path: str) -> str:

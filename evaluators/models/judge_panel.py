@@ -13,6 +13,7 @@ import numpy as np
 from bench.api.errors import IncompleteError
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageRecord, ImageSet
+from evaluators.models.images import prediction
 from evaluators.models.judge_cache import ReplyCache
 from evaluators.models.judge_endpoint import EndpointJudge
 from evaluators.models.judge_settings import JudgeMember, chosen_judges
@@ -81,10 +82,7 @@ class JudgePanel(Backend):
                     judge.member.name: column[place]
                     for judge, column in zip(judges, columns, strict=True)
                 }
-                yield (
-                    {"prompt_id": record.prompt_id, "ordinal": record.ordinal, "replies": replies},
-                    {},
-                )
+                yield prediction(record, replies=replies)
 
 
 def _answers(

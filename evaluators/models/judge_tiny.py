@@ -14,7 +14,7 @@ from bench.api.generation import ImageSet
 from bench.data.oracle import QUALITY_WEIGHT, quality, satisfaction
 from bench.data.oracle import VERSION as ORACLE_VERSION
 from bench.tiny.suites import meaning_of
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 
 MARGIN = 0.02
 """Scores (0 to 1.5) that are nearer are a tie."""
@@ -70,10 +70,7 @@ class TinyTruthJudge(Backend):
             first = facts[record.prompt_id, record.ordinal]
             second = facts[record.prompt_id, 1 - record.ordinal]
             replies = {name: _reply(look(*first) - look(*second)) for name, look in JUDGES.items()}
-            yield (
-                {"prompt_id": record.prompt_id, "ordinal": record.ordinal, "replies": replies},
-                {},
-            )
+            yield prediction(record, replies=replies)
 
 
 def _reply(lead: float) -> str:

@@ -20,7 +20,7 @@ from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
 from evaluators.models import hub
 from evaluators.models.hub import digest
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 from evaluators.models.local_folder import file_in, named_folder
 from evaluators.models.reward_weights import fill, read_tensors
 
@@ -192,11 +192,4 @@ class OneIGStyle(Backend):
             for row, record in enumerate(records):
                 (style,) = queries[record.prompt_id]
                 cosines = {k: (references[k][style] @ v[row]).tolist() for k, v in seen.items()}
-                yield (
-                    {
-                        "prompt_id": record.prompt_id,
-                        "ordinal": record.ordinal,
-                        "cosines": cosines,
-                    },
-                    {},
-                )
+                yield prediction(record, cosines=cosines)

@@ -19,7 +19,7 @@ from bench.api.prompts import Prompt
 from evaluators.compbench.numeracy import SYNONYMS
 from evaluators.compbench.rules import DETECTOR_THRESHOLD, PERSONS, overlap
 from evaluators.models import hub
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 
 REPOSITORY = "google/owlv2-base-patch16-ensemble"
 TEMPLATE = "a photo of a {}"
@@ -72,16 +72,7 @@ class OpenVocabularyDetector(Backend):
             for row, (record, picture) in enumerate(zip(records, pictures, strict=True)):
                 height, width = picture.shape[:2]
                 found = detector.find(seen, row, nouns[record.prompt_id], width, height)
-                yield (
-                    {
-                        "prompt_id": record.prompt_id,
-                        "ordinal": record.ordinal,
-                        "height": height,
-                        "width": width,
-                        "detections": found,
-                    },
-                    {},
-                )
+                yield prediction(record, height=height, width=width, detections=found)
 
 
 def nouns_of(prompt: Prompt) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
 from evaluators.models import hub
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 from evaluators.models.text_lengths import counts, longest_text
 
 NETWORK = "yuvalkirstain/PickScore_v1"
@@ -108,14 +108,7 @@ class PickScorer(Backend):
                 assert known is not None
                 for row, record in enumerate(records):
                     wanted = [index[text] for text in queries[record.prompt_id]]
-                    yield (
-                        {
-                            "prompt_id": record.prompt_id,
-                            "ordinal": record.ordinal,
-                            "score": (known[wanted] @ seen[row]).tolist(),
-                        },
-                        {},
-                    )
+                    yield prediction(record, score=(known[wanted] @ seen[row]).tolist())
 
 
 class RealismScorer(PickScorer):

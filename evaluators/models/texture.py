@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 
 _LUMA = (9798, 19235, 3735)
 """0.299, 0.587 and 0.114 in units of 2^-15."""
@@ -59,11 +59,4 @@ class LaplacianVariance(Backend):
         """Yield `"texture"` of each image."""
         for records, pictures in read_batches(images, batch_size):
             for record, picture in zip(records, pictures, strict=True):
-                yield (
-                    {
-                        "prompt_id": record.prompt_id,
-                        "ordinal": record.ordinal,
-                        "texture": laplacian_variance(picture),
-                    },
-                    {},
-                )
+                yield prediction(record, texture=laplacian_variance(picture))

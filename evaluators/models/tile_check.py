@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 
 
 class TileCheck(Backend):
@@ -25,11 +25,4 @@ class TileCheck(Backend):
         """Yield `"largest"` (0 to 255) of each image; queries are ignored."""
         for records, pictures in read_batches(images, batch_size):
             for record, picture in zip(records, pictures, strict=True):
-                yield (
-                    {
-                        "prompt_id": record.prompt_id,
-                        "ordinal": record.ordinal,
-                        "largest": int(picture.max()),
-                    },
-                    {},
-                )
+                yield prediction(record, largest=int(picture.max()))

@@ -18,7 +18,7 @@ from bench.tiny.assets import path_of
 from bench.tiny.detect import DETECT_VERSION, find
 from bench.tiny.world import COLORS, SHAPES
 from evaluators.geneval.clauses import unknown_words
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 from evaluators.sentinel import require_sentinel
 
 
@@ -83,13 +83,6 @@ class TinyDetector(Backend):
                     }
                     for thing in find(pixels)
                 ]
-                yield (
-                    {
-                        "prompt_id": record.prompt_id,
-                        "ordinal": record.ordinal,
-                        "height": pixels.shape[0],
-                        "width": pixels.shape[1],
-                        "detections": detections,
-                    },
-                    {},
+                yield prediction(
+                    record, height=pixels.shape[0], width=pixels.shape[1], detections=detections
                 )

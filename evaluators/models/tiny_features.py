@@ -10,7 +10,7 @@ import numpy as np
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
 from bench.tiny.assets import path_of, weights_sha256
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 
 
 class TinyFeatures(Backend):
@@ -37,8 +37,8 @@ class TinyFeatures(Backend):
             with torch.no_grad():
                 features, logits, _ = net(to_unit(np.stack(pictures)))
             for row, record in enumerate(records):
-                yield (
-                    {"prompt_id": record.prompt_id, "ordinal": record.ordinal},
+                yield prediction(
+                    record,
                     {
                         "features": features[row].numpy().astype(np.float32),
                         "logits": logits[row].numpy().astype(np.float32),

@@ -19,7 +19,7 @@ from bench.tiny.assets import path_of, weights_sha256
 from evaluators.models import hub
 from evaluators.models.affine_head import affine_head
 from evaluators.models.imagereward import ImageRewardScorer
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 from evaluators.models.reward_weights import fill, read_tensors
 from evaluators.models.text_lengths import counts, longest_text
 
@@ -176,15 +176,7 @@ class TinyHPSv3(ClipReader):
         from bench.tiny.reward_networks import PairReader
 
         for record, found in self.outputs(PairReader(), images, queries, batch_size):
-            yield (
-                {
-                    "prompt_id": record.prompt_id,
-                    "ordinal": record.ordinal,
-                    "score": found[:, 0].tolist(),
-                    "uncertainty": float(found[0, 1]),
-                },
-                {},
-            )
+            yield prediction(record, score=found[:, 0].tolist(), uncertainty=float(found[0, 1]))
 
 
 class TinyUnifiedReward(ClipReader):
@@ -204,14 +196,10 @@ class TinyUnifiedReward(ClipReader):
         from bench.tiny.reward_networks import MARKS, AnswerReader
 
         for record, found in self.outputs(AnswerReader(), images, queries, batch_size):
-            yield (
-                {
-                    "prompt_id": record.prompt_id,
-                    "ordinal": record.ordinal,
-                    "answer": f"Final Score: {MARKS[int(found[0].argmax())]:g}",
-                    "chances": found[0].softmax(-1).tolist(),
-                },
-                {},
+            yield prediction(
+                record,
+                answer=f"Final Score: {MARKS[int(found[0].argmax())]:g}",
+                chances=found[0].softmax(-1).tolist(),
             )
 
 
@@ -247,15 +235,7 @@ class TinyDeQA(Backend):
                 scores = expected_level(logits).tolist()
                 levels = logits.softmax(-1).tolist()
             for record, score, chances in zip(records, scores, levels, strict=True):
-                yield (
-                    {
-                        "prompt_id": record.prompt_id,
-                        "ordinal": record.ordinal,
-                        "score": [score],
-                        "levels": chances,
-                    },
-                    {},
-                )
+                yield prediction(record, score=[score], levels=chances)
 
 
 def _square(picture: np.ndarray) -> Any:

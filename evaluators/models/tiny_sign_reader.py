@@ -15,7 +15,7 @@ from bench.api.generation import ImageSet
 from bench.tiny.graph_suites import LONGEST_SIGN
 from bench.tiny.render import RENDER_VERSION, render
 from bench.tiny.world import IMAGE_SIZE, LETTERS, WORLD_VERSION, Scene
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 
 NOTHING = "No text recognized."
 ALIKE = 0.7
@@ -48,15 +48,7 @@ class TinySignReader(Backend):
         asked = {prompt_id for prompt_id, texts in queries.items() if texts}
         for records, pictures in read_batches(images, batch_size, asked, one_size=self.name):
             for record, (text, alike) in zip(records, read_signs(np.stack(pictures)), strict=True):
-                yield (
-                    {
-                        "prompt_id": record.prompt_id,
-                        "ordinal": record.ordinal,
-                        "text": text if alike >= ALIKE else NOTHING,
-                        "alike": alike,
-                    },
-                    {},
-                )
+                yield prediction(record, text=text if alike >= ALIKE else NOTHING, alike=alike)
 
 
 def read_signs(pictures: NDArray[np.uint8]) -> list[tuple[str, float]]:

@@ -18,7 +18,7 @@ from bench.tiny.graph_suites import STYLES, style_of
 from bench.tiny.render import RENDER_VERSION, render
 from bench.tiny.scenes import SCENES_VERSION, random_description, scene_for
 from bench.tiny.world import WORLD_VERSION
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 
 REFERENCES = 16
 """Renders of a style that pictures are compared with."""
@@ -65,14 +65,7 @@ class TinyStyle(_FeaturesBackend):
             for row, record in enumerate(records):
                 (style,) = queries[record.prompt_id]
                 cosines = {k: (references[style][k] @ v[row]).tolist() for k, v in layers.items()}
-                yield (
-                    {
-                        "prompt_id": record.prompt_id,
-                        "ordinal": record.ordinal,
-                        "cosines": cosines,
-                    },
-                    {},
-                )
+                yield prediction(record, cosines=cosines)
 
 
 class TinyDiversity(_FeaturesBackend):
@@ -87,10 +80,7 @@ class TinyDiversity(_FeaturesBackend):
         for records, pictures in read_batches(images, batch_size, one_size=self.name):
             rows = np.concatenate([_unit(v) for v in _embed(np.stack(pictures)).values()], axis=1)
             for record, row in zip(records, rows, strict=True):
-                yield (
-                    {"prompt_id": record.prompt_id, "ordinal": record.ordinal},
-                    {"embedding": row.astype(np.float32)},
-                )
+                yield prediction(record, {"embedding": row.astype(np.float32)})
 
 
 def style_pictures(style: str, count: int, *, seed: int = _SEED) -> NDArray[np.uint8]:

@@ -10,7 +10,7 @@ import numpy as np
 from bench.api.evaluator import Backend, Record
 from bench.api.generation import ImageSet
 from bench.tiny.assets import path_of, weights_sha256
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 
 
 class TinyVQA(Backend):
@@ -48,12 +48,5 @@ class TinyVQA(Backend):
             position = 0
             for record in records:
                 count = len(queries[record.prompt_id])
-                yield (
-                    {
-                        "prompt_id": record.prompt_id,
-                        "ordinal": record.ordinal,
-                        "yes": answers[position : position + count],
-                    },
-                    {},
-                )
+                yield prediction(record, yes=answers[position : position + count])
                 position += count

@@ -28,7 +28,7 @@ from bench.api.prompts import PromptSuite
 from bench.read.weights import onnx_session
 from evaluators.geneval.clauses import unofficial_words
 from evaluators.geneval.prompts import OBJECT_NAMES
-from evaluators.models.images import read_batches
+from evaluators.models.images import prediction, read_batches
 from evaluators.sentinel import require_sentinel
 
 FILE = "yolo11n-seg.onnx"
@@ -105,15 +105,11 @@ class YoloDetector(Backend):
         """
         for records, pictures in read_batches(images, batch_size):
             for record, picture in zip(records, pictures, strict=True):
-                yield (
-                    {
-                        "prompt_id": record.prompt_id,
-                        "ordinal": record.ordinal,
-                        "height": picture.shape[0],
-                        "width": picture.shape[1],
-                        "detections": self.look(picture),
-                    },
-                    {},
+                yield prediction(
+                    record,
+                    height=picture.shape[0],
+                    width=picture.shape[1],
+                    detections=self.look(picture),
                 )
 
     def look(self, picture: np.ndarray) -> list[dict[str, Any]]:
