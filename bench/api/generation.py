@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.api.errors import IncompleteError
+from bench.api.errors import IncompleteError, UsageError
 from bench.api.prompts import PromptSuite
+from bench.read.text import stands_for_nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,14 @@ class GenerationSpec:
     negative: str = "none"
     seed_rule: str = "per-image"
     file_format: str = "png"
+
+    def __post_init__(self) -> None:
+        """Refuse a negative prompt that stands for none (UsageError): it would be encoded."""
+        if self.negative_prompt and stands_for_nothing(self.negative_prompt):
+            raise UsageError(
+                f"negative_prompt is {self.negative_prompt!r}, a text like any other here; write "
+                "'' where none is meant"
+            )
 
     def identity(self) -> dict[str, Any]:
         """Return the JSON-able mapping that enters an artifact's hash."""

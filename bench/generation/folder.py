@@ -23,7 +23,7 @@ from bench.api.generation import ImageSet
 from bench.api.prompts import Prompt, PromptSuite
 from bench.read.folders import listed_below, named
 from bench.read.json_text import json_lines, parse_json
-from bench.read.markup import say_markup
+from bench.read.markup import say_alike, say_markup
 from bench.read.text import (
     MissingFileError,
     read_text,
@@ -114,7 +114,9 @@ def read_manifest(root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
             )
         of_prompt[ordinal] = line
     if suite is None:
-        say_markup([prompt.text for prompt in prompts.values()], shown(path))
+        texts = [prompt.text for prompt in prompts.values()]
+        say_markup(texts, shown(path))
+        say_alike(texts, shown(path))
         version = hashlib.sha256(text.encode()).hexdigest()[:12]
         suite = PromptSuite(
             name=f"folder:{shown(root.name)}", version=version, prompts=tuple(prompts.values())

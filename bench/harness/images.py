@@ -20,6 +20,7 @@ from bench.harness.parts import Setting, finish
 from bench.harness.repairs import with_repairs
 from bench.harness.training import Training
 from bench.harness.work import Work, WorkOptions
+from bench.read.markup import say_markup
 from bench.read.pictures import read_picture
 from bench.spec.protocol import load_suite
 from bench.spec.table import load_table
@@ -150,6 +151,7 @@ def generate(
         if images_per_prompt is not None:
             how = replace(how, images_per_prompt=images_per_prompt)
         suite = load_suite(how.suite, limit) if own is None else own
+        say_markup([how.generation.negative_prompt], "the negative prompt")
         return add_images(
             builder,
             _checkpoint(builder, checkpoint),

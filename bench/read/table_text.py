@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import UsageError
-from bench.read.text import read_text, shown
+from bench.read.text import MARK, read_text, shown
 
 LONGEST_CELL = 131_072
 """Characters of a cell; Python's own limit."""
@@ -74,6 +74,8 @@ def parse_table(text: str, where: str, *, separator: str = ",") -> TextTable:
         if not columns:
             columns = [cell.strip() for cell in cells]
             _check_heading(columns, where)
+        elif fault := _joined(cells, columns):
+            rows.append(TextRow(line=line, values={}, fault=fault))
         elif len(cells) == len(columns):
             rows.append(TextRow(line=line, values=dict(zip(columns, cells, strict=True))))
         else:
@@ -149,6 +151,15 @@ def _cells(text: str, where: str, separator: str) -> Iterator[tuple[int, list[st
             else f"{error}; is a quotation mark not closed, or not doubled inside a cell?"
         )
         raise UsageError(f"{where}: the row that begins on line {begun}: {hint}") from None
+
+
+def _joined(cells: Sequence[str], columns: Sequence[str]) -> str:
+    """Return why a row is the beginning of another table, nothing where it is none."""
+    if any(cell.startswith(MARK) for cell in cells):
+        return "a cell begins with the byte order mark of a file; were two files joined there?"
+    if [cell.strip() for cell in cells] == list(columns):
+        return "it is the heading once more; were two tables joined there? Take it out"
+    return ""
 
 
 def _refuse_quoted(cells: Sequence[str], where: str) -> None:

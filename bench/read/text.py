@@ -24,9 +24,14 @@ _MARKS = (  # the longer ones first: UTF-32's begins as UTF-16's does
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _SHOWN = 24
-_MARK = "\ufeff"
-PLACEHOLDERS = ("nan", "NaN", "NAN", "None", "null", "NULL", "<NA>", "#N/A", "undefined")
-"""What programs write where a cell was empty."""
+MARK = "\ufeff"
+"""The byte order mark: at the begin of a file alone."""
+PLACEHOLDERS = (
+    *("nan", "none", "null", "nil", "nat", "na", "n/a", "<na>", "<none>", "(null)", "undefined"),
+    *("#n/a", "#value!", "#ref!", "#name?", "#div/0!", "#num!", "#null!"),
+    *("-", "--", "\u2013", "\u2014"),
+)
+"""What people and programs write where a cell was empty or cannot be computed, in lower case."""
 _OTHERS = (
     (b"version https://git-lfs", "a pointer of git LFS; fetch the file itself (git lfs pull)"),
     (b"PK\x03\x04", "a zip archive, or a document of an office program; export its text"),
@@ -177,7 +182,7 @@ def lines_of(text: str, where: str) -> list[str]:
         lines.pop()
     lines = [line.removesuffix("\r") for line in lines]
     for number, line in enumerate(lines, start=1):
-        if line.startswith(_MARK):
+        if line.startswith(MARK):
             raise UsageError(
                 f"{where}, line {number} begins with the byte order mark of a file: were two files "
                 "joined there? Take it out"
@@ -221,8 +226,8 @@ def says_nothing(text: str) -> bool:
 
 
 def stands_for_nothing(text: str) -> bool:
-    """Whether a text is what programs write where there was none: `nan`, `None`, `null`."""
-    return text.strip() in PLACEHOLDERS
+    """Whether a text is what is written where there was none: `nan`, `None`, `N/A`, `#REF!`."""
+    return text.strip().casefold() in PLACEHOLDERS
 
 
 def shown(path: Path | str) -> str:

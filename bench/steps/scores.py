@@ -52,7 +52,8 @@ class ScoreStep(Step):
         Raises:
             IncompleteError: an image lacks a prediction, naming it.
             ContractError: the evaluator leaves images out, or gives some twice.
-            BenchError: a value is NaN or infinite; it is never counted as 0.
+            BenchError: it gives no metric at all, or a value is NaN or infinite: that is never
+                counted as 0.
         """
         return store.build(
             self.kind,
@@ -77,6 +78,12 @@ class ScoreStep(Step):
             metrics = evaluator.aggregate(records, predictions, reference or None)
         except ValueError as error:
             raise BenchError(f"{self.label}: {error}") from error
+        if not metrics:
+            raise BenchError(
+                f"{self.label}: {evaluator.spec.name} gives no metric: suite {suite.name} has no "
+                "prompts that one of its metrics is about. Name theirs by --suite, or by the tags "
+                "and meta of a manifest"
+            )
         say(work, self._own_reference(store, evaluator, predictions, reference))
         write_jsonl(work, RECORDS, records)
         work.write_json(METRICS, {name: e.to_json() for name, e in metrics.items()})

@@ -6,6 +6,7 @@ import hashlib
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from bench.api.errors import PrerequisiteError, UsageError
 from bench.api.prompts import Prompt, PromptSuite
 from bench.read.folders import few
 from bench.read.json_text import read_json, read_json_lines
-from bench.read.markup import say_markup
+from bench.read.markup import say_alike, say_markup
 from bench.read.table_text import SEPARATORS, read_text_table, require_spelt
 from bench.read.text import (
     MissingFileError,
@@ -68,6 +69,7 @@ def captions(*, file: str, count: int | None = None, name: str = "captions") -> 
         raise UsageError(f"{shown(path)} holds no prompt; expected at least one")
     texts = texts[:count]
     say_markup(texts, shown(path))
+    say_alike(texts, shown(path))
     equal = {text: n for text, n in Counter(texts).items() if n > 1}
     if equal:
         LOG.warning(
@@ -130,7 +132,19 @@ def _texts(path: Path) -> Iterator[str]:
     else:
         lines = read_lines(path)
         refuse_two_readings(lines, where)
+        _say_groups(lines, where)
         yield from lines
+
+
+def _say_groups(lines: Sequence[str], where: str) -> None:
+    """Log that blank lines part a text in groups: prompts that were wrapped, perhaps."""
+    found = [len(list(some)) for blank, some in groupby(lines, says_nothing) if not blank]
+    if len(found) > 1 and max(found) > 1:
+        LOG.warning(
+            "%s: blank lines part it into %d groups of %d to %d lines; each line is a prompt of "
+            "its own, not each group",
+            *(where, len(found), min(found), max(found)),
+        )
 
 
 def _text(value: Any, where: str) -> str:

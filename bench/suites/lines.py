@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from bench.api.errors import UsageError
+from bench.suites.foreign_lines import FOREIGN, are_numbered, have_bullets
 
 COLUMNS = ("prompt", "caption", "text")
 """Where a table or a JSON object has its prompt; it must have one of them alone."""
@@ -23,15 +24,9 @@ OTHER_FORMS = (
 )
 """Endings of files that hold something else than one prompt a line."""
 
-_NUMBER = re.compile(
-    r"\s*(?:prompt|caption|text|image|no\.?|#)?[\s_-]*[(\[]?(\d+)"
-    r"\s*(?:[.):\]]\s+|:(?!\d)\s*|[,;|]\s*|\s[-\u2013\u2014]\s+)\S",
-    re.IGNORECASE,
-)
 _WORD = re.compile(r"\w+")
-_DASH = re.compile(r"\s*([-*+\u2022\u2013])\s+\S")
 _REMARK = re.compile(r"\s*(#(?!\S)|#\s|//|;\s)")
-_QUOTES = ('""', "''", "\u201c\u201d", "\u2018\u2019", "\u00ab\u00bb", "[]")
+_QUOTES = ('""', "''", "\u201c\u201d", "\u2018\u2019", "\u00ab\u00bb", "[]", "()", "{}")
 
 
 def refuse_two_readings(lines: Sequence[str], where: str) -> None:
@@ -86,16 +81,6 @@ def _have_cells(lines: Sequence[str]) -> bool:
     return False
 
 
-def _are_numbered(lines: Sequence[str]) -> bool:
-    found = [int(match[1]) for match in map(_NUMBER.match, lines) if match]
-    return len(lines) > 1 and len(found) == len(lines) == len(set(found))
-
-
-def _have_dashes(lines: Sequence[str]) -> bool:
-    found = {match[1] if match else "" for match in map(_DASH.match, lines)}
-    return len(lines) > 1 and len(found) == 1 and found != {""}
-
-
 def _are_quoted(lines: Sequence[str]) -> bool:
     bare = [line.strip().rstrip(",") for line in lines]
     ends = {line[0] + line[-1] if len(line) > 1 else "" for line in bare}
@@ -113,7 +98,8 @@ _READINGS: dict[str, Callable[[Sequence[str]], bool]] = {
     "prompt a line": _have_cells,
     "lines begin with #, // or ;, as remarks do: are they prompts? Take them out, or write the "
     "prompts as .jsonl": _have_remarks,
-    f"its lines are numbered; {_MARKS}": _are_numbered,
-    f"each line begins with a dash or a bullet; {_MARKS}": _have_dashes,
+    f"its lines are numbered; {_MARKS}": are_numbered,
+    f"each line begins with a dash or a bullet; {_MARKS}": have_bullets,
     f"each line stands between quotation marks or brackets; {_MARKS}": _are_quoted,
+    **FOREIGN,
 }

@@ -24,6 +24,7 @@ from bench.api import (
 from evaluators.detections import parse_detections
 from evaluators.geneval import folder
 from evaluators.geneval.clauses import require_clauses
+from evaluators.geneval.consistency import require_possible, say_unlike
 from evaluators.geneval.prompts import TASKS
 from evaluators.geneval.results import official_rows, results_jsonl
 from evaluators.geneval.rules import judge
@@ -131,9 +132,11 @@ class GenEval(Evaluator):
         return folder.read_official(root, suite=suite)
 
     def complete_prompts(self, images: ImageSet) -> ImageSet:
-        """Return the image set as it is; its prompts' clauses are looked at (UsageError)."""
+        """Return the image set as it is; its prompts are looked at (UsageError)."""
         for prompt in images.suite:
             require_clauses(prompt, tasks=TASKS)
+            require_possible(prompt)
+        say_unlike(images.suite, str(images.root))
         return images
 
     def write_folder(self, images: ImageSet, root: Path, *, previews: bool = False) -> None:

@@ -7,6 +7,7 @@ Source: tgxs002/HPSv2@866735e:hpsv2/evaluation.py.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +25,13 @@ from bench.api import (
     Record,
 )
 from bench.api.errors import unknown
+from bench.read.folders import few
+from bench.read.text import shown
 from evaluators.records import column
 from evaluators.rewards.hpsv2_folder import read_official
 from evaluators.rewards.rules import RewardEvaluator, mean_of, mean_of_chunks
+
+LOG = logging.getLogger(__name__)
 
 ROLE = "hpsv2"
 VERSIONS = ("v2.1", "v2.0", "tiny")
@@ -96,6 +101,19 @@ class HPSv2(RewardEvaluator):
     def read_folder(self, root: Path, *, suite: PromptSuite | None = None) -> ImageSet:
         """Read the benchmark's folders of styles; see `hpsv2_folder.read_official`."""
         return read_official(root, suite=suite)
+
+    def complete_prompts(self, images: ImageSet) -> ImageSet:
+        """Return the image set as it is; tags beside the styles' are said."""
+        tags = [prompt.tag for prompt in images.suite]
+        other = [tag for tag in tags if tag not in STYLES]
+        if len(other) < len(tags) and other:
+            LOG.warning(
+                "%s: %d of %d prompts have tags that are no style (%s): they count in the mean of "
+                "all, and in no style's; the styles are %s",
+                *(shown(images.root), len(other), len(tags), few(sorted(map(repr, {*other})))),
+                ", ".join(STYLES),
+            )
+        return images
 
 
 def _moved(estimate: Estimate, value: float) -> Estimate:

@@ -88,3 +88,66 @@ def test_what_lies_beside_the_samples_is_said(tmp_path: Path, said: Said) -> Non
 def test_a_tag_that_is_no_task_is_refused(tmp_path: Path, said: Said) -> None:
     assert geneval(tmp_path, layout(tmp_path / "g", [CIRCLE], tag="single-object")) == 2
     assert "has the tag 'single-object', which is no GenEval task" in said()
+
+
+def test_prompts_of_something_else_than_their_clauses_are_said(tmp_path: Path, said: Said) -> None:
+    red = {**CIRCLE, "color": "red"}
+    above = {"class": "square", "count": 1, "position": ["above", 0]}
+    rows = [
+        ("single_object", [CIRCLE], "a photo of a square"),
+        ("counting", [CIRCLE], "a photo of a circle"),
+        ("position", [CIRCLE], "a photo of one circle"),
+        ("two_object", [CIRCLE, CIRCLE], "a circle and a circle"),
+        ("single_object", [CIRCLE], "a photo of the circle"),
+        ("single_object", [CIRCLE], "a photo of the circle"),
+        ("colors", [red], "a red circle"),
+        ("position", [CIRCLE, above], "a square above a circle"),
+        ("color_attr", [red, {**red, "color": "blue"}], "a red circle and a blue circle"),
+    ]
+    root = tmp_path / "g"
+    for number, (tag, include, prompt) in enumerate(rows):
+        pictures(root / f"{number:05d}" / "samples", 1)
+        about = {"tag": tag, "include": include, "prompt": prompt}
+        (root / f"{number:05d}" / "metadata.jsonl").write_text(json.dumps(about))
+    assert geneval(tmp_path, root, "-q") == 0
+    told = said()
+    assert "1 of 9 prompts name none of the classes that they ask for: 00000" in told
+    assert "2 of 9 prompts have clauses of another task than their tag: 00001" in told
+    assert "1 of 9 prompts ask twice for one class: one object may be both: 00003" in told
+    assert "1 of 9 prompts are equal to an earlier one; each counts: 00005 as 00004" in told
+
+
+@pytest.mark.parametrize(
+    ("more", "hint"),
+    [
+        ({"exclude": [CIRCLE]}, "asks for 1 of 'circle' and excludes 1 or more"),
+        ({"prompt": " "}, "has no text"),
+        ({"prompt": "nan"}, "has no text"),
+    ],
+)
+def test_prompts_that_no_picture_can_meet_are_refused(
+    more: dict[str, Any], hint: str, tmp_path: Path, said: Said
+) -> None:
+    assert geneval(tmp_path, layout(tmp_path / "g", [CIRCLE], **more)) == 2
+    assert hint in said()
+
+
+def manifest(folder: Path, *tags: str) -> Path:
+    lines = [
+        json.dumps({"file": f"{n:05d}.png", "prompt": f"a circle {n}", "tag": tag})
+        for n, tag in enumerate(tags)
+    ]
+    (pictures(folder, len(tags)) / "manifest.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def test_tags_that_an_evaluator_does_not_know_are_said(tmp_path: Path, said: Said) -> None:
+    ask = ("--evaluator", "hpsv2", "-q", "--images")
+    mixed = manifest(tmp_path / "mixed", "anime", "Anime", "photos", "photo")
+    assert score(tmp_path / "store", *ask, str(mixed)) == 0
+    assert "2 of 4 prompts have tags that are no style ('Anime', 'photos')" in said()
+    assert score(tmp_path / "store", *ask, str(manifest(tmp_path / "other", "a", "b"))) == 0
+    assert "no style" not in said()
+    none = manifest(tmp_path / "none", "anime")
+    assert score(tmp_path / "store", "--evaluator", "oneig", "--images", str(none)) == 1
+    assert "oneig gives no metric: suite folder:none has no prompts that" in said()

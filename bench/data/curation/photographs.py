@@ -20,6 +20,7 @@ from bench.data.curation.settings import CurationSettings, SourceSettings
 from bench.generation.encode import write_image
 from bench.generation.image_set import open_image_set
 from bench.read.folders import few
+from bench.read.markup import say_markup
 from bench.store import Artifact, Foreign, RememberedHashes, Source, Store, Work, foreign_part
 
 if TYPE_CHECKING:
@@ -141,6 +142,9 @@ class Photographs:
     def run(self, progress: Progress | None = None) -> Artifact:
         """Return the artifact: `images/` (and `given/`), and a row per candidate."""
         settings, step = self._settings, self.step()
+        if self._folder is not None:
+            captions = [one.caption for one in self.candidates if not one.fault]
+            say_markup(captions, str(self._folder))
         if self._copies:
             LOG.warning(
                 "%s: %d of %d images are copies of another one (%s); each counts",
