@@ -44,6 +44,12 @@ __all__ = ["said"]  # a fixture
         ("a cat\nN/A\n", "'N/A', as programs write"),
         ("a cat\n#REF!\n", "'#REF!', as programs write"),
         ("a cat\n-\n", "lines of signs alone"),
+        ("0001,a red circle\n0002,a blue square\n", "its lines are numbered"),
+        ("17: a red circle\n4: a blue square\n", "its lines are numbered"),
+        ("Prompt 1: a red circle\nPrompt 2: a blue square\n", "its lines are numbered"),
+        ("1 - a red circle\n3 - a blue square\n", "its lines are numbered"),
+        ("0001.png|a red circle\n0002.png|a blue square\n", "each line has tabs, or bars"),
+        ("['a red circle']\n['a blue square']\n", "quotation marks or brackets"),
     ],
 )
 def test_lines_that_are_no_prompts_are_refused(

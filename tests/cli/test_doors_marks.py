@@ -29,26 +29,6 @@ __all__ = ["said"]  # a fixture
 
 
 @pytest.mark.parametrize(
-    ("text", "hint"),
-    [
-        ("0001,a red circle\n0002,a blue square\n", "its lines are numbered"),
-        ("17: a red circle\n4: a blue square\n", "its lines are numbered"),
-        ("Prompt 1: a red circle\nPrompt 2: a blue square\n", "its lines are numbered"),
-        ("1 - a red circle\n3 - a blue square\n", "its lines are numbered"),
-        ("0001.png|a red circle\n0002.png|a blue square\n", "each line has tabs, or bars"),
-        ("['a red circle']\n['a blue square']\n", "quotation marks or brackets"),
-    ],
-)
-def test_lines_that_are_marked_alike_are_refused(
-    text: str, hint: str, tmp_path: Path, said: Said
-) -> None:
-    file = tmp_path / "prompts.txt"
-    file.write_text(text)
-    assert generate(tmp_path, file) == 2
-    assert hint in said()
-
-
-@pytest.mark.parametrize(
     "text",
     [
         "1 apple\n2 apples\n",
