@@ -64,26 +64,28 @@ def add_request(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_profile_name(
+    parser: argparse.ArgumentParser, text: str = "tiny, paper, or a YAML file of your own"
+) -> None:
+    """Add the option that chooses the profile."""
+    parser.add_argument("--profile", default=DEFAULT_PROFILE, metavar="NAME", help=text)
+
+
+def add_set(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add the options that change settings, and trust the files they stand in."""
+    parser.add_argument(
+        "--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE", help=text
+    )
+    add_trust(parser)
+
+
 def add_profile(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose and change the profile, and the store."""
-    parser.add_argument(
-        "--profile",
-        default=DEFAULT_PROFILE,
-        metavar="NAME",
-        help="tiny, paper, or a YAML file of your own",
-    )
+    add_profile_name(parser)
     parser.add_argument(
         "--protocol", metavar="NAME", help="how images are made, e.g. authors or official"
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="overrides",
-        metavar="KEY=VALUE",
-        help="change a setting of the profile, e.g. generation.steps=4; may be repeated",
-    )
-    add_trust(parser)
+    add_set(parser, "change a setting of the profile, e.g. generation.steps=4; may be repeated")
     add_store(parser)
     parser.add_argument(
         "--offline", action="store_true", help="never use the network (sets HF_HUB_OFFLINE=1)"

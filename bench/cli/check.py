@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.api.errors import UsageError
-from bench.api.registry import DEFAULT_PROFILE
 from bench.cli._output import print_json, print_rows
 from bench.cli._parser import Subparsers, add_common
-from bench.cli._request import add_store, no_bars
+from bench.cli._request import add_profile_name, add_store, no_bars
 from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
@@ -57,9 +56,7 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
         help="write the numbers found as the committed ones, and make image sets that are missing",
     )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="default: cpu")
-    parser.add_argument(
-        "--profile", default=DEFAULT_PROFILE, metavar="NAME", help="default: %(default)s"
-    )
+    add_profile_name(parser, "default: %(default)s")
     add_store(parser)
     add_common(parser, json=True)
     return parser

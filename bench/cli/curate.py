@@ -18,10 +18,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.api.registry import DEFAULT_PROFILE
 from bench.cli._output import print_json, print_rows
 from bench.cli._parser import Subparsers, add_common, count
-from bench.cli._request import add_store, add_trust, go_offline, no_bars
+from bench.cli._request import add_profile_name, add_set, add_store, go_offline, no_bars
 from bench.cli._verbs import VERBS
 
 if TYPE_CHECKING:
@@ -34,12 +33,7 @@ _SAY_EVERY_SECONDS = 10.0
 def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Add the verb's arguments."""
     parser = subparsers.add_parser("curate", help=VERBS["curate"], description=__doc__)
-    parser.add_argument(
-        "--profile",
-        default=DEFAULT_PROFILE,
-        metavar="NAME",
-        help="tiny, paper, or a YAML file of your own",
-    )
+    add_profile_name(parser)
     parser.add_argument("--images", metavar="DIR", help="folder of images, or hub:owner/name")
     parser.add_argument(
         "--captions", metavar="FILE", help="JSONL or CSV (default: captions.*, or .txt files)"
@@ -52,15 +46,7 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     parser.add_argument("--name", metavar="NAME", help="of the run (default: the profile's)")
     parser.add_argument("--limit", type=int, metavar="N", help="the first N images")
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="overrides",
-        metavar="KEY=VALUE",
-        help="change a setting, e.g. saliency.name=u2net; may be repeated",
-    )
-    add_trust(parser)
+    add_set(parser, "change a setting, e.g. saliency.name=u2net; may be repeated")
     add_store(parser)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--batch-size", type=count, metavar="N", help="images painted at once")

@@ -15,10 +15,9 @@ from __future__ import annotations
 import argparse
 
 from bench.api.errors import ContractError
-from bench.api.registry import DEFAULT_PROFILE
 from bench.cli._output import print_json
 from bench.cli._parser import Subparsers, add_common
-from bench.cli._request import add_trust, no_bars
+from bench.cli._request import add_profile_name, add_set, no_bars
 from bench.cli._verbs import VERBS
 
 KINDS = ("method", "evaluator", "backend", "backbone", "table")
@@ -36,21 +35,8 @@ def register(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--suite", choices=SUITES, help="prompts for an evaluator; default: what suits its name"
     )
     parser.add_argument("--checkpoint", metavar="DIR", help="of a backbone: what it loads")
-    parser.add_argument(
-        "--profile",
-        default=DEFAULT_PROFILE,
-        metavar="NAME",
-        help="whose back-ends look (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="overrides",
-        metavar="KEY=VALUE",
-        help="change the profile, e.g. backends.my-role=my_evaluator.py:MyBackend",
-    )
-    add_trust(parser)
+    add_profile_name(parser, "whose back-ends look (default: %(default)s)")
+    add_set(parser, "change the profile, e.g. backends.my-role=my_evaluator.py:MyBackend")
     add_common(parser, json=True)
     return parser
 
