@@ -339,4 +339,4 @@ def test_rows_that_only_sample_differently_share_their_training(tmp_path: Path) 
     found = build_graph(request, Store(tmp_path))
     assert sorted(of(found, "train")) == ["tiny-sd-noisy.ddspo.t0"]
     images = [step for step in found.graph if step.kind == "images"]
-    assert len(images) == 12  # two models, each at six scales
+    assert len(images) == 2 * 8  # two models, each at eight scales
