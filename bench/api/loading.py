@@ -12,6 +12,13 @@ from bench.api.errors import ContractError, PrerequisiteError, UsageError, did_y
 from bench.api.exits import is_users, refused
 from bench.api.observed import watch_module
 
+_DISTRIBUTIONS = {
+    "PIL": "pillow", "cv2": "opencv-python", "skimage": "scikit-image", "sklearn": "scikit-learn",
+    "yaml": "pyyaml", "clip": "git+https://github.com/openai/CLIP", "open_clip": "open_clip_torch",
+    "cleanfid": "clean-fid",
+}  # fmt: skip
+"""What is installed to import a package that is called otherwise."""
+
 IMPORTED: set[str] = set()
 """Modules that targets were taken from in this process; see `bench.executors.plugins`."""
 
@@ -49,7 +56,7 @@ def import_target(target: str, *, kind: str = "plug-in") -> object:
             ) from error
         raise PrerequisiteError(
             f"{kind} {target!r} imports {missing!r}, which is not installed",
-            fix=f"pip install {package}",
+            fix=f"pip install {_DISTRIBUTIONS.get(package, package)}",
         ) from error
     except (SystemExit, KeyboardInterrupt) as error:
         if is_users(error):

@@ -164,6 +164,12 @@ def test_a_missing_package_is_a_prerequisite(package: Path) -> None:
     assert caught.value.exit_code == 3
 
 
+def test_a_package_that_is_installed_by_another_name_is_called_by_it(package: Path) -> None:
+    write(package, "looks_under_test", "raise ModuleNotFoundError('no', name='skimage.draw')\n")
+    with pytest.raises(PrerequisiteError, match="pip install scikit-image"):
+        METHODS.load("looks_under_test:Mine")
+
+
 def test_a_module_an_installed_package_lacks_is_not_one_to_install(package: Path) -> None:
     write(package, "needy_under_test", "import bench.no_such_module\n")
     with pytest.raises(ContractError, match="bench has no such module"):
