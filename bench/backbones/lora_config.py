@@ -22,6 +22,8 @@ CURE = (
     "Melt it into its base with the program that made it, save the pipeline in diffusers' format, "
     "and name that folder in place of the LoRA."
 )
+_BASES = ("ss_base_model_version", "ss_sd_model_name", "modelspec.architecture")
+_PREDICTIONS = ("modelspec.prediction_type", "ss_v_parameterization", "ss_v_prediction")
 _PEFT_NAMES = "base_model.model."
 _PLAIN: Mapping[str, tuple[Any, ...]] = {
     "use_dora": (False,),
@@ -65,6 +67,7 @@ def configuration(
             found = {k.partition(".")[2] if k.startswith(COMPONENTS) else k: flat[k] for k in flat}
         else:
             _say_lost_alpha(file, metadata, told=told)
+            _say_header(file, metadata)
             return None
         if not isinstance(found, dict):
             raise ValueError("expected a mapping")
@@ -111,6 +114,23 @@ def _say_base(file: Path, config: Mapping[str, Any]) -> None:
     base = config.get("base_model_name_or_path")
     if isinstance(base, str) and base:
         LOG.info("%s says that it was made from %s; it goes onto the profile's base", file, base)
+
+
+def _say_header(file: Path, metadata: Mapping[str, str]) -> None:
+    """Say from which base a header of kohya's programs says that a LoRA was made, and for what."""
+    told = [str(metadata[key]) for key in _BASES if metadata.get(key) not in (None, "", "None")]
+    if told:
+        LOG.info(
+            "%s says that it was made from %s; it goes onto the profile's base",
+            *(file, ", ".join(dict.fromkeys(told))),
+        )
+    kinds = [str(metadata.get(key, "")).lower() for key in _PREDICTIONS]
+    if any(kind in ("v", "true", "v_prediction") for kind in kinds):
+        LOG.warning(
+            "%s says that it was trained to predict v; on a base that predicts something else its "
+            "images are nonsense",
+            file,
+        )
 
 
 def _say_lost_alpha(file: Path, metadata: Mapping[str, str], *, told: bool) -> None:

@@ -14,6 +14,7 @@ alpha is given here as the plain one of the same scale, alpha * sqrt(rank).
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 import struct
@@ -33,6 +34,8 @@ from bench.backbones.lora_config import (
 )
 from bench.backbones.lora_names import COMPONENTS, module_of, other_names
 
+LOG = logging.getLogger(__name__)
+
 LORA_FILE = "pytorch_lora_weights.safetensors"
 _WEIGHTS = re.compile(
     r"(?P<module>.+?)(?P<half>\.lora_A|\.lora_B|[._]lora\.down|[._]lora\.up|\.lora_down|\.lora_up)"
@@ -47,6 +50,7 @@ _OTHERS = {  # what the name of a tensor tells about methods that are no plain L
     "oft_": "OFT",
 }
 _TEXT = ("text_encoder", "lora_te", "text_model")
+_FLOATS = {"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
 _NUMBERS = {"F64": "<d", "F32": "<f", "F16": "<e", "I64": "<q", "I32": "<i"}
 
 
@@ -272,6 +276,12 @@ def lora_facts(folder: Path) -> LoraFacts:
             f"{file}: {stray[0]}.alpha is of no layer; is a part of the file missing? Fetch it "
             "again."
         )
+    if alphas and (without := sorted(set(halves) - set(alphas))):
+        LOG.warning(
+            "%s: %d of %d layers have no alpha, e.g. %s, and are taken as of alpha = rank; is a "
+            "part of the file missing?",
+            *(file, len(without), len(halves), without[0]),
+        )
     config = configuration(file, metadata, halves, told=bool(alphas))
     layers: dict[str, LoraLayer] = {}
     components: set[str] = set()
@@ -333,6 +343,10 @@ def _layer(
         raise CorruptArtifactError(
             f"{file}: the rank of {names[True]} {tuple(down)} is not that of {names[False]} "
             f"{tuple(up)}. Fetch it again."
+        )
+    if not {entries[name]["dtype"] for name in names.values()} <= _FLOATS:
+        raise UsageError(
+            f"{file}: {names[True]} holds whole numbers without their scale. Save it as floats."
         )
     rank = int(down[0])
     if alpha is None and config is not None:

@@ -128,6 +128,14 @@ class StableDiffusion3Backbone(FlowTransformer):
             return int(self.tokenizer.model_max_length), counts_of(self.tokenizer, texts)
         return self.t5_tokens, counts_of(self.tokenizer_3, texts)
 
+    def shorter_counts(self, texts: Sequence[str]) -> tuple[int, list[int]] | None:
+        """Return how many tokens CLIP reads of a text, and how many each has; None without T5,
+        where nothing reads on behind them.
+        """
+        if self.text_encoder_3 is None or self.t5_tokens == 0:
+            return None
+        return int(self.tokenizer.model_max_length), counts_of(self.tokenizer, texts)
+
     def encode_train(self, prompts: Sequence[str]) -> dict[str, Tensor]:
         """Encode B texts as they are trained on: with `training_t5_tokens`."""
         return self._encode(list(prompts), self.training_t5_tokens)

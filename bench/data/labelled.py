@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any, Unpack
 from bench.api.errors import UsageError, unknown
 from bench.api.files import blob_sha256
 from bench.data.augmentation import ONCE, Draws, side_latents
+from bench.data.comparisons import Comparison
 from bench.data.kinds import How, Reading, read_settings
-from bench.data.labels import Comparison, checked_rows, read_comparisons, wanted_uids
+from bench.data.labels import checked_rows, read_comparisons, wanted_uids
 from bench.data.readers import ImageReader, ImageRef, dataset_folder, tables_of
 from bench.data.spec import KIND, TEXTS_AUTO, texts_fit
 from bench.data.stored import StoredRow, write_set

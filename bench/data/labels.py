@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.api.errors import PrerequisiteError, UsageError
+from bench.data.comparisons import COLUMNS, DOUBTS, Comparison
 from bench.data.readers import (
     CAPTION,
     FIRST,
@@ -22,20 +23,13 @@ from bench.data.readers import (
     TableRow,
     read_table,
 )
+from bench.data.remarks_on_rows import columns_left, say_equal, say_left, say_repeated
 from bench.read.folders import few
 from bench.read.markup import say_markup
 from bench.read.table_text import require_spelt
 from bench.read.text import require_characters, shown, stands_for_nothing
 
 LOG = logging.getLogger(__name__)
-
-DOUBTS = ("has_label", "are_different")
-"""Columns of Pick-a-Pic that say whether somebody decided."""
-COLUMNS = (
-    *(*CAPTION, *FIRST, *SECOND, *WINNER, *LOSER, *IMAGE, *DOUBTS),
-    *("uid", "label", "label_0", "label_1", "best_image_uid", "image_0_uid", "image_1_uid"),
-)
-"""All that is read of a table."""
 
 _SHOWN = 20
 _SINGLE = {
@@ -50,30 +44,6 @@ Patterns = tuple[str | None, str | None]
 
 class _RowError(Exception):
     """A row cannot be used."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
-    """A winner with its loser, or (with a label) a single image.
-
-    Attributes:
-        where: file and row, for messages.
-        caption: under which the images were compared.
-        winner: the preferred image, or the single one.
-        loser: None for single images and for sets of winners alone.
-        label: +1 or -1 of a single image.
-        uid: of the row, where the table has it.
-        winner_uid, loser_uid: of the images, likewise.
-    """
-
-    where: str
-    caption: str
-    winner: ImageRef
-    loser: ImageRef | None = None
-    label: int | None = None
-    uid: str = ""
-    winner_uid: str = ""
-    loser_uid: str = ""
 
 
 def wanted_uids(file: Path) -> list[str]:
@@ -107,16 +77,21 @@ def read_comparisons(
     found: list[Comparison] = []
     faults: list[str] = []
     counts: Counter[str] = Counter()
+    left: list[str] = []
+    splits: set[str] = set()
     doubted = 0
     wanted = None if uids is None else set(uids)
     for table in tables:
         for row in read_table(table):
             if not counts["rows"]:
                 require_spelt(list(row.values), COLUMNS, shown(table))
+                left = columns_left(list(row.values))
             uid = str(row.values.get("uid") or "")
             if wanted is not None and uid not in wanted:
                 continue
             counts["rows"] += 1
+            if row.values.get("split") not in (None, ""):
+                splits.add(str(row.values["split"]))
             try:
                 comparison = _comparison(row, uid, patterns)
             except _RowError as error:
@@ -132,6 +107,11 @@ def read_comparisons(
         if limit is not None and uids is None and len(found) == limit:
             break
     _raise(faults)
+    if len(splits) > 1:
+        raise UsageError(
+            f"{shown(tables[0])}: its column split says {' and '.join(sorted(splits))}: all rows "
+            "would be taken. Keep those that are meant, and take the column out"
+        )
     if doubted:
         LOG.warning(
             "%d of %d rows say that nobody decided (%s: false); they are taken as label_0 says, as "
@@ -150,26 +130,11 @@ def read_comparisons(
     if len({(row.loser is None, row.label is None) for row in found}) > 1:
         raise UsageError("some rows have a loser or a label and others have none; split the table.")
     say_markup([row.caption for row in found], shown(tables[0]))
-    _say_repeated(found)
+    say_left(left, found, shown(tables[0]))
+    say_repeated(found)
     if unpaired:
         found = _singles(found)
     return found, {**{"ties": 0}, **counts}
-
-
-def _say_repeated(found: Sequence[Comparison]) -> None:
-    """Log how many pairs stand in the table twice, and how many the other way round, too."""
-    seen: set[tuple[Any, ...]] = set()
-    again, against = 0, 0
-    for row in found:
-        sides = [
-            uid or ref for uid, ref in ((row.winner_uid, row.winner), (row.loser_uid, row.loser))
-        ]
-        again += (row.caption, *sides) in seen
-        against += row.loser is not None and (row.caption, *reversed(sides)) in seen
-        seen.add((row.caption, *sides))
-    for count, told in ((again, "repeat an earlier row"), (against, "say the contrary of one")):
-        if count:
-            LOG.warning("%d of %d rows %s; each counts", count, len(found), told)
 
 
 def _comparison(row: TableRow, uid: str, patterns: Patterns) -> Comparison | None:
@@ -316,6 +281,11 @@ def _in_order(found: list[Comparison], uids: Sequence[str]) -> list[Comparison]:
     by_uid: dict[str, Comparison] = {}
     for row in found:
         by_uid.setdefault(row.uid, row)
+    if len(by_uid) < len(found):
+        LOG.warning(
+            "%d of %d rows have the uid of an earlier one, and are left out",
+            *(len(found) - len(by_uid), len(found)),
+        )
     missing = [uid for uid in uids if uid not in by_uid]
     if missing:
         raise UsageError(
@@ -362,17 +332,7 @@ def checked_rows(rows: Sequence[Comparison], reader: ImageReader) -> None:
                 )
     _raise(faults)
     reader.odd.say(few(sorted({shown(row.winner.file) for row in rows})))
-    equal = [
-        row.where
-        for row, one, other in zip(rows, seen["winner"], seen["loser"], strict=True)
-        if one == other
-    ]
-    if equal:
-        LOG.warning(
-            "%d of %d pairs are of two equal pictures, which nobody can tell apart (%s); each "
-            "counts",
-            *(len(equal), len(rows), few(equal)),
-        )
+    say_equal(rows, seen["winner"], seen["loser"])
 
 
 def _raise(faults: Sequence[str]) -> None:

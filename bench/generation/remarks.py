@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import Any
 
 from bench.api.generation import GenerationSpec
 from bench.api.prompts import PromptSuite
@@ -57,8 +58,35 @@ def _of_texts(backbone: Backbone, suite: PromptSuite, spec: GenerationSpec) -> I
             "tokens that the text encoder reads, start and end among them; the rest is cut off "
             f"({few(cut)})"
         )
+    yield from _cut_by_some(backbone, suite, cut)
     if token_counts(backbone, [spec.negative_prompt])[1][0] > limit:
         yield (
             f"the negative prompt is longer than the {limit} tokens that the text encoder reads; "
             "the rest is cut off"
+        )
+
+
+def _cut_by_some(backbone: Backbone, suite: PromptSuite, cut: Collection[str]) -> Iterator[str]:
+    """Yield a remark on prompts of which one of several text encoders reads a part alone.
+
+    A family with such encoders says so by a method `shorter_counts(texts)`: how many tokens the
+    shortest reads, and how many each text has.
+
+    Args:
+        backbone: the checkpoint.
+        suite: the prompts.
+        cut: ids of those that no encoder reads whole.
+    """
+    counting: Any = getattr(backbone, "shorter_counts", None)
+    prompts = list(suite)
+    found = None if counting is None else counting([prompt.text for prompt in prompts])
+    if found is None:
+        return
+    limit, counts = found
+    some = [p.id for p, n in zip(prompts, counts, strict=True) if n > limit and p.id not in cut]
+    if some:
+        yield (
+            f"{suite.name}: {len(some)} of {len(prompts)} prompts are longer than the {limit} "
+            "tokens that CLIP's text encoders read; what is behind them is read by T5 alone, and "
+            f"not by the pooled vector ({few(some)})"
         )

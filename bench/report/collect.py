@@ -14,6 +14,7 @@ from bench.api.registry import EVALUATORS
 from bench.executors.outcome import Outcome
 from bench.report.circular import KEY, Selections, marked_claims
 from bench.report.elsewhere import with_published
+from bench.report.equal_rows import with_equal_rows
 from bench.report.model import PLACE, CellData, ImageValue, TableData, place_of, scores_of
 from bench.report.processors import with_processors
 from bench.report.stored import STATISTICS_VERSION, Report
@@ -51,6 +52,7 @@ def table_data(
         for cell in graph.cells
     ]
     cells = with_processors(_marked(cells, request, store), store)
+    cells = list(with_equal_rows(cells, request, store))
     higher = {k: _scores_are_better_high(c) for k, c in columns.items() if c.metric == WIN_RATE}
     noisy = [row.key for row in request.rows if row.sampling_seed is not None]
     return marked_claims(empty_table(request, with_win_rates(cells, columns, higher, noisy)))

@@ -157,6 +157,10 @@ def _say_copies(read: Sequence[tuple[Path, Mapping[str, Any]]]) -> None:
     """Log voters whose files hold the same votes on many pairs: one file under two names?"""
     first: dict[str, str] = {}
     for path, data in read:
+        choices = {vote["choice"] for vote in data["votes"]}
+        if len(data["votes"]) >= _MANY and len(choices) == 1:
+            told = "%s: all %d votes of %r are %r; they count"
+            LOG.warning(told, path, len(data["votes"]), data["voter"], choices.pop())
         votes = sorted((vote["item"], vote["choice"]) for vote in data["votes"])
         if len(votes) < _MANY:
             continue
@@ -211,6 +215,11 @@ def _read(path: Path) -> dict[str, Any]:
         )
     for vote in data["votes"]:
         good = isinstance(vote, dict) and type(vote.get("item")) is int
+        if good and (more := sorted(set(vote) - {"item", "choice"})):
+            raise UsageError(
+                f"--votes {path}: {vote!r} says {', '.join(more)}, which a form does not write: "
+                "does the vote count? Take the words out, or the vote"
+            )
         if not good or vote.get("choice") not in CHOICES:
             raise UsageError(
                 f"--votes {path}: {vote!r} is no vote; expected item and one of {CHOICES}"

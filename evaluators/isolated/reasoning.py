@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,6 +11,8 @@ import numpy as np
 from evaluators.isolated.backend import IsolatedBackend
 from evaluators.isolated.numbers import numbers
 from evaluators.models import hub
+from evaluators.models.text_lengths import counts_of
+from evaluators.workers.llm2clip.worker import HEAD, LONGEST, TAIL
 
 
 class LLM2CLIPScorer(IsolatedBackend):
@@ -42,6 +44,19 @@ class LLM2CLIPScorer(IsolatedBackend):
     def options(self) -> dict[str, Any]:
         """Return the precision of the official script."""
         return {"dtype": "bfloat16"}
+
+    def token_counts(self, texts: Sequence[str]) -> tuple[int, list[int]]:
+        """Return how many tokens of a text are read with what stands around it, and how many each
+        has.
+
+        Raises:
+            PrerequisiteError: the language model's tokenizer is not in the cache.
+        """
+        from transformers import PreTrainedTokenizerFast
+
+        file = self.weights()["llm"] / "tokenizer.json"
+        tokenizer = PreTrainedTokenizerFast(tokenizer_file=str(file))
+        return LONGEST, counts_of(tokenizer, [HEAD + text.rstrip() + TAIL for text in texts])
 
     def answer(
         self, value: Any, asked: Mapping[str, Any]

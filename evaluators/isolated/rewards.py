@@ -13,6 +13,8 @@ from evaluators.isolated.backend import IsolatedBackend
 from evaluators.isolated.numbers import numbers
 from evaluators.isolated.process import WorkerError
 from evaluators.models import hub
+from evaluators.models.hpsv2 import ARCHITECTURE
+from evaluators.models.open_clip_text import byte_pair_counts, named_config
 from evaluators.rewards.unifiedreward_rules import QUESTION
 
 Answer = tuple[dict[str, Any], Mapping[str, np.ndarray]]
@@ -39,6 +41,13 @@ class HPSv2Package(IsolatedBackend):
     def options(self) -> dict[str, Any]:
         """Return the network's name, and a file with its configuration where it is another."""
         return {"model": "ViT-H-14", "config": None}
+
+    def token_counts(self, texts: Sequence[str]) -> tuple[int, list[int]]:
+        """Return how many tokens its tokenizer, open_clip's, keeps of a text, and how many each
+        has.
+        """
+        length = int(named_config(ARCHITECTURE)["text_cfg"]["context_length"])
+        return length, byte_pair_counts(texts)
 
     def identity(self) -> dict[str, Any]:
         """Return the identity with the version of the score (errors as `IsolatedBackend`)."""

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from bench.api.errors import IncompleteError, UsageError
-from bench.data.labels import Comparison, read_comparisons
+from bench.data.comparisons import Comparison
+from bench.data.labels import read_comparisons
 from bench.data.readers import tables_of
 from tests.read.bring import picture as made
 from tests.read.bring import pictures, png
