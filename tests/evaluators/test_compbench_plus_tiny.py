@@ -117,7 +117,7 @@ TABLE = """
 title: "T2I-CompBench++"
 source: "nowhere"
 rows:
-  - {key: ceiling, label: renders, render: exact, control: true}
+  - {key: ceiling, label: renders, render: exact, control: ceiling}
 columns:
   - {key: ALL, label: all, evaluator: t2i-compbench-plus, metric: overall_plus, per_image: score,
      higher_is_better: true, decimals: 4}
