@@ -47,6 +47,12 @@ def test_the_short_side_is_resized_and_the_centre_cut_out() -> None:
     assert centre_square(Image.new("RGB", (5, 4)), 16).size == (16, 16)
 
 
+@pytest.mark.parametrize("part", ["colour", "judge", "saliency", "scores"])
+def test_a_part_that_holds_nothing_is_not_the_usual_one(part: str) -> None:
+    with pytest.raises(UsageError, match=rf"curation\.{part} is None; expected keys and values"):
+        load_settings("paper", {part: None})
+
+
 def test_the_gap_is_strict_and_on_the_raw_scale() -> None:
     rows = [{"uid": "a", "gap": 0.52}, {"uid": "b", "gap": 0.53}, {"uid": "c", "gap": -1.0}]
     verdict = judge_gaps(rows, 0.52)

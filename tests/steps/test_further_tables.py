@@ -9,7 +9,8 @@ import pytest
 
 import bench.tiny
 from bench.api.errors import UsageError
-from bench.config import merged
+from bench.config import expand, merged
+from bench.data.curation.settings import load_settings
 from bench.published import backbones
 from bench.spec.methods import StagePlan, training_plan
 from bench.spec.profile import load_profile
@@ -132,6 +133,30 @@ def test_every_row_is_planned_on_the_tiny_world_or_says_why_not(name: str, tmp_p
             assert any(reason.startswith("not run: ") for reason in reasons), row.key
         else:
             assert row.key in measured, reasons
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_curations_of_the_paper_profile_can_be_read(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("REALALIGN_PHOTOS", "REALALIGN_CIVITAI", "U2NET_WEIGHTS"):
+        monkeypatch.setenv(variable, variable.lower())
+    curated = {
+        k: d for k, d in make_request(name, "paper").profile.data.items() if d.kind == "curated"
+    }
+    assert "photos" in curated
+    found = {
+        key: load_settings(data.settings["preset"], expand(data.settings["changes"], key))
+        for key, data in curated.items()
+    }
+    for key, settings in found.items():
+        # pictures that others chose pass no filter of photographs
+        others = key.startswith("civitai")
+        assert (settings.judge.name, settings.colour.rule) == (
+            (None, "none") if others else ("vlm", "above-mean")
+        )
+        assert settings.source.folder == ("realalign_civitai" if others else "realalign_photos")
+        assert settings.top_k == int((key.rpartition("-")[2]) if "-" in key else 512)
 
 
 @pytest.mark.parametrize(("name", "backbone"), sorted(BASES.items()))

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from bench.api.errors import UsageError, did_you_mean, unknown
 from bench.config import load_yaml, read
@@ -232,7 +232,14 @@ def changed(data: Any, changes: Mapping[str, Any]) -> Any:
 
 
 def read_settings(data: Any) -> CurationSettings:
-    """Return the settings a mapping holds. Raises as `load_settings`."""
+    """Return the settings a mapping holds. Raises as `load_settings`.
+
+    A part that holds nothing is refused: `colour: null` reads as "no colour filter", and would be
+    the usual one.
+    """
+    for key, kind in get_type_hints(CurationSettings).items():
+        if is_dataclass(kind) and key in data and data[key] is None:
+            raise UsageError(f"curation.{key} is None; expected keys and values.")
     return read(CurationSettings, data, "curation")
 
 
