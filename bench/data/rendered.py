@@ -36,6 +36,7 @@ from bench.store import Artifact, Store, Work
 from bench.tiny.render import render
 from bench.tiny.scenes import SCENES_VERSION, scene_for
 from bench.tiny.suites import meaning_of
+from bench.tiny.truth import QUALITIES
 from bench.tiny.world import WORLD_VERSION, Scene
 
 if TYPE_CHECKING:
@@ -47,9 +48,6 @@ VERSION = 1
 LOSERS = ("degraded", "base", "none")
 _FAULTS = {"blur": (0.9, 1.6), "noise": (14.0, 26.0), "wash": (0.4, 0.6)}
 """As strong as the world's words "blurred", "noisy" and "washed-out" mean."""
-
-QUALITIES = ("clean", "world")
-"""Of what prompts do not say, see `bench.tiny.scenes.scene_for`."""
 
 
 @dataclass(frozen=True, kw_only=True)
