@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from bench.environment import cuda_requested, keep_freed_memory, prefer_passive_waiting
-from bench.executors import pool
+from bench.executors import process
 
 
 def test_sets_passive_waiting_where_nothing_is_set() -> None:
@@ -46,10 +46,10 @@ def test_workers_keep_the_memory_they_free(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"):
         monkeypatch.delenv(name, raising=False)
-    found = pool.worker_environment()
+    found = process.worker_environment()
     assert found["MALLOC_MMAP_THRESHOLD_"] == found["MALLOC_TRIM_THRESHOLD_"] == str(1 << 28)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert "MALLOC_MMAP_THRESHOLD_" not in pool.worker_environment()
+    assert "MALLOC_MMAP_THRESHOLD_" not in process.worker_environment()
 
 
 @pytest.mark.parametrize("name", ["MALLOC_ARENA_MAX", "GLIBC_TUNABLES", "LD_PRELOAD"])

@@ -11,11 +11,10 @@ from typing import Any
 from uuid import uuid4
 
 from bench.api.errors import BenchError, PrerequisiteError, UsageError
-from bench.executors import remote
 from bench.store import alike
+from bench.store.provenance import PACKAGES
 
 AUTO = "auto"
-_SENT = (remote, alike)
 _CONNECT_SECONDS = 5.0
 _LOOK_SECONDS = 120.0
 
@@ -51,13 +50,11 @@ class Cluster:
                 "  to mend it: start it with `ray start --head`, and give the address it prints by "
                 "--ray-address, on a machine that is a part of it"
             ) from None
-        for module in _SENT:
-            self.ray.cloudpickle.register_pickle_by_value(module)
+        self.ray.cloudpickle.register_pickle_by_value(alike)
 
     def close(self) -> None:
         """End the connection; what it started there ends with it."""
-        for module in _SENT:
-            self.ray.cloudpickle.unregister_pickle_by_value(module)
+        self.ray.cloudpickle.unregister_pickle_by_value(alike)
         self.ray.shutdown()
 
     def machines(self) -> list[Mapping[str, Any]]:
@@ -85,34 +82,38 @@ class Cluster:
         root.mkdir(parents=True, exist_ok=True)
         token = root / f".seen-by-all-{uuid4().hex}"
         text = uuid4().hex
-        here = alike.installed()
         token.write_text(text, encoding="utf-8")
-        answers = {node["NodeID"]: Path(f"{token}-{node['NodeID']}") for node in self.machines()}
+        machines = {node["NodeID"]: node["NodeManagerHostname"] for node in self.machines()}
+        answers = {key: Path(f"{token}-{key}") for key in machines}
         try:
-            found = {key: self._ask(key, token, answer) for key, answer in answers.items()}
-            wrong = [
-                line
-                for key, told in found.items()
-                for line in complaints(here, told, token=text, store=root, answer=answers[key])
-            ]
+            asked = {key: self._ask(key, token, answer) for key, answer in answers.items()}
+            here = alike.installed(PACKAGES)
+            wrong: list[str] = []
+            for key, name in machines.items():
+                told = self._answer(asked[key], name)
+                wrong += complaints(here, told, token=text, store=root, answer=answers[key])
         finally:
             for file in (token, *answers.values()):
                 file.unlink(missing_ok=True)
         if wrong:
             raise BenchError("\n".join(["--executor ray: the machines are not alike", *wrong]))
 
-    def _ask(self, node: str, token: Path, answer: Path) -> dict[str, Any]:
+    def _ask(self, node: str, token: Path, answer: Path) -> Any:
+        """Ask one machine; what is returned stands for its answer."""
         ray = self.ray
         where = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=False)
         asked = ray.remote(alike.look).options(num_cpus=0, scheduling_strategy=where, max_retries=0)
-        name = next(n["NodeManagerHostname"] for n in ray.nodes() if n["NodeID"] == node)
+        return asked.remote(str(token), str(answer), PACKAGES)
+
+    def _answer(self, asked: Any, machine: str) -> dict[str, Any]:
+        ray = self.ray
         try:
-            told = ray.get(asked.remote(str(token), str(answer)), timeout=_LOOK_SECONDS)
+            told = ray.get(asked, timeout=_LOOK_SECONDS)
         except ray.exceptions.GetTimeoutError:
             told = {"fault": f"did not answer for {_LOOK_SECONDS:.0f} s"}
         except ray.exceptions.RayError as error:
             told = {"fault": f"could not answer: {str(error).strip().splitlines()[-1]}"}
-        return {"machine": name, **told}
+        return {"machine": machine, **told}
 
 
 def complaints(

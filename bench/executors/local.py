@@ -9,7 +9,7 @@ failed step fails what is made from it; everything else still runs.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
@@ -39,7 +39,7 @@ def run_graph(
     runtime: Runtime = _USUAL,
     listener: Listener = ignore,
     complete: set[str] | None = None,
-    elsewhere: Callable[[int], AbstractContextManager[Workers]] | None = None,
+    elsewhere: AbstractContextManager[Workers] | None = None,
 ) -> Outcome:
     """Make the targets and what they need.
 
@@ -54,7 +54,7 @@ def run_graph(
         runtime: how the work is done.
         listener: told of every event.
         complete: what `complete_steps` returned, where it was called already.
-        elsewhere: returns so many workers on other machines; then nothing is made in this process.
+        elsewhere: workers on other machines; then nothing is made in this process.
 
     Raises:
         KeyboardInterrupt: after all workers have ended.
@@ -75,7 +75,7 @@ def run_graph(
     seconds = {key: cut.graph[key].seconds for key in needed}
     tally = Tally(seconds, jobs=max(jobs, 1), listener=listener)
     if elsewhere is not None:
-        with elsewhere(max(jobs, 1)) as workers:
+        with elsewhere as workers:
             _run_in_workers(schedule, store, workers, tally)
     elif jobs <= 1 and may_be_made_here(cut.graph[key] for key in needed):
         with one_thread(), usual_numerics():

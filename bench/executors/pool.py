@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import queue
-import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
 from bench.api.exits import Fault, how_ended
 from bench.api.messages import Kinds, read_message
-from bench.environment import keep_freed_memory
 from bench.executors.plugins import foreign, plugins_of
+from bench.executors.process import WorkerProcess, worker_environment
 from bench.steps.step import Runtime, Step, step_to_json
 
-_GRACE_SECONDS = 5.0
 _LOOK_SECONDS = 2.0
-_LONGEST_LINE = 1 << 24
 _TEXT = (str, type(None))
 _EVENTS: Kinds = {
     "progress": {"done": (int,), "total": (int,)},
@@ -65,46 +59,24 @@ class Workers(Protocol):
         """Return the next message and the step it is about; a dead worker is a failed step."""
 
 
-class _Worker:
+class _Worker(WorkerProcess):
     """One process and the step it is at."""
 
     def __init__(
         self, start: Mapping[str, Any], messages: queue.Queue[Any], place: int, gpu: str | None
     ) -> None:
+        super().__init__(worker_environment(gpu))
         self.step: Step | None = None
         self.place = place
         self.places: frozenset[int] = frozenset()
         self.imported: frozenset[str] = frozenset()
         self.dead = False
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.executors.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=worker_environment(gpu),
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-        )
         self._messages = messages
         self.send(start)
-        assert self.process.stdout is not None
-        threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
+        threading.Thread(target=self._hear, daemon=True).start()
 
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Send a message; the death of the process is reported by the reader."""
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):
-            self.process.stdin.write(json.dumps(message) + "\n")
-            self.process.stdin.flush()
-
-    def close(self) -> None:
-        """Close the process's input, which ends it."""
-        assert self.process.stdin is not None
-        with suppress(BrokenPipeError):
-            self.process.stdin.close()
-
-    def _read(self, stream: IO[str]) -> None:
-        while line := stream.readline(_LONGEST_LINE):
+    def _hear(self) -> None:
+        for line in self.lines():
             message = message_of(line)
             if message is not None:
                 self._messages.put((self, message))
@@ -113,15 +85,6 @@ class _Worker:
     def suits(self, step: Step) -> bool:
         """Whether it is idle, and has imported no plug-in but those of a step."""
         return self.step is None and self.imported <= plugins_of(step)
-
-    def stop(self) -> None:
-        """End the process: by closing its input, then by force."""
-        self.close()
-        try:
-            self.process.wait(_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
 
 
 class Pool:
@@ -292,21 +255,3 @@ def first_message(store: Path, runtime: Runtime) -> dict[str, Any]:
 def death(code: int) -> Fault:
     """Return the failure of a step whose worker process ended with an exit code."""
     return Fault(message=f"its worker process {how_ended(code)}")
-
-
-def worker_environment(gpu: str | None = None) -> dict[str, str]:
-    """Return the variables of a worker: one thread, sleeping while it waits; freed memory is kept;
-    the folder this package was loaded from; and the one GPU it sees, where it is given one.
-    """
-    here = str(Path(__file__).resolve().parents[2])
-    paths = [here, *filter(None, [os.environ.get("PYTHONPATH")])]
-    found = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "PYTHONPATH": os.pathsep.join(paths),
-        "TOKENIZERS_PARALLELISM": "false",
-        **({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}),
-    }
-    keep_freed_memory(found)
-    return found

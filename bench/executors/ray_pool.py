@@ -24,6 +24,7 @@ from bench.executors.plugins import foreign, plugins_of
 from bench.executors.pool import Advance, Told, death, first_message, message_of, told_by
 from bench.steps.step import DivisibleStep, Runtime, Step, step_to_json
 from bench.store import MANIFEST, Store
+from bench.store.provenance import is_secret
 
 LOG = logging.getLogger("bench.executors")
 
@@ -31,11 +32,12 @@ RETRIES = 2
 """How often a step is begun again because the machine it ran on was lost."""
 
 _STDERR = 2
+_LOW = "low on memory"
+"""Ray's words for what it ends so that its machine does not run out of memory."""
 _GRACE_SECONDS = 8.0
 _LOOK_SECONDS = 2.0
 _SEEN_SECONDS = 60.0
 _PASSED_ON = ("HF_", "TRANSFORMERS_", "DIFFUSERS_", "TQDM_", "NO_COLOR")
-_SECRET = ("TOKEN", "KEY", "SECRET", "PASSWORD")
 
 
 class _Remote:
@@ -54,7 +56,7 @@ class _Remote:
         groups = {"in": 1, "out": 1}
         actor = self._ray.remote(concurrency_groups=groups)(remote.Host)
         self._host = actor.options(max_restarts=0, **options).remote()
-        self._call("start", first, _variables(), str(Path.cwd()))
+        self._started = self._call("start", first, _variables(), str(Path.cwd()))
         threading.Thread(target=self._serve, daemon=True).start()
 
     def give(self, step: Step) -> None:
@@ -70,6 +72,7 @@ class _Remote:
     def _serve(self) -> None:
         receive = self._host.receive.options(concurrency_group="out")
         try:
+            self._ray.get(self._started)
             while True:
                 for kind, text in self._ray.get(receive.remote()):
                     if kind == "err":
@@ -189,7 +192,7 @@ class RayPool:
         """Return the failure of a step whose worker has ended; None where it is begun again."""
         if worker.lost is None:
             return death(worker.code)
-        if "memory" in worker.lost.lower() and "OutOfMemory" in worker.lost.replace(" ", ""):
+        if _LOW in worker.lost:
             return _failure("was ended by Ray, for its machine ran out of memory")
         self._looked = 0.0  # there may be fewer places now
         losses = self._losses[step.id] = self._losses.get(step.id, 0) + 1
@@ -274,5 +277,5 @@ def _variables() -> dict[str, str]:
     return {
         name: text
         for name, text in os.environ.items()
-        if name.startswith(_PASSED_ON) and not any(part in name for part in _SECRET)
+        if name.startswith(_PASSED_ON) and not is_secret(name)
     }

@@ -239,4 +239,4 @@ def execute(
         return make(jobs=jobs, gpus=work.gpu_names(profile))
     with work.cluster() as cluster:
         size, pool = work.pool(cluster, profile, store)
-        return make(jobs=size, elsewhere=lambda _: pool)
+        return make(jobs=size, elsewhere=pool)

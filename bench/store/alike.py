@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,6 @@ from typing import Any
 
 _PACKAGES = ("bench", "methods", "evaluators")
 _KINDS = (".py", ".yaml", ".json", ".txt")
-_LIBRARIES = ("torch", "diffusers", "transformers", "peft", "accelerate", "numpy", "safetensors")
 
 
 def source() -> str | None:
@@ -32,10 +32,10 @@ def source() -> str | None:
     return found.hexdigest()[:12]
 
 
-def installed() -> dict[str, str]:
-    """Return the versions here that numbers may depend on, and this package's own source."""
+def installed(packages: Sequence[str]) -> dict[str, str]:
+    """Return the versions of packages here, those of Python and of this package's own source."""
     found = {"Python": platform.python_version(), "align-bench's source": source() or "missing"}
-    for name in _LIBRARIES:
+    for name in packages:
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -43,19 +43,20 @@ def installed() -> dict[str, str]:
     return found
 
 
-def look(token: str, answer: str) -> dict[str, Any]:
+def look(token: str, answer: str, packages: Sequence[str]) -> dict[str, Any]:
     """Return what is installed here, and what stands in a file of the store.
 
     Args:
         token: path of a file that was just written where the command was given.
         answer: path of a file that is written here, and is looked for there.
+        packages: whose versions are told.
     """
     try:
         read = text_of(Path(token))
         Path(answer).write_text(read, encoding="utf-8")
     except OSError as error:
         read = f"{type(error).__name__}: {error.strerror}"
-    return {"machine": platform.node(), "installed": installed(), "read": read}
+    return {"machine": platform.node(), "installed": installed(packages), "read": read}
 
 
 def text_of(file: Path) -> str:

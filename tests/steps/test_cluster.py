@@ -15,6 +15,7 @@ from bench.cli import main
 from bench.executors.cluster import complaints
 from bench.executors.ray_pool import RETRIES, RayPool
 from bench.store import alike
+from bench.store.provenance import PACKAGES
 
 RUN = ["run", "--table", "1a", "--rows", "base", "--cols", "GE", "--executor", "ray"]
 
@@ -66,7 +67,8 @@ def test_ray_that_is_not_installed(
 def look_of(store: Path, **changes: Any) -> tuple[dict[str, str], dict[str, Any], Path]:
     token, answer = store / "token", store / "answer"
     token.write_text("seen")
-    return alike.installed(), {**alike.look(str(token), str(answer)), **changes}, answer
+    told = alike.look(str(token), str(answer), PACKAGES)
+    return alike.installed(PACKAGES), {**told, **changes}, answer
 
 
 def test_machines_that_are_alike_get_no_complaint(tmp_path: Path) -> None:
@@ -80,8 +82,8 @@ def test_machines_that_are_alike_get_no_complaint(tmp_path: Path) -> None:
     [
         ({"fault": "did not answer for 120 s"}, "far did not answer for 120 s"),
         (
-            {"installed": {**alike.installed(), "diffusers": "0.1"}},
-            f"far has diffusers 0.1 (here {alike.installed()['diffusers']}); install",
+            {"installed": {**alike.installed(PACKAGES), "diffusers": "0.1"}},
+            f"far has diffusers 0.1 (here {alike.installed(PACKAGES)['diffusers']}); install",
         ),
         ({"installed": {}}, "far has Python missing"),
         ({"read": "FileNotFoundError: No such file"}, "far does not see the store"),
@@ -131,7 +133,7 @@ def test_a_machine_without_memory_is_a_failure_and_a_lost_one_is_tried_again(
     pool = object.__new__(RayPool)
     pool._losses, pool._again = {}, []
     step = node("a")
-    full = Lost("Task was killed due to the node running low on memory. OutOfMemoryError")
+    full = Lost("Task was killed due to the node running low on memory.")
     said = pool._ending(full, step)  # type: ignore[arg-type]
     assert said is not None and "ran out of memory" in said.message
     for times in range(RETRIES):

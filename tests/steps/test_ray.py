@@ -63,7 +63,7 @@ def on(
         pool = RayPool(cluster, jobs, store=store.root, runtime=Runtime(device="cpu"), gpu=False)
         graph = graph_of(*steps)
         ids = [step.id for step in steps]
-        return run_graph(graph, ids, store, jobs=jobs, elsewhere=lambda _: pool, listener=listener)
+        return run_graph(graph, ids, store, jobs=jobs, elsewhere=pool, listener=listener)
     finally:
         cluster.close()
 
